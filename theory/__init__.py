@@ -1,0 +1,1 @@
+"""Simulations of RoLoRA's linear and non-linear models, and numerical checks of its convergence claims."""
