@@ -1,0 +1,256 @@
+"""What an experiment is, as a frozen value: read from TOML, checked, and named by its hash.
+
+What a paper specifies has no default. Fields that have one are matters of this software (runtime, evaluation) or
+switches whose default is the papers' own case.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rolora.algorithms import ALGORITHMS
+from rolora.errors import InputError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The backbone and its head."""
+
+    name: str = Field(description="packaged name, local folder, or hub name")
+    max_length: PositiveInt = Field(description="tokens; longer texts are cut")
+    head: Literal["trained", "frozen"] = Field(description="trained and averaged, or frozen at its random start")
+    dropout: Probability | None = Field(description="all of the backbone's dropout rates; leave out to keep its own", default=None)
+
+
+class LoraConfig(Section):
+    """The adapter, in PEFT's words."""
+
+    rank: PositiveInt
+    alpha: Positive = Field(description="lora_alpha; the scale is alpha / rank")
+    dropout: Probability
+    target_modules: tuple[str, ...] = Field(min_length=1, description='e.g. ["query", "value"]')
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, description="which layers; leave out for all")
+    rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
+
+
+class DataConfig(Section):
+    """Labelled text, and what is held out of it."""
+
+    name: str = Field(description="packaged name, local file or folder, or hub name such as glue/sst2")
+    text_columns: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2, description="one column, or two for pairs")
+    label_column: str = "label"
+    num_labels: Annotated[int, Field(ge=2)] | None = Field(default=None, description="leave out to count those of the training text")
+    train_examples: PositiveInt | None = Field(default=None, description="use this many of the training examples")
+    validation_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
+    test_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
+    split_seed: int = Field(default=0, description="which examples are held out; apart from seed, so seeds share a test set")
+
+
+class FederationConfig(Section):
+    """Who takes part and what each client holds."""
+
+    num_clients: PositiveInt
+    rounds: PositiveInt
+    partition: Literal["iid", "dirichlet", "by-label"]
+    dirichlet_alpha: Positive | None = None
+    labels_per_client: PositiveInt | None = None
+    clients_per_round: PositiveInt | None = Field(default=None, description="leave out for all")
+    client_weights: Literal["examples", "uniform"]
+    client_state: Literal["isolated", "shared"] = Field(
+        default="isolated",
+        description="shared: the clients of a round train one model in turn and only what the previous round trained is "
+        "reset; wrong on purpose, kept to measure what it does",
+    )
+
+    @model_validator(mode="after")
+    def _partition_has_its_number(self) -> FederationConfig:
+        for partition, field in (("dirichlet", "dirichlet_alpha"), ("by-label", "labels_per_client")):
+            given = getattr(self, field)
+            if (self.partition == partition) != (given is not None):
+                wanted = "a number" if self.partition == partition else "nothing"
+                raise ValueError(f'{field} is {given}, expected {wanted} with partition = "{self.partition}"')
+        if self.clients_per_round is not None and self.clients_per_round > self.num_clients:
+            raise ValueError(f"clients_per_round is {self.clients_per_round}, expected at most num_clients = {self.num_clients}")
+        return self
+
+
+class TrainingConfig(Section):
+    """A client's local update. The optimiser is made afresh for each one."""
+
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: Positive
+    local_steps: PositiveInt
+    batch_size: PositiveInt
+    momentum: Probability = 0.0
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: Positive | None = Field(default=None, description="clip the norm of all trained gradients together")
+
+
+class EvaluationConfig(Section):
+    """When the aggregated model is measured, and on what."""
+
+    every: PositiveInt = Field(description="rounds between evaluations; the last round is always evaluated")
+    split: Literal["validation", "test"] = "test"
+    batch_size: PositiveInt = 64
+
+
+class RuntimeConfig(Section):
+    """Where and how exactly it is computed. Part of the hash: all of it can change bits."""
+
+    engine: Literal["sequential"] = "sequential"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the backbone; adapters stay in float32")
+    threads: PositiveInt = Field(default=1, description="fixed, so that the bits do not depend on the number of cores")
+
+
+class Config(Section):
+    """One federated fine-tuning experiment."""
+
+    algorithm: str
+    seed: int
+    model: ModelConfig
+    lora: LoraConfig
+    data: DataConfig
+    federation: FederationConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _algorithm_exists(self) -> Config:
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm is {self.algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field with its value, JSON-ready."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """SHA-256 of the resolved config, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+    def run_name(self) -> str:
+        """A directory name that a person can read and that differs wherever the configs differ."""
+        return f"{self.algorithm}-n{self.federation.num_clients}-s{self.seed}-{self.hash()[:8]}"
+
+
+def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
+    """The experiments of a config file: one, or the product of its ``[grid]``.
+
+    In ``[grid]`` each key has a list of values; a value that is a table sets several fields together::
+
+        [grid]
+        algorithm = ["ffa-lora", "rolora"]
+        federation = [{ num_clients = 3, rounds = 100 }, { num_clients = 20, rounds = 15 }]
+
+    Args:
+        path: a TOML file.
+        overrides: ``section.key=value``, the value in TOML (a bare word is taken as a string); they win over the file.
+
+    Raises:
+        InputError: file, key, what was given and what was expected.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"config: got {path}, expected a TOML file; there is none") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise InputError(f"{path}: expected TOML; {error}") from None
+    grid = table.pop("grid", {})
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{path}: grid.{key}: got {values!r}, expected a list of values")
+    changes = [_override(text) for text in overrides or []]
+    configs = []
+    for choice in product(*grid.values()):
+        chosen = table
+        for key, value in zip(grid, choice, strict=True):
+            chosen = _merge(chosen, {key: value})
+        for change in changes:
+            chosen = _merge(chosen, change)
+        configs.append(check(chosen, str(path)))
+    return list({config.hash(): config for config in configs}.values())
+
+
+def check(table: dict[str, Any], source: str) -> Config:
+    """A config from a table, or one clear line about its first fault.
+
+    Raises:
+        InputError: source, key, what was given, what was expected.
+    """
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_describe(error.errors()[0], table)}") from None
+
+
+def _describe(fault: Any, table: dict[str, Any]) -> str:
+    path = [str(part) for part in fault["loc"]]
+    key = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = _keys_beside(path)
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"unknown key {key}, expected one of {', '.join(known)}{hint}"
+    if fault["type"] == "missing":
+        return f"{key} is missing, expected {_meaning(path) or 'a value'}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{message}"
+    return f"{key}: got {fault['input']!r}, expected: {message[0].lower() + message[1:]}"
+
+
+def _section(path: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for part in path:
+        section = section.model_fields[part].annotation  # type: ignore[assignment]
+    return section
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    return list(_section(path[:-1]).model_fields)
+
+
+def _meaning(path: list[str]) -> str | None:
+    field = _section(path[:-1]).model_fields[path[-1]]
+    return field.description or None
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"command line: got {text!r}, expected key=value, for example federation.rounds=10")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,103 @@
+"""One client after another on one model: the readable engine, and the specification of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from peft import PeftModel
+
+from rolora import local_training, peft_boundary
+from rolora.algorithms import ALGORITHMS
+from rolora.communication import PARTS, Message
+from rolora.config import Config
+from rolora.federation import ClientUpdate, ServerState
+from rolora.keys import Key
+from rolora.local_training import Examples
+
+Observer = Callable[[int, int, ServerState], None]
+"""(round, client, what the model holds when the client starts), for those who want to see it."""
+
+
+class SequentialEngine:
+    """Runs local updates in the order in which it is asked for them.
+
+    The clients share one model object to save memory, and nothing else: before a client starts, all of the broadcast is
+    written over whatever the client before it left (both factors and the head), the optimiser is new, and its random
+    streams are named after the client and the round.
+
+    With ``client_state = "shared"`` that reset is limited, from the second client of a round on, to what the *previous
+    round* trained. A method that trains the same factors in every round is then still reset rightly; RoLoRA's active
+    factor goes on from client to client, and the server averages snapshots along that chain. This is wrong on purpose:
+    it is a fault that was seen in public implementations, kept by name so that its effect can be measured.
+    """
+
+    def __init__(
+        self,
+        model: PeftModel,
+        examples: Examples,
+        clients: Sequence[np.ndarray],
+        config: Config,
+        key: Key,
+        observe_start: Observer | None = None,
+        after_client: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            model: the shared model; its adapter is overwritten at every start.
+            examples: all tokenised training examples.
+            clients: for each client the indices of its examples.
+            config: training and federation settings.
+            key: the experiment's key.
+            observe_start: called with the model's actual state when a client starts.
+            after_client: called when a client has finished, for progress bars.
+        """
+        self.model = model
+        self.examples = examples
+        self.clients = clients
+        self.config = config
+        self.key = key
+        self.observe_start = observe_start
+        self.after_client = after_client
+        self.trains_head = config.model.head == "trained"
+        self.device = next(model.parameters()).device
+        self._round: int | None = None
+
+    def local_update(self, t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> ClientUpdate:
+        """Reset, train, and return the trained tensors (the ``LocalUpdate`` of ``rolora.federation``)."""
+        peft_boundary.write(self.model, broadcast, self._parts_to_reset(t))
+        if self.observe_start is not None:
+            self.observe_start(t, client, peft_boundary.read(self.model, head=self.trains_head))
+        parameters = peft_boundary.set_trainable(self.model, trainable, head=self.trains_head)
+        loss = local_training.train(
+            self.model,
+            parameters,
+            self.examples,
+            self.clients[client],
+            self.config.training,
+            self.key.fold("client", client, "round", t),
+            self.device,
+        )
+        trained = peft_boundary.read(self.model, head=self.trains_head)
+        if self.after_client is not None:
+            self.after_client()
+        return ClientUpdate(
+            client=client,
+            round=t,
+            weight=float(len(self.clients[client])) if self.config.federation.client_weights == "examples" else 1.0,
+            message=Message(
+                factors={
+                    factor: {name: getattr(layer, factor) for name, layer in trained.layers.items()}
+                    for factor in sorted(trainable)
+                },
+                head=trained.head,
+            ),
+            loss=loss,
+        )
+
+    def _parts_to_reset(self, t: int) -> frozenset[str]:
+        first_of_round = self._round != t
+        self._round = t
+        if self.config.federation.client_state == "isolated" or first_of_round or t == 0:
+            return frozenset(PARTS)
+        return ALGORITHMS[self.config.algorithm]().trainable(t - 1) | {"head"}

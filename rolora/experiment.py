@@ -1,0 +1,326 @@
+"""One experiment from config to record: Algorithm 1 on a language model, with evaluation, bytes and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peft import PeftModel
+from safetensors import safe_open
+from safetensors.torch import save
+
+from rolora import models, partition, peft_boundary, precision, records, tasks
+from rolora.adapter import FACTORS, Layer
+from rolora.algorithms import ALGORITHMS
+from rolora.communication import Ledger
+from rolora.config import Config
+from rolora.engine import SequentialEngine
+from rolora.errors import InputError
+from rolora.evaluation import evaluate
+from rolora.federation import ServerState, run_round
+from rolora.keys import Key
+from rolora.local_training import Examples
+from rolora.participation import sample_clients
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a progress bar is told: ``done`` of ``total`` local updates, and the latest round, loss and accuracy."""
+
+    done: int
+    total: int
+    round: int
+    rounds: int
+    loss: float | None
+    accuracy: float | None
+
+
+@dataclass
+class Setup:
+    """All that exists before round 0."""
+
+    config: Config
+    key: Key
+    data: tasks.TextData
+    clients: list[np.ndarray]
+    backbone: models.Backbone
+    model: PeftModel
+    train: Examples
+    held_out: Examples
+    precision: dict[str, Any]
+
+    @property
+    def device(self):  # noqa: ANN201 - torch's type is not imported for one annotation
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+
+def prepare(config: Config) -> Setup:
+    """Load data and model, divide the data, attach the first adapter.
+
+    Nothing here depends on the algorithm: with one seed, all algorithms start from the same data, clients and adapter.
+
+    Raises:
+        InputError: whatever of the config cannot be met.
+    """
+    key = Key(config.seed)
+    data = tasks.load(config.data)
+    clients = divide(config, key, data.train.labels)
+    settings = precision.apply(config.runtime)
+    backbone = models.load(
+        config.model,
+        len(data.label_names),
+        key.fold("model"),
+        precision.DTYPES[config.runtime.dtype],
+        precision.device(config.runtime),
+    )
+    model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name)
+    held_out = data.test if config.evaluation.split == "test" else data.validation
+    return Setup(
+        config=config,
+        key=key,
+        data=data,
+        clients=clients,
+        backbone=backbone,
+        model=model,
+        train=tokenise(backbone.tokenizer, data.train, config.model.max_length),
+        held_out=tokenise(backbone.tokenizer, held_out, config.model.max_length),
+        precision=settings,
+    )
+
+
+def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:
+    """The clients' example indices by the config's partition."""
+    federation = config.federation
+    stream = key.fold("partition", federation.num_clients)
+    if federation.partition == "dirichlet":
+        return partition.dirichlet(stream, labels, federation.num_clients, federation.dirichlet_alpha)
+    if federation.partition == "by-label":
+        return partition.by_label(stream, labels, federation.num_clients, federation.labels_per_client)
+    return partition.iid(stream, labels, federation.num_clients)
+
+
+def tokenise(tokenizer: Any, split: Any, max_length: int) -> Examples:
+    """All texts of a split as token ids, once, so that no step tokenises again."""
+    columns = list(zip(*split.texts, strict=True))
+    encoded = tokenizer(*(list(column) for column in columns), truncation=True, max_length=max_length)
+    pad = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
+    return Examples(
+        fields={name: rows for name, rows in encoded.items() if name in pad},
+        labels=split.labels,
+        pad=pad,
+        padding_side=tokenizer.padding_side,
+    )
+
+
+def run(
+    config: Config,
+    directory: Path,
+    *,
+    resume: bool = False,
+    progress: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Run an experiment, or return the record of the same experiment if it has been run already.
+
+    Args:
+        config: what to run.
+        directory: of this run; gets ``record.json`` and ``adapter/`` (PEFT's own layout), and a checkpoint meanwhile.
+        resume: go on from the checkpoint; the result has the bits of an uninterrupted run.
+        progress: told after every local update.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.
+    """
+    done = records.finished(directory, config.hash())
+    if done is not None:
+        return done
+    checkpoint = directory / CHECKPOINT
+    if checkpoint.exists() and not resume:
+        raise InputError(f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder")
+
+    setup = prepare(config)
+    algorithm = ALGORITHMS[config.algorithm]()
+    trains_head = config.model.head == "trained"
+    rounds = config.federation.rounds
+    server = peft_boundary.read(setup.model, head=trains_head)
+    ledger = Ledger()
+    history: list[dict[str, Any]] = []
+    if checkpoint.exists():
+        server, ledger, history, initial = load_checkpoint(checkpoint, config)
+    else:
+        initial = measure(setup, server)
+
+    reporter = Reporter(config, progress, len(history), initial)
+    engine = SequentialEngine(
+        setup.model, setup.train, setup.clients, config, setup.key, after_client=reporter.local_update_done
+    )
+    for t in range(len(history), rounds):
+        started = time.perf_counter()
+        clients = sample_clients(setup.key, t, config.federation.num_clients, config.federation.clients_per_round)
+        server, ledger, report = run_round(t, server, algorithm, clients, engine.local_update, ledger)
+        due = (t + 1) % config.evaluation.every == 0 or t + 1 == rounds
+        trained = time.perf_counter() - started
+        evaluation = measure(setup, server) if due else None
+        history.append(asdict(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
+        save_checkpoint(checkpoint, config, server, ledger, history, initial)
+        reporter.round_done(report.loss, evaluation)
+
+    peft_boundary.write(setup.model, server)
+    # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
+    setup.model.save_pretrained(directory / "adapter", save_embedding_layers=False)
+    record = describe(setup, history, initial)
+    records.write_json(directory / "record.json", record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:
+    """The server's model on the held-out text."""
+    peft_boundary.write(setup.model, server)
+    return evaluate(setup.model, setup.held_out, setup.config.evaluation.batch_size, setup.device).as_dict()
+
+
+def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str, Any]) -> dict[str, Any]:
+    """The record of a finished run."""
+    config = setup.config
+    trainable = {
+        factor: sum(layer[factor].numel() for layer in peft_boundary.factor_parameters(setup.model).values())
+        for factor in FACTORS
+    }
+    head = sum(parameter.numel() for parameter in peft_boundary.head_parameters(setup.model).values())
+    return {
+        "format": records.FORMAT,
+        "name": config.run_name(),
+        "status": "finished",
+        "config": config.resolved(),
+        "config_hash": config.hash(),
+        "seed": config.seed,
+        "command": command(config),
+        "code": records.code(),
+        "environment": records.environment() | setup.precision,
+        "model": {
+            "name": setup.backbone.name,
+            "source": setup.backbone.source,
+            "sha256": setup.backbone.sha256,
+            "architecture": type(setup.backbone.model).__name__,
+            "parameters": setup.backbone.model.num_parameters() - sum(trainable.values()) - head,
+            "trainable": trainable | {"head": head if config.model.head == "trained" else 0},
+            "adapted_layers": list(peft_boundary.factor_parameters(setup.model)),
+        },
+        "data": setup.data.describe()
+        | {
+            "client_sizes": [len(indices) for indices in setup.clients],
+            "client_label_counts": [
+                np.bincount(setup.data.train.labels[indices], minlength=len(setup.data.label_names)).tolist()
+                for indices in setup.clients
+            ],
+        },
+        "initial_evaluation": initial,
+        "rounds": list(history),
+        "final": history[-1]["evaluation"],
+        "seconds": round(sum(entry["seconds"] for entry in history), 3),
+    }
+
+
+def command(config: Config) -> str:
+    """A command line that runs this experiment again from its record alone."""
+    return f"python -m rolora run {shlex.quote(config.run_name() + '/record.json')}"
+
+
+class Reporter:
+    """Turns what the engine and the loop tell into events for a progress bar."""
+
+    def __init__(
+        self, config: Config, progress: Callable[[Event], None] | None, finished: int, initial: dict[str, Any]
+    ) -> None:
+        self.progress = progress
+        self.rounds = config.federation.rounds
+        self.per_round = config.federation.clients_per_round or config.federation.num_clients
+        self.round = finished
+        self.done = finished * self.per_round
+        self.loss: float | None = None
+        self.accuracy: float | None = initial["accuracy"]
+        self._tell()
+
+    def local_update_done(self) -> None:
+        """One client has finished."""
+        self.done += 1
+        self._tell()
+
+    def round_done(self, loss: float, evaluation: dict[str, Any] | None) -> None:
+        """The server has aggregated."""
+        self.round += 1
+        self.loss = loss
+        self.accuracy = evaluation["accuracy"] if evaluation else self.accuracy
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            total = self.rounds * self.per_round
+            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.accuracy))
+
+
+def save_checkpoint(
+    path: Path,
+    config: Config,
+    server: ServerState,
+    ledger: Ledger,
+    history: list[dict[str, Any]],
+    initial: dict[str, Any],
+) -> None:
+    """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree."""
+    tensors = {f"{factor}|{name}": getattr(layer, factor) for name, layer in server.layers.items() for factor in FACTORS}
+    tensors |= {f"head|{name}": value for name, value in server.head.items()}
+    progress = {
+        "config_hash": config.hash(),
+        "ledger": {"server": dict(ledger.server), "held": {str(client): dict(held) for client, held in ledger.held.items()}},
+        "rounds": history,
+        "initial": initial,
+    }
+    content = save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={"progress": json.dumps(progress)}
+    )
+    records.write_bytes(path, content)
+
+
+def load_checkpoint(
+    path: Path, config: Config
+) -> tuple[ServerState, Ledger, list[dict[str, Any]], dict[str, Any]]:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises:
+        InputError: if it belongs to another config or is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt", device=config.runtime.device) as file:
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except Exception as error:  # safetensors' own error type is not public
+        raise InputError(f"{path}: expected a checkpoint of this software; {str(error).splitlines()[0]}") from None
+    if progress["config_hash"] != config.hash():
+        raise InputError(f"{path}: belongs to another config, expected hash {config.hash()[:8]}; remove it or use its config")
+    layers: dict[str, dict[str, Any]] = {}
+    head = {}
+    for label, tensor in tensors.items():
+        part, _, name = label.partition("|")
+        if part == "head":
+            head[name] = tensor
+        else:
+            layers.setdefault(name, {})[part] = tensor
+    ledger = Ledger(
+        server=progress["ledger"]["server"],
+        held={int(client): held for client, held in progress["ledger"]["held"].items()},
+    )
+    state = ServerState(layers={name: Layer(**factors) for name, factors in layers.items()}, head=head)
+    return state, ledger, progress["rounds"], progress["initial"]

@@ -1,0 +1,105 @@
+"""One client's local update: K optimiser steps from the broadcast, with streams of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rolora.config import TrainingConfig
+from rolora.keys import Key
+from rolora.streams import named_stream
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised examples: token ids and segment ids by example, and labels, (n,) integers."""
+
+    fields: dict[str, Sequence[Sequence[int]]]
+    labels: np.ndarray
+    pad: dict[str, int]
+    padding_side: str = "right"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: np.ndarray, device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """These examples as model inputs, padded to the longest of them, and their labels."""
+        longest = max(len(self.fields["input_ids"][index]) for index in indices)
+        inputs = {}
+        for name, rows in self.fields.items():
+            padded = np.full((len(indices), longest), self.pad[name], dtype=np.int64)
+            for row, index in enumerate(indices):
+                values = rows[index]
+                start = longest - len(values) if self.padding_side == "left" else 0
+                padded[row, start : start + len(values)] = values
+            inputs[name] = torch.from_numpy(padded).to(device)
+        return inputs, torch.from_numpy(self.labels[indices]).to(device)
+
+
+def batches(key: Key, indices: np.ndarray, batch_size: int, steps: int) -> Iterator[np.ndarray]:
+    """``steps`` batches of a client's example indices: shuffled epochs one after another, last incomplete ones included.
+
+    Example:
+        >>> [len(batch) for batch in batches(Key(0), np.arange(5), 2, 4)]
+        [2, 2, 1, 2]
+    """
+    generator = key.generator()
+    drawn = 0
+    while True:
+        order = generator.permutation(indices)
+        for start in range(0, len(order), batch_size):
+            if drawn == steps:
+                return
+            yield order[start : start + batch_size]
+            drawn += 1
+
+
+def optimizer(config: TrainingConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """A fresh optimiser, without any state from elsewhere."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def train(
+    model: torch.nn.Module,
+    parameters: list[torch.nn.Parameter],
+    examples: Examples,
+    indices: np.ndarray,
+    config: TrainingConfig,
+    key: Key,
+    device: torch.device,
+) -> float:
+    """Train ``parameters`` in place for ``config.local_steps`` steps on the client's examples.
+
+    Args:
+        model: gives logits, (batch, labels); only ``parameters`` require gradients.
+        parameters: what is trained.
+        examples: all tokenised training examples.
+        indices: which of them this client holds.
+        config: optimiser, learning rate, steps, batch size, clipping.
+        key: the stream of this client in this round.
+        device: where the model is.
+
+    Returns:
+        The mean training loss (cross-entropy, nats) over the steps.
+    """
+    descent = optimizer(config, parameters)
+    losses = []
+    model.train()
+    with named_stream(key.fold("dropout"), device):
+        for chosen in batches(key.fold("batches"), indices, config.batch_size, config.local_steps):
+            inputs, labels = examples.batch(chosen, device)
+            loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels)
+            descent.zero_grad(set_to_none=True)
+            loss.backward()
+            if config.max_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            descent.step()
+            losses.append(loss.detach())
+    return float(torch.stack(losses).double().mean())

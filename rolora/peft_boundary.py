@@ -1,0 +1,149 @@
+"""PEFT's conventions on one side, the paper's on the other. Nothing else in the project knows both.
+
+Orientation: the paper writes x (W0 + A B) with A (d, r) and B (r, k); PEFT keeps ``lora_A.weight`` (r, d) and
+``lora_B.weight`` (k, r), so a factor crosses by transposition. Scale: PEFT multiplies the product by
+``lora_alpha / r`` (or ``lora_alpha / sqrt(r)``, rank-stabilised). Algorithms never see it: with one rank it is common to
+all clients and factors out of every mean, so factors cross without it, bit for bit. :func:`scales` gives it to those who
+need the weights themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
+
+from rolora.adapter import FACTORS, Layer
+from rolora.config import LoraConfig
+from rolora.errors import InputError
+from rolora.federation import ServerState
+from rolora.keys import Key
+from rolora.models import head_modules
+
+ADAPTER = "default"
+"""PEFT's name of the one adapter that is trained."""
+
+
+def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -> PeftModel:
+    """Wrap a classification model with PEFT and give it the first adapter of the experiment.
+
+    A is drawn from ``key``, entry by entry uniform in +-1/sqrt(d) (the range of PEFT's own initialiser), one stream a
+    layer, so it depends neither on the algorithm nor on the other layers; B is zero.
+
+    Raises:
+        InputError: if no module has one of the target names, or a layer number does not exist.
+    """
+    config = PeftLoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        layers_to_transform=list(lora.layers) if lora.layers is not None else None,
+        use_rslora=lora.rank_stabilized,
+        modules_to_save=head_modules(model),
+        base_model_name_or_path=base_name,
+    )
+    depth = getattr(model.config, "num_hidden_layers", None)
+    if lora.layers is not None and depth is not None and max(lora.layers) >= depth:
+        raise InputError(f"lora.layers: got {max(lora.layers)}, expected 0 to {depth - 1}, the layers of {base_name}")
+    try:
+        wrapped = get_peft_model(model, config)
+    except ValueError:
+        names = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_matrix(module)})
+        raise InputError(
+            f"lora.target_modules: got {', '.join(lora.target_modules)}, expected linear modules of {base_name}: {', '.join(names)}"
+        ) from None
+    wrapped.peft_config[ADAPTER].base_model_name_or_path = base_name
+    with torch.no_grad():
+        for name, factors in factor_parameters(wrapped).items():
+            weight = factors["A"]
+            bound = 1 / np.sqrt(weight.shape[1])
+            draw = key.fold("adapter", name).generator().uniform(-bound, bound, size=tuple(weight.shape[::-1]))
+            weight.copy_(torch.from_numpy(draw.astype(np.float32)).T)
+            factors["B"].zero_()
+    return wrapped
+
+
+def _is_matrix(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
+    """PEFT's adapted modules by their name in the model below PEFT's wrapper."""
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer) and ADAPTER in module.lora_A
+    }
+
+
+def factor_parameters(model: PeftModel) -> dict[str, dict[str, torch.nn.Parameter]]:
+    """Layer name -> factor -> PEFT's own parameter, in PEFT's orientation."""
+    return {
+        name: {"A": module.lora_A[ADAPTER].weight, "B": module.lora_B[ADAPTER].weight}
+        for name, module in lora_layers(model).items()
+    }
+
+
+def head_parameters(model: PeftModel) -> dict[str, torch.nn.Parameter]:
+    """The classification head's parameters by their name in the model below PEFT's wrapper."""
+    mark = f".modules_to_save.{ADAPTER}."
+    return {
+        name.removeprefix("base_model.model.").replace(mark, "."): parameter
+        for name, parameter in model.named_parameters()
+        if mark in name
+    }
+
+
+def scales(model: PeftModel) -> dict[str, float]:
+    """Layer name -> the factor by which PEFT multiplies A B: alpha / r, or alpha / sqrt(r)."""
+    return {name: module.scaling[ADAPTER] for name, module in lora_layers(model).items()}
+
+
+def read(model: PeftModel, *, head: bool) -> ServerState:
+    """A copy of the model's adapter, and of its head if ``head``, in the paper's orientation."""
+    layers = {
+        name: Layer(**{factor: _across(factors[factor]) for factor in FACTORS})
+        for name, factors in factor_parameters(model).items()
+    }
+    kept = {name: parameter.detach().clone() for name, parameter in head_parameters(model).items()} if head else {}
+    return ServerState(layers=layers, head=kept)
+
+
+def _across(weight: Float[torch.Tensor, "rows columns"]) -> Float[torch.Tensor, "columns rows"]:
+    return weight.detach().T.contiguous().clone()
+
+
+@torch.no_grad()
+def write(model: PeftModel, state: ServerState, parts: frozenset[str] = frozenset({*FACTORS, "head"})) -> None:
+    """Put a state's adapter and head into the model, bit for bit; ``parts`` limits it to some of them."""
+    parameters = factor_parameters(model)
+    for name, layer in state.layers.items():
+        for factor in FACTORS:
+            if factor in parts:
+                parameters[name][factor].copy_(getattr(layer, factor).T)
+    if "head" in parts:
+        _copy(head_parameters(model), state.head)
+
+
+def _copy(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+    for name, value in values.items():
+        parameters[name].copy_(value)
+
+
+def set_trainable(model: PeftModel, factors: frozenset[str], *, head: bool) -> list[torch.nn.Parameter]:
+    """Make exactly these factors, and the head if ``head``, require gradients; returns them in a fixed order."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    chosen = [layer[factor] for layer in factor_parameters(model).values() for factor in FACTORS if factor in factors]
+    if head:
+        chosen += head_parameters(model).values()
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    return chosen

@@ -1,0 +1,55 @@
+"""Threads, determinism and reduced precision: set once for a run and written into its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rolora.config import RuntimeConfig
+from rolora.errors import InputError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def apply(runtime: RuntimeConfig) -> dict[str, Any]:
+    """Set this process up for a run.
+
+    Deterministic kernels are required, TF32 is off, and the number of threads is fixed: a sum split over another number
+    of threads is another sum.
+
+    Returns:
+        What was set, for the record.
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    device(runtime)
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    return {
+        "device": runtime.device,
+        "device_name": torch.cuda.get_device_name(runtime.device) if runtime.device.startswith("cuda") else "cpu",
+        "dtype": runtime.dtype,
+        "threads": runtime.threads,
+        "tf32": False,
+        "deterministic": True,
+    }
+
+
+def device(runtime: RuntimeConfig) -> torch.device:
+    """The device that the config names.
+
+    Raises:
+        InputError: if it is unknown or not available here.
+    """
+    try:
+        chosen = torch.device(runtime.device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}") from None
+    return chosen
