@@ -37,7 +37,9 @@ class ModelConfig(Section):
     name: str = Field(description="packaged name, local folder, or hub name")
     max_length: PositiveInt = Field(description="tokens; longer texts are cut")
     head: Literal["trained", "frozen"] = Field(description="trained and averaged, or frozen at its random start")
-    dropout: Probability | None = Field(description="all of the backbone's dropout rates; leave out to keep its own", default=None)
+    dropout: Probability | None = Field(
+        description="all of the backbone's dropout rates; leave out to keep its own", default=None
+    )
 
 
 class LoraConfig(Section):
@@ -47,7 +49,9 @@ class LoraConfig(Section):
     alpha: Positive = Field(description="lora_alpha; the scale is alpha / rank")
     dropout: Probability
     target_modules: tuple[str, ...] = Field(min_length=1, description='e.g. ["query", "value"]')
-    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, description="which layers; leave out for all")
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, description="which layers; leave out for all"
+    )
     rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
 
 
@@ -55,13 +59,19 @@ class DataConfig(Section):
     """Labelled text, and what is held out of it."""
 
     name: str = Field(description="packaged name, local file or folder, or hub name such as glue/sst2")
-    text_columns: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2, description="one column, or two for pairs")
+    text_columns: tuple[str, ...] | None = Field(
+        default=None, min_length=1, max_length=2, description="one column, or two for pairs"
+    )
     label_column: str = "label"
-    num_labels: Annotated[int, Field(ge=2)] | None = Field(default=None, description="leave out to count those of the training text")
+    num_labels: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="leave out to count those of the training text"
+    )
     train_examples: PositiveInt | None = Field(default=None, description="use this many of the training examples")
     validation_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
     test_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
-    split_seed: int = Field(default=0, description="which examples are held out; apart from seed, so seeds share a test set")
+    split_seed: int = Field(
+        default=0, description="which examples are held out; apart from seed, so seeds share a test set"
+    )
 
 
 class FederationConfig(Section):
@@ -88,7 +98,9 @@ class FederationConfig(Section):
                 wanted = "a number" if self.partition == partition else "nothing"
                 raise ValueError(f'{field} is {given}, expected {wanted} with partition = "{self.partition}"')
         if self.clients_per_round is not None and self.clients_per_round > self.num_clients:
-            raise ValueError(f"clients_per_round is {self.clients_per_round}, expected at most num_clients = {self.num_clients}")
+            raise ValueError(
+                f"clients_per_round is {self.clients_per_round}, expected at most num_clients = {self.num_clients}"
+            )
         return self
 
 
@@ -117,7 +129,9 @@ class RuntimeConfig(Section):
 
     engine: Literal["sequential"] = "sequential"
     device: str = "cpu"
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the backbone; adapters stay in float32")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the backbone; adapters stay in float32"
+    )
     threads: PositiveInt = Field(default=1, description="fixed, so that the bits do not depend on the number of cores")
 
 
@@ -163,18 +177,13 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
         federation = [{ num_clients = 3, rounds = 100 }, { num_clients = 20, rounds = 15 }]
 
     Args:
-        path: a TOML file.
+        path: a TOML file, or the ``record.json`` of a run, whose config is then run again.
         overrides: ``section.key=value``, the value in TOML (a bare word is taken as a string); they win over the file.
 
     Raises:
         InputError: file, key, what was given and what was expected.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"config: got {path}, expected a TOML file; there is none") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path}: expected TOML; {error}") from None
+    table = _table(path)
     grid = table.pop("grid", {})
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
@@ -189,6 +198,18 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
             chosen = _merge(chosen, change)
         configs.append(check(chosen, str(path)))
     return list({config.hash(): config for config in configs}.values())
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text)["config"] if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"config: got {path}, expected a TOML file; there is none") from None
+    except KeyError:
+        raise InputError(f"{path}: expected a run's record with a config in it") from None
+    except (ValueError, OSError) as error:  # TOML, JSON and UTF-8 faults are all ValueErrors
+        raise InputError(f"{path}: expected TOML; {error}") from None
 
 
 def check(table: dict[str, Any], source: str) -> Config:
@@ -216,7 +237,7 @@ def _describe(fault: Any, table: dict[str, Any]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key + ': ' if key else ''}{message}"
-    return f"{key}: got {fault['input']!r}, expected: {message[0].lower() + message[1:]}"
+    return f"{key}: got {fault['input']!r}, expected {message.removeprefix('Input should be ')}"
 
 
 def _section(path: list[str]) -> type[BaseModel]:

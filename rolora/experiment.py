@@ -58,7 +58,7 @@ class Setup:
     precision: dict[str, Any]
 
     @property
-    def device(self):  # noqa: ANN201 - torch's type is not imported for one annotation
+    def device(self):
         """Where the model is."""
         return next(self.model.parameters()).device
 
@@ -280,11 +280,16 @@ def save_checkpoint(
     initial: dict[str, Any],
 ) -> None:
     """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree."""
-    tensors = {f"{factor}|{name}": getattr(layer, factor) for name, layer in server.layers.items() for factor in FACTORS}
+    tensors = {
+        f"{factor}|{name}": getattr(layer, factor) for name, layer in server.layers.items() for factor in FACTORS
+    }
     tensors |= {f"head|{name}": value for name, value in server.head.items()}
     progress = {
         "config_hash": config.hash(),
-        "ledger": {"server": dict(ledger.server), "held": {str(client): dict(held) for client, held in ledger.held.items()}},
+        "ledger": {
+            "server": dict(ledger.server),
+            "held": {str(client): dict(held) for client, held in ledger.held.items()},
+        },
         "rounds": history,
         "initial": initial,
     }
@@ -294,9 +299,7 @@ def save_checkpoint(
     records.write_bytes(path, content)
 
 
-def load_checkpoint(
-    path: Path, config: Config
-) -> tuple[ServerState, Ledger, list[dict[str, Any]], dict[str, Any]]:
+def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, list[dict[str, Any]], dict[str, Any]]:
     """Read what :func:`save_checkpoint` wrote.
 
     Raises:
@@ -309,7 +312,9 @@ def load_checkpoint(
     except Exception as error:  # safetensors' own error type is not public
         raise InputError(f"{path}: expected a checkpoint of this software; {str(error).splitlines()[0]}") from None
     if progress["config_hash"] != config.hash():
-        raise InputError(f"{path}: belongs to another config, expected hash {config.hash()[:8]}; remove it or use its config")
+        raise InputError(
+            f"{path}: belongs to another config, expected hash {config.hash()[:8]}; remove it or use its config"
+        )
     layers: dict[str, dict[str, Any]] = {}
     head = {}
     for label, tensor in tensors.items():

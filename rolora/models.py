@@ -73,7 +73,7 @@ def locate(name: str) -> tuple[str, str]:
         if not (path / "config.json").exists():
             raise InputError(f"model.name: got the folder {name}, expected a config.json in it")
         return str(path), "local folder"
-    if name.startswith((".", "/", "~")) or path.exists():
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists():
         raise InputError(
             f"model.name: got {name!r}, expected a packaged name ({', '.join(PACKAGED_MODELS)}), a model folder, "
             f"or a hub name; there is no such folder"
@@ -110,7 +110,9 @@ def load(config: ModelConfig, num_labels: int, key: Key, dtype: torch.dtype, dev
             f"model.name: got {config.name!r}, expected a packaged name ({', '.join(PACKAGED_MODELS)}), a folder with a "
             f"classification-capable model and its tokenizer, or a hub name that can be reached here{offline}; {reason}"
         ) from None
-    model.config._name_or_path = config.name  # a record and a saved adapter name the model, not a folder of this machine
+    model.config._name_or_path = (
+        config.name
+    )  # a record and a saved adapter name the model, not a folder of this machine
     return Backbone(model.to(device), tokenizer, config.name, source, _digest(Path(location)))
 
 
@@ -139,4 +141,5 @@ def _digest(folder: Path) -> str | None:
 
 def _quiet() -> None:
     transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for library in ("transformers", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)

@@ -9,6 +9,7 @@ need the weights themselves.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,6 +25,7 @@ from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import head_modules
+from rolora.streams import named_stream
 
 ADAPTER = "default"
 """PEFT's name of the one adapter that is trained."""
@@ -47,13 +49,17 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
         layers_to_transform=list(lora.layers) if lora.layers is not None else None,
         use_rslora=lora.rank_stabilized,
         modules_to_save=head_modules(model),
-        base_model_name_or_path=base_name,
+        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
     )
     depth = getattr(model.config, "num_hidden_layers", None)
     if lora.layers is not None and depth is not None and max(lora.layers) >= depth:
         raise InputError(f"lora.layers: got {max(lora.layers)}, expected 0 to {depth - 1}, the layers of {base_name}")
     try:
-        wrapped = get_peft_model(model, config)
+        # What PEFT draws here is replaced below; the stream keeps it from torch's global generator.
+        with warnings.catch_warnings(), named_stream(key.fold("peft"), torch.device("cpu")):
+            # peft asks transformers for a property by its old name; neither side's user can mend that.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            wrapped = get_peft_model(model, config)
     except ValueError:
         names = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_matrix(module)})
         raise InputError(

@@ -51,5 +51,7 @@ def device(runtime: RuntimeConfig) -> torch.device:
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}") from None
+        raise InputError(
+            f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}"
+        ) from None
     return chosen

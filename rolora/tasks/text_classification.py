@@ -100,7 +100,9 @@ def load(config: DataConfig) -> TextData:
         if not pools[split]:
             order = key.fold(split).generator().permutation(len(train))
             if size >= len(train):
-                raise InputError(f"data.{split}_examples: got {size}, expected fewer than the {len(train)} distinct training texts")
+                raise InputError(
+                    f"data.{split}_examples: got {size}, expected fewer than the {len(train)} distinct training texts"
+                )
             pools[split] = [train[index] for index in np.sort(order[:size])]
             train = [train[index] for index in np.sort(order[size:])]
     if config.train_examples is not None:
@@ -135,7 +137,9 @@ def _rows(tables: Tables, split: str, table: pd.DataFrame, columns: tuple[str, .
     wanted = table[[*columns, config.label_column]]
     missing = wanted.isna().any(axis=1).to_numpy()
     if missing.any():
-        raise InputError(f"data.name: {config.name} ({split}), row {int(missing.argmax())}: expected text and label, one is empty")
+        raise InputError(
+            f"data.name: {config.name} ({split}), row {int(missing.argmax())}: expected text and label, one is empty"
+        )
     texts = zip(*(wanted[column].astype(str) for column in columns), strict=True)
     return list(zip(texts, wanted[config.label_column].tolist(), strict=True))
 
@@ -146,12 +150,16 @@ def _label_names(rows: dict[str, Rows], config: DataConfig) -> list[object]:
     if numbers:
         return list(range(config.num_labels or max(max(labels) + 1, 2)))
     if config.num_labels is not None and config.num_labels != len(labels):
-        raise InputError(f"data.num_labels: got {config.num_labels}, expected {len(labels)}, the labels of {config.name}")
+        raise InputError(
+            f"data.num_labels: got {config.num_labels}, expected {len(labels)}, the labels of {config.name}"
+        )
     return sorted(labels, key=str)
 
 
 def _label_index(label: object, names: list[object], config: DataConfig, split: str, row: int) -> int:
     if label not in names:
-        expected = f"0 to {len(names) - 1}" if isinstance(names[0], int) else f"one of {', '.join(map(str, names[:10]))}"
+        expected = (
+            f"0 to {len(names) - 1}" if isinstance(names[0], int) else f"one of {', '.join(map(str, names[:10]))}"
+        )
         raise InputError(f"data.label_column: {config.name} ({split}), row {row}: label {label!r}, expected {expected}")
     return names.index(label)

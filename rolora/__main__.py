@@ -1,0 +1,216 @@
+"""``python -m rolora``: run federated fine-tuning, list what there is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import resources
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rolora import config as configuration
+from rolora.algorithms import ALGORITHMS
+from rolora.command_line import one_line_errors
+from rolora.config import Config
+from rolora.errors import InputError
+from rolora.partition import PARTITIONS
+
+if TYPE_CHECKING:
+    from rolora.experiment import Event
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+console = Console()
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback instead of one line.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="TOML file, the name of a packaged config, or a run's record.json.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value ...")] = None,
+    out: Annotated[Path, typer.Option(help="Each run gets a folder in here.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Load and check everything, train nothing.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs of a grid at the same time.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Run the experiment of a config, or all of its grid. A finished run is not run again."""
+    with one_line_errors(debug, "interrupted; the same command with --resume goes on"):
+        configs = configuration.read(locate(config), overrides)
+        if dry_run:
+            for one in configs:
+                summarise(one)
+            return
+        records = run_all(configs, out, resume, jobs)
+        console.print(results_table(records))
+
+
+@app.command("list")
+def list_() -> None:
+    """List algorithms, packaged configs, models, data, and partitions."""
+    from rolora.models import PACKAGED_MODELS
+    from rolora.tasks import PACKAGED_DATA
+
+    table = Table(box=None)
+    table.add_column("what")
+    table.add_column("names")
+    table.add_row("algorithms", ", ".join(ALGORITHMS))
+    table.add_row("configs", ", ".join(sorted(packaged_configs())))
+    table.add_row("models", ", ".join(PACKAGED_MODELS) + ", or a local folder, or a hub name")
+    table.add_row("data", ", ".join(PACKAGED_DATA) + ", or a local file or folder, or a hub name such as glue/sst2")
+    table.add_row("partitions", ", ".join(PARTITIONS))
+    console.print(table)
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name without ``.toml``."""
+    folder = Path(str(resources.files("rolora") / "configs"))
+    return {path.stem: path for path in folder.glob("*.toml")}
+
+
+def locate(config: Path) -> Path:
+    """The file of a config argument: a path, or the name of a packaged config."""
+    packaged = packaged_configs()
+    if not config.exists() and str(config) in packaged:
+        return packaged[str(config)]
+    if not config.exists():
+        raise InputError(f"config: got {config}, expected a TOML file or one of {', '.join(sorted(packaged))}")
+    return config
+
+
+def summarise(config: Config) -> None:
+    """Load all that a run needs and print what it would do."""
+    from rolora import experiment, peft_boundary
+    from rolora.communication import Message
+    from rolora.federation import downlink
+
+    setup = experiment.prepare(config)
+    state = peft_boundary.read(setup.model, head=config.model.head == "trained")
+    sizes = [len(indices) for indices in setup.clients]
+    everything: Message = downlink(state, frozenset({"A", "B", "head"}))
+    table = Table(title=config.run_name(), show_header=False, box=None)
+    for name, value in {
+        "model": f"{setup.backbone.name} ({setup.backbone.source}), {setup.backbone.model.num_parameters():,} parameters with adapter",
+        "data": f"{setup.data.name}: {len(setup.data.train):,} train, {len(setup.data.validation):,} validation, "
+        f"{len(setup.data.test):,} test; {setup.data.duplicates_dropped} duplicates dropped",
+        "clients": f"{len(sizes)}, from {min(sizes):,} to {max(sizes):,} examples",
+        "rounds": f"{config.federation.rounds} x {config.training.local_steps} local steps",
+        "bytes of one client's": ", ".join(f"{part} {count:,}" for part, count in everything.bytes_by_part().items()),
+        "adapted layers": ", ".join(state.layers),
+    }.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def run_all(configs: list[Config], out: Path, resume: bool, jobs: int) -> list[dict[str, Any]]:
+    """Run several experiments, some at the same time, with one progress bar each.
+
+    Raises:
+        InputError: the first one that a worker met; runs that are finished stay finished.
+    """
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    records: dict[str, dict[str, Any]] = {}
+    with bars:
+        whole = bars.add_task(f"{len(configs)} runs", total=len(configs), state="")
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, event: Event) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=event.total, state="")
+            loss = "-" if event.loss is None else f"{event.loss:.3f}"
+            accuracy = "-" if event.accuracy is None else f"{event.accuracy:.3f}"
+            state = f"round {event.round}/{event.rounds}  loss {loss}  accuracy {accuracy}"
+            bars.update(tasks[name], completed=event.done, state=state)
+
+        def finish(name: str, record: dict[str, Any]) -> None:
+            records[name] = record
+            bars.update(whole, advance=1)
+            if name in tasks and len(configs) > 1:
+                bars.update(tasks[name], visible=False)
+
+        if jobs == 1 or len(configs) == 1:
+            from rolora import experiment
+
+            for config in configs:
+                name = config.run_name()
+                finish(name, experiment.run(config, out / name, resume=resume, progress=_shower(name, show)))
+        else:
+            _run_parallel(configs, out, resume, jobs, show, finish)
+    return [records[config.run_name()] for config in configs]
+
+
+def _shower(name: str, show: Any) -> Any:
+    return lambda event: show(name, event)
+
+
+def _run_parallel(configs: list[Config], out: Path, resume: bool, jobs: int, show: Any, finish: Any) -> None:
+    # Spawned processes share nothing: a run has the same bits alone and beside others.
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        events = manager.Queue()
+        listener = Thread(target=_listen, args=(events, show), daemon=True)
+        listener.start()
+        pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context)
+        try:
+            futures = {pool.submit(_work, config, out, resume, events): config for config in configs}
+            for future in as_completed(futures):
+                finish(futures[future].run_name(), future.result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            events.put(None)
+            listener.join()
+
+
+def _listen(events: Any, show: Any) -> None:
+    while (message := events.get()) is not None:
+        show(*message)
+
+
+def _work(config: Config, out: Path, resume: bool, events: Any) -> dict[str, Any]:
+    from rolora import experiment
+
+    name = config.run_name()
+    return experiment.run(config, out / name, resume=resume, progress=lambda event: events.put((name, event)))
+
+
+def results_table(records: list[dict[str, Any]]) -> Table:
+    """What was run, with the final metric and the traffic counted."""
+    table = Table(box=None)
+    for name in ("run", "split", "accuracy", "loss", "majority", "MB up", "MB down", "seconds"):
+        table.add_column(name, justify="left" if name in ("run", "split") else "right")
+    for record in records:
+        up = sum(sum(entry["bytes_up"].values()) for entry in record["rounds"])
+        down = sum(
+            sum(entry["bytes_down"].values()) + sum(entry["bytes_joining"].values()) for entry in record["rounds"]
+        )
+        table.add_row(
+            record["name"],
+            record["config"]["evaluation"]["split"],
+            f"{record['final']['accuracy']:.4f}",
+            f"{record['final']['loss']:.4f}",
+            f"{record['data']['majority_rate']:.4f}",
+            f"{up / 1e6:.2f}",
+            f"{down / 1e6:.2f}",
+            f"{record['seconds']:.0f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    app(prog_name="python -m rolora")
