@@ -170,11 +170,12 @@ class Config(Section):
 def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
     """The experiments of a config file: one, or the product of its ``[grid]``.
 
-    In ``[grid]`` each key has a list of values; a value that is a table sets several fields together::
+    In ``[grid]`` each key has a list of values. Under a key of the config a value is that field's, and a table sets
+    several of its fields; under any other name a table sets fields of several sections together::
 
         [grid]
         algorithm = ["ffa-lora", "rolora"]
-        federation = [{ num_clients = 3, rounds = 100 }, { num_clients = 20, rounds = 15 }]
+        scale = [{ federation = { num_clients = 3, rounds = 100 }, evaluation = { every = 20 } }]
 
     Args:
         path: a TOML file, or the ``record.json`` of a run, whose config is then run again.
@@ -188,12 +189,15 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise InputError(f"{path}: grid.{key}: got {values!r}, expected a list of values")
+        if key not in Config.model_fields and not all(isinstance(value, dict) for value in values):
+            known = ", ".join(Config.model_fields)
+            raise InputError(f"{path}: unknown key grid.{key}, expected one of {known}, or a list of tables with those keys")
     changes = [_override(text) for text in overrides or []]
     configs = []
     for choice in product(*grid.values()):
         chosen = table
         for key, value in zip(grid, choice, strict=True):
-            chosen = _merge(chosen, {key: value})
+            chosen = _merge(chosen, {key: value} if key in Config.model_fields else value)
         for change in changes:
             chosen = _merge(chosen, change)
         configs.append(check(chosen, str(path)))
