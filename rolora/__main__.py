@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import resources
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rolora import config as configuration
@@ -21,9 +17,7 @@ from rolora.command_line import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.partition import PARTITIONS
-
-if TYPE_CHECKING:
-    from rolora.experiment import Event
+from rolora.running import run_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 console = Console()
@@ -48,7 +42,7 @@ def run(
             for one in configs:
                 summarise(one)
             return
-        records = run_all(configs, out, resume, jobs)
+        records = run_all(configs, out, resume, jobs, console)
         console.print(results_table(records))
 
 
@@ -107,85 +101,6 @@ def summarise(config: Config) -> None:
     }.items():
         table.add_row(name, value)
     console.print(table)
-
-
-def run_all(configs: list[Config], out: Path, resume: bool, jobs: int) -> list[dict[str, Any]]:
-    """Run several experiments, some at the same time, with one progress bar each.
-
-    Raises:
-        InputError: the first one that a worker met; runs that are finished stay finished.
-    """
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    records: dict[str, dict[str, Any]] = {}
-    with bars:
-        whole = bars.add_task(f"{len(configs)} runs", total=len(configs), state="")
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, event: Event) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=event.total, state="")
-            loss = "-" if event.loss is None else f"{event.loss:.3f}"
-            accuracy = "-" if event.accuracy is None else f"{event.accuracy:.3f}"
-            state = f"round {event.round}/{event.rounds}  loss {loss}  accuracy {accuracy}"
-            bars.update(tasks[name], completed=event.done, state=state)
-
-        def finish(name: str, record: dict[str, Any]) -> None:
-            records[name] = record
-            bars.update(whole, advance=1)
-            if name in tasks and len(configs) > 1:
-                bars.update(tasks[name], visible=False)
-
-        if jobs == 1 or len(configs) == 1:
-            from rolora import experiment
-
-            for config in configs:
-                name = config.run_name()
-                finish(name, experiment.run(config, out / name, resume=resume, progress=_shower(name, show)))
-        else:
-            _run_parallel(configs, out, resume, jobs, show, finish)
-    return [records[config.run_name()] for config in configs]
-
-
-def _shower(name: str, show: Any) -> Any:
-    return lambda event: show(name, event)
-
-
-def _run_parallel(configs: list[Config], out: Path, resume: bool, jobs: int, show: Any, finish: Any) -> None:
-    # Spawned processes share nothing: a run has the same bits alone and beside others.
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events = manager.Queue()
-        listener = Thread(target=_listen, args=(events, show), daemon=True)
-        listener.start()
-        pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context)
-        try:
-            futures = {pool.submit(_work, config, out, resume, events): config for config in configs}
-            for future in as_completed(futures):
-                finish(futures[future].run_name(), future.result())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            events.put(None)
-            listener.join()
-
-
-def _listen(events: Any, show: Any) -> None:
-    while (message := events.get()) is not None:
-        show(*message)
-
-
-def _work(config: Config, out: Path, resume: bool, events: Any) -> dict[str, Any]:
-    from rolora import experiment
-
-    name = config.run_name()
-    return experiment.run(config, out / name, resume=resume, progress=lambda event: events.put((name, event)))
 
 
 def results_table(records: list[dict[str, Any]]) -> Table:

@@ -191,7 +191,9 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
             raise InputError(f"{path}: grid.{key}: got {values!r}, expected a list of values")
         if key not in Config.model_fields and not all(isinstance(value, dict) for value in values):
             known = ", ".join(Config.model_fields)
-            raise InputError(f"{path}: unknown key grid.{key}, expected one of {known}, or a list of tables with those keys")
+            raise InputError(
+                f"{path}: unknown key grid.{key}, expected one of {known}, or a list of tables with those keys"
+            )
     changes = [_override(text) for text in overrides or []]
     configs = []
     for choice in product(*grid.values()):

@@ -23,7 +23,7 @@ from rolora.config import Config
 from rolora.engine import SequentialEngine
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
-from rolora.federation import ServerState, run_round
+from rolora.federation import RoundReport, ServerState, run_round
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.participation import sample_clients
@@ -172,7 +172,7 @@ def run(
         due = (t + 1) % config.evaluation.every == 0 or t + 1 == rounds
         trained = time.perf_counter() - started
         evaluation = measure(setup, server) if due else None
-        history.append(asdict(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
+        history.append(entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
         save_checkpoint(checkpoint, config, server, ledger, history, initial)
         reporter.round_done(report.loss, evaluation)
 
@@ -183,6 +183,11 @@ def run(
     records.write_json(directory / "record.json", record)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def entry(report: RoundReport) -> dict[str, Any]:
+    """A round's report as a record keeps it: what JSON gives back is what was put in."""
+    return json.loads(json.dumps(asdict(report)))
 
 
 def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:

@@ -172,7 +172,7 @@ def test_law_11_a_malformed_update_is_refused_and_named(kind, words):
 
 
 def test_a_frozen_head_does_not_travel():
-    server, ledger, report = run_round(0, state(head=False), ALGORITHMS["rolora"](), [0, 1], perturb, Ledger())
+    server, _, report = run_round(0, state(head=False), ALGORITHMS["rolora"](), [0, 1], perturb, Ledger())
     assert server.head == {}
     assert report.bytes_up["head"] == report.bytes_joining["head"] == 0
 

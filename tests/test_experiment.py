@@ -1,0 +1,197 @@
+"""A run from config to record: repeatable, resumable to the bit, never run twice, and loadable by PEFT."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from rolora import evaluation, experiment, models, peft_boundary, records
+from rolora.config import check
+from rolora.errors import InputError
+from rolora.federation import ServerState
+from rolora.keys import Key
+from tests.conftest import changed
+
+
+def adapter(directory):
+    return (directory / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def measured(record):
+    """A record without what may differ between equal runs: seconds."""
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in record["rounds"]]
+
+
+def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path):
+    one = experiment.run(changed(table), tmp_path / "one")
+    two = experiment.run(changed(table), tmp_path / "two")
+    assert adapter(tmp_path / "one") == adapter(tmp_path / "two")
+    assert measured(one) == measured(two)
+    assert one["final"] == two["final"]
+
+
+def test_the_number_of_jobs_beside_it_does_not_matter(table, tmp_path):
+    """Threads are fixed by the config, whatever this process used before."""
+    experiment.run(changed(table), tmp_path / "one")
+    torch.set_num_threads(2)
+    experiment.run(changed(table), tmp_path / "two")
+    assert adapter(tmp_path / "one") == adapter(tmp_path / "two")
+
+
+class Stop(Exception):
+    """Stands for a process that dies."""
+
+
+def stop_after(number):
+    def progress(event):
+        if event.done == number:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.parametrize("local_updates", [1, 3, 5, 8, 11])
+@pytest.mark.parametrize("federation", [{}, {"clients_per_round": 2, "num_clients": 4}, {"client_state": "shared"}])
+def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, local_updates, federation):
+    config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
+    whole = experiment.run(config, tmp_path / "whole")
+    if local_updates >= sum(len(entry["clients"]) for entry in whole["rounds"]):
+        pytest.skip("the run is over by then")
+    with pytest.raises(Stop):
+        experiment.run(config, tmp_path / "cut", progress=stop_after(local_updates))
+    assert not (tmp_path / "cut" / "record.json").exists()
+    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+    assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
+    assert measured(resumed) == measured(whole)
+    assert not (tmp_path / "cut" / experiment.CHECKPOINT).exists()
+
+
+def test_a_finished_run_is_not_run_again(table, tmp_path):
+    first = experiment.run(changed(table), tmp_path)
+    written = (tmp_path / "record.json").stat().st_mtime_ns
+    again = experiment.run(changed(table), tmp_path, progress=stop_after(0))
+    assert again == first
+    assert (tmp_path / "record.json").stat().st_mtime_ns == written
+
+
+def test_an_unfinished_run_is_neither_lost_nor_continued_unasked(table, tmp_path):
+    with pytest.raises(Stop):
+        experiment.run(changed(table), tmp_path, progress=stop_after(7))
+    kept = (tmp_path / experiment.CHECKPOINT).read_bytes()
+    with pytest.raises(InputError, match="add --resume"):
+        experiment.run(changed(table), tmp_path)
+    with pytest.raises(InputError, match="belongs to another config"):
+        experiment.run(changed(table, seed=5), tmp_path, resume=True)
+    assert (tmp_path / experiment.CHECKPOINT).read_bytes() == kept
+
+
+def test_a_damaged_checkpoint_is_named(table, tmp_path):
+    (tmp_path / experiment.CHECKPOINT).write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="expected a checkpoint of this software"):
+        experiment.run(changed(table), tmp_path, resume=True)
+
+
+def test_a_record_says_all_that_is_needed_to_run_it_again(table, tmp_path):
+    config = changed(table)
+    record = experiment.run(config, tmp_path)
+    assert records.read_json(tmp_path / "record.json") == record
+    assert check(record["config"], "record") == config
+    assert record["config_hash"] == config.hash()
+    assert record["environment"]["threads"] == 1
+    assert record["environment"]["packages"]["torch"] == torch.__version__
+    assert record["model"]["trainable"] == {"A": 4 * 16 * 2, "B": 4 * 2 * 16, "head": 2 * 16 + 2}
+    assert sum(record["data"]["client_sizes"]) == record["data"]["train"]
+    assert [bool(entry["evaluation"]) for entry in record["rounds"]] == [False, True, False, True]
+    assert json.dumps(record, allow_nan=False)
+
+
+@pytest.mark.parametrize("head", ["trained", "frozen"])
+def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, tmp_path, head):
+    """The head is saved even when it is frozen: its random start is part of the model that was evaluated."""
+    config = changed(table, model__head=head)
+    record = experiment.run(config, tmp_path)
+    fresh = models.load(config.model, 2, Key(99), torch.float32, torch.device("cpu"))
+    loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
+    setup = experiment.prepare(config)
+    result = evaluation.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
+    assert result.as_dict() == record["final"]
+
+
+def test_a_saved_adapter_names_the_model_and_no_folder_of_this_machine(table, tmp_path):
+    config = changed(table, model__name="all-MiniLM-L6-v2", federation__rounds=1, lora__layers=[5])
+    experiment.run(config, tmp_path)
+    saved = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == "all-MiniLM-L6-v2"
+    assert set(load_file(tmp_path / "adapter" / "adapter_model.safetensors")) == {
+        *(
+            f"base_model.model.bert.encoder.layer.5.attention.self.{module}.lora_{factor}.weight"
+            for module in ("query", "value")
+            for factor in "AB"
+        ),
+        "base_model.model.classifier.weight",
+        "base_model.model.classifier.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"federation__num_clients": 500}, "iid leaves client"),
+        ({"lora__target_modules": ["nothing"]}, "lora.target_modules: got nothing, expected linear modules"),
+        ({"lora__layers": [2]}, "lora.layers: got 2, expected 0 to 1"),
+        ({"model__name": "./nowhere"}, "model.name: got './nowhere'"),
+        ({"runtime__device": "cuda:93"}, "runtime.device: got 'cuda:93'"),
+        ({"runtime__device": "abacus"}, "runtime.device: got 'abacus'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(table, tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        experiment.run(changed(table, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tiny_task_is_learnt(table, tmp_path):
+    record = experiment.run(changed(table, federation__rounds=30, training__learning_rate=0.05), tmp_path)
+    assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
+
+
+def test_the_real_encoder_learns_and_rolora_alternates(tmp_path):
+    """The packaged encoder on the packaged sentences, a fifth of the quickstart: far above the majority class."""
+    table = {
+        "algorithm": "rolora",
+        "seed": 0,
+        "model": {"name": "all-MiniLM-L6-v2", "max_length": 32, "head": "trained", "dropout": 0.0},
+        "lora": {"rank": 4, "alpha": 16, "dropout": 0.0, "target_modules": ["query", "value"], "layers": [3, 4, 5]},
+        "data": {"name": "rotten-tomatoes", "validation_examples": 500, "test_examples": 400},
+        "federation": {"num_clients": 3, "rounds": 10, "partition": "iid", "client_weights": "examples"},
+        "training": {"optimizer": "adamw", "learning_rate": 0.01, "local_steps": 5, "batch_size": 8},
+        "evaluation": {"every": 10},
+        "runtime": {"threads": 2},
+    }
+    record = experiment.run(check(table, "test"), tmp_path)
+    assert record["model"]["parameters"] == 22_713_216
+    assert [entry["trained"] for entry in record["rounds"][:4]] == [["B"], ["A"], ["B"], ["A"]]
+    # 400 texts: a guesser's accuracy has a standard deviation of .025, so this is four of them above the majority class.
+    assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.1
+
+
+def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
+    config = changed(table)
+    setup = experiment.prepare(config)
+    state = peft_boundary.read(setup.model, head=True)
+    from rolora.communication import Ledger
+
+    ledger = Ledger().after_round(0, [0, 2], {"B", "head"})
+    experiment.save_checkpoint(tmp_path / "c", config, state, ledger, [{"round": 0, "loss": 0.1}], {"accuracy": 0.3})
+    read, held, history, initial = experiment.load_checkpoint(tmp_path / "c", config)
+    assert isinstance(read, ServerState)
+    assert held == ledger
+    assert (history, initial) == ([{"round": 0, "loss": 0.1}], {"accuracy": 0.3})
+    for name, layer in state.layers.items():
+        assert torch.equal(read.layers[name].A, layer.A)
+        assert torch.equal(read.layers[name].B, layer.B)
+    assert all(torch.equal(read.head[name], state.head[name]) for name in state.head)

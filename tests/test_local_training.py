@@ -1,0 +1,88 @@
+"""A client's local update against a hand-written one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rolora import experiment, local_training, peft_boundary
+from rolora.keys import Key
+from tests.conftest import changed
+
+
+def test_batches_are_shuffled_epochs_with_their_incomplete_last_one():
+    drawn = list(local_training.batches(Key(0), np.arange(10, 15), 2, 7))
+    assert [len(batch) for batch in drawn] == [2, 2, 1, 2, 2, 1, 2]
+    assert sorted(np.concatenate(drawn[:3])) == sorted(np.concatenate(drawn[3:6])) == list(range(10, 15))
+    assert not np.array_equal(np.concatenate(drawn[:3]), np.concatenate(drawn[3:6]))
+
+
+def test_padding_follows_the_tokenizers_side():
+    examples = local_training.Examples(
+        fields={"input_ids": [[1, 2, 3], [4]], "attention_mask": [[1, 1, 1], [1]]},
+        labels=np.array([0, 1]),
+        pad={"input_ids": 9, "attention_mask": 0},
+    )
+    right, labels = examples.batch(np.array([0, 1]), torch.device("cpu"))
+    assert right["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
+    assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert labels.tolist() == [0, 1]
+    from dataclasses import replace
+
+    left, _ = replace(examples, padding_side="left").batch(np.array([1, 0]), torch.device("cpu"))
+    assert left["input_ids"].tolist() == [[9, 9, 4], [1, 2, 3]]
+
+
+def test_sgd_steps_are_those_written_by_hand(table):
+    config = changed(
+        table, training__optimizer="sgd", training__learning_rate=0.5, training__max_grad_norm=0.001,
+        training__local_steps=2, lora__dropout=0.0, model__dropout=0.0,
+    )  # fmt: skip
+    setup = experiment.prepare(config)
+    state = peft_boundary.read(setup.model, head=True)
+    parameters = peft_boundary.set_trainable(setup.model, frozenset({"B"}), head=True)
+    key = Key(5)
+    arguments = (setup.train, setup.clients[0], config.training, key, torch.device("cpu"))
+    loss = local_training.train(setup.model, parameters, *arguments)
+    trained = [parameter.detach().clone() for parameter in parameters]
+
+    peft_boundary.write(setup.model, state)
+    losses = []
+    for chosen in local_training.batches(key.fold("batches"), setup.clients[0], 4, 2):
+        inputs, labels = setup.train.batch(chosen, torch.device("cpu"))
+        logits = setup.model(**inputs).logits
+        mean = (torch.logsumexp(logits, 1) - logits[torch.arange(len(labels)), labels]).mean()
+        gradients = torch.autograd.grad(mean, parameters)
+        norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
+        assert norm > 0.001  # so the clip is seen
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter -= 0.5 * gradient * 0.001 / norm
+        losses.append(float(mean))
+    assert loss == pytest.approx(np.mean(losses), rel=1e-6)
+    for one, other in zip(trained, parameters, strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_the_optimiser_has_no_memory_of_another_client(table):
+    """AdamW's moments would move a parameter whose gradient is zero; a fresh optimiser does not."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    training = changed(table).training
+    first = local_training.optimizer(training, [parameter])
+    parameter.grad = torch.ones(3)
+    first.step()
+    moved = parameter.detach().clone()
+    parameter.grad = torch.zeros(3)
+    local_training.optimizer(training, [parameter]).step()
+    assert torch.equal(parameter.detach(), moved)
+
+
+def test_only_what_the_round_trains_has_gradients(table):
+    setup = experiment.prepare(changed(table))
+    for factors, head in ((frozenset("A"), False), (frozenset("B"), True), (frozenset("AB"), True)):
+        chosen = peft_boundary.set_trainable(setup.model, factors, head=head)
+        wanting = {name for name, parameter in setup.model.named_parameters() if parameter.requires_grad}
+        assert len(wanting) == len(chosen) == 4 * len(factors) + 2 * head
+        assert all(("lora_A" in name and "A" in factors) or ("lora_B" in name and "B" in factors) or
+                   ("classifier" in name and head) for name in wanting)  # fmt: skip
