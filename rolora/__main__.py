@@ -91,7 +91,7 @@ def summarise(config: Config) -> None:
     everything: Message = downlink(state, frozenset({"A", "B", "head"}))
     table = Table(title=config.run_name(), show_header=False, box=None)
     for name, value in {
-        "model": f"{setup.backbone.name} ({setup.backbone.source}), {setup.backbone.model.num_parameters():,} parameters with adapter",
+        "model": f"{setup.backbone.name} ({setup.backbone.source}), {setup.backbone.parameters:,} pretrained parameters",
         "data": f"{setup.data.name}: {len(setup.data.train):,} train, {len(setup.data.validation):,} validation, "
         f"{len(setup.data.test):,} test; {setup.data.duplicates_dropped} duplicates dropped",
         "clients": f"{len(sizes)}, from {min(sizes):,} to {max(sizes):,} examples",

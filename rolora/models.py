@@ -49,13 +49,17 @@ PACKAGED_MODELS = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained model with a fresh classification head, and where it came from."""
+    """A pretrained model with a fresh classification head, and where it came from.
+
+    ``parameters`` counts the pretrained part alone, without head and adapter.
+    """
 
     model: torch.nn.Module
     tokenizer: Any
     name: str
     source: str
     sha256: str | None
+    parameters: int
 
 
 def locate(name: str) -> tuple[str, str]:
@@ -113,7 +117,8 @@ def load(config: ModelConfig, num_labels: int, key: Key, dtype: torch.dtype, dev
     model.config._name_or_path = (
         config.name
     )  # a record and a saved adapter name the model, not a folder of this machine
-    return Backbone(model.to(device), tokenizer, config.name, source, _digest(Path(location)))
+    parameters = sum(parameter.numel() for parameter in model.base_model.parameters())
+    return Backbone(model.to(device), tokenizer, config.name, source, _digest(Path(location)), parameters)
 
 
 def head_modules(model: torch.nn.Module) -> list[str]:

@@ -170,7 +170,7 @@ def test_the_real_encoder_learns_and_rolora_alternates(tmp_path):
         "federation": {"num_clients": 3, "rounds": 10, "partition": "iid", "client_weights": "examples"},
         "training": {"optimizer": "adamw", "learning_rate": 0.01, "local_steps": 5, "batch_size": 8},
         "evaluation": {"every": 10},
-        "runtime": {"threads": 2},
+        "runtime": {"threads": 1},
     }
     record = experiment.run(check(table, "test"), tmp_path)
     assert record["model"]["parameters"] == 22_713_216

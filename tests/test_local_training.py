@@ -59,7 +59,7 @@ def test_sgd_steps_are_those_written_by_hand(table):
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter -= 0.5 * gradient * 0.001 / norm
-        losses.append(float(mean))
+        losses.append(float(mean.detach()))
     assert loss == pytest.approx(np.mean(losses), rel=1e-6)
     for one, other in zip(trained, parameters, strict=True):
         torch.testing.assert_close(one, other.detach(), rtol=1e-5, atol=1e-7)

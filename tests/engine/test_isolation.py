@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_nothing_outside_the_named_streams_reaches_a_client(table):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_law_5_a_frozen_factor_keeps_its_bits_through_training(table, name):
     states, _, _ = play(changed(table, algorithm=name, training__weight_decay=0.1))
-    for t, (before, after) in enumerate(zip(states[:-1], states[1:], strict=True)):
+    for t, (before, after) in enumerate(itertools.pairwise(states)):
         moved = {part for part, _ in differences(before, after)}
         assert moved == ALGORITHMS[name]().trainable(t) | {"head"}
 

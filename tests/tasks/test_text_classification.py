@@ -132,7 +132,7 @@ def test_a_source_that_is_not_there(name, words):
 
 
 def test_a_folder_without_training_rows(tmp_path):
-    with pytest.raises(InputError, match="expected a file train.csv"):
+    with pytest.raises(InputError, match=r"expected a file train\.csv"):
         load(config(tmp_path))
     rows(tmp_path / "train.jsonl", many())
     rows(tmp_path / "train.csv", [])
@@ -172,8 +172,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "rte"
 
 @pytest.mark.skipif(not SHARED.exists(), reason="real GLUE files are not beside this checkout")
 def test_real_pairs_from_files():
-    sample = json.loads(gzip.open(SHARED / "train.jsonl.gz", "rt").readline())
-    columns = tuple(name for name in sample if "sentence" in name or name in ("premise", "hypothesis"))
+    columns = ("sentence1", "sentence2")
     data = load(DataConfig(name=str(SHARED), text_columns=columns, validation_examples=25, test_examples=1))
     assert len(data.label_names) == 2
     assert len(data.test) > 270
