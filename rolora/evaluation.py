@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from rolora import precision
 from rolora.local_training import Examples
 
 
@@ -31,7 +32,8 @@ def evaluate(model: torch.nn.Module, examples: Examples, batch_size: int, device
     right, loss = 0, 0.0
     for start in range(0, len(order), batch_size):
         inputs, labels = examples.batch(order[start : start + batch_size], device)
-        logits = model(**inputs).logits.float()
+        with precision.arithmetic(model):
+            logits = model(**inputs).logits.float()
         right += int((logits.argmax(dim=-1) == labels).sum())
         loss += float(torch.nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
     return Evaluation(right / len(order), loss / len(order), len(order))

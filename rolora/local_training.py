@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rolora import precision
 from rolora.config import TrainingConfig
 from rolora.keys import Key
 from rolora.streams import named_stream
@@ -95,7 +96,9 @@ def train(
     with named_stream(key.fold("dropout"), device):
         for chosen in batches(key.fold("batches"), indices, config.batch_size, config.local_steps):
             inputs, labels = examples.batch(chosen, device)
-            loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels)
+            with precision.arithmetic(model):
+                logits = model(**inputs).logits
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels)
             descent.zero_grad(set_to_none=True)
             loss.backward()
             if config.max_grad_norm is not None:

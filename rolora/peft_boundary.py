@@ -73,6 +73,8 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
             draw = key.fold("adapter", name).generator().uniform(-bound, bound, size=tuple(weight.shape[::-1]))
             weight.copy_(torch.from_numpy(draw.astype(np.float32)).T)
             factors["B"].zero_()
+    for parameter in head_parameters(wrapped).values():
+        parameter.data = parameter.data.float()  # like the adapter: what is trained is in float32
     return wrapped
 
 

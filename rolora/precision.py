@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
     Raises:
         InputError: if the device is not there.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when the device is first used
     device(runtime)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
@@ -55,3 +57,9 @@ def device(runtime: RuntimeConfig) -> torch.device:
             f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}"
         ) from None
     return chosen
+
+
+def arithmetic(model: torch.nn.Module) -> torch.autocast:
+    """The context of a forward pass: autocast if the backbone is in bfloat16, so that float32 adapter and head fit it."""
+    weight = next(model.parameters())
+    return torch.autocast(weight.device.type, torch.bfloat16, enabled=weight.dtype == torch.bfloat16)

@@ -195,3 +195,16 @@ def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
         assert torch.equal(read.layers[name].A, layer.A)
         assert torch.equal(read.layers[name].B, layer.B)
     assert all(torch.equal(read.head[name], state.head[name]) for name in state.head)
+
+
+def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path):
+    config = changed(table, runtime__dtype="bfloat16")
+    setup = experiment.prepare(config)
+    state = peft_boundary.read(setup.model, head=True)
+    assert {layer.A.dtype for layer in state.layers.values()} == {torch.float32}
+    assert {tensor.dtype for tensor in state.head.values()} == {torch.float32}
+    assert setup.model.get_base_model().bert.embeddings.word_embeddings.weight.dtype == torch.bfloat16
+    half, single = (experiment.run(c, tmp_path / c.runtime.dtype) for c in (config, changed(table)))
+    # The same batches and masks: the first round's mean loss differs by bfloat16's rounding (2^-8) of logits of order 1.
+    assert half["rounds"][0]["loss"] == pytest.approx(single["rounds"][0]["loss"], abs=2**-6)
+    assert half["rounds"][0]["loss"] != single["rounds"][0]["loss"]

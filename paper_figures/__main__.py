@@ -1,0 +1,162 @@
+"""``python -m paper_figures``: figures, tables, report, README and notebooks from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from paper_figures import compute, notebooks, readme, registry, render, report
+from paper_figures.compute import COMMITTED, SOURCES, Records
+from rolora.command_line import one_line_errors
+from rolora.errors import InputError
+from rolora.records import write_bytes
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+console = Console(soft_wrap=True, highlight=False, markup=False)
+
+RecordsOption = Annotated[
+    Path, typer.Option("--records", metavar="DIR", help="Records; the committed ones by default.")
+]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files are.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Figures and tables; all by default.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback instead of one line.")]
+REPORT = "report.html"
+
+
+@app.command("list")
+def list_(records: RecordsOption = COMMITTED, debug: Debug = False) -> None:
+    """Name every figure and table, what it answers, and whether its records are there."""
+    with one_line_errors(debug):
+        found = compute.load(records)
+        table = Table(box=None)
+        for name in ("id", "title", "counterpart", "records"):
+            table.add_column(name, no_wrap=name == "id", overflow="fold")
+        for entry in registry.ENTRIES:
+            state = "there" if entry.available(found) else "no such series"
+            missing = found.missing(entry.needs)
+            table.add_row(
+                entry.id, entry.title, entry.counterpart, f"missing: {', '.join(missing)}" if missing else state
+            )
+        Console(width=None if console.is_terminal else 200).print(table)
+        for kind in found.missing(SOURCES):
+            console.print(f"{kind} records are made by: {SOURCES[kind].shown(records)}")
+
+
+@app.command()
+def build(
+    ids: Ids = None,
+    records: RecordsOption = COMMITTED,
+    out: OutOption = render.RENDERED,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Make the records anew first.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Draw figures and write tables. Without ID: all whose records are there, and the others are named."""
+    with one_line_errors(debug):
+        entries = registry.select(ids or [])
+        if recompute:
+            compute.recompute({kind for entry in entries for kind in entry.needs}, records)
+        found = compute.load(records)
+        for entry in entries:
+            if not ids and not entry.available(found):
+                console.print(f"{entry.id}: left out, no records of {', '.join(entry.needs)}")
+                continue
+            for name, content in render.files(entry, found).items():
+                write_bytes(out / name, content)
+                console.print(str(out / name))
+
+
+@app.command()
+def check(records: RecordsOption = COMMITTED, out: OutOption = render.RENDERED, debug: Debug = False) -> None:
+    """Make everything again in memory and compare with the files; status 1 if they are out of step."""
+    with one_line_errors(debug):
+        wanted = expected(compute.load(records), out)
+        there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        faults = [
+            f"{out / name}: {'out of step with the records' if name in there else 'missing'}"
+            for name, content in wanted.items()
+            if name not in there or (out / name).read_bytes() != content
+        ]
+        faults += [f"{out / name}: no record makes this file" for name in sorted(there - wanted.keys())]
+        for fault in faults:
+            console.print(fault)
+        if not faults:
+            console.print(f"{len(wanted)} files are in step with {records}")
+    if faults:
+        console.print(f"mend with: python -m paper_figures build --records {records} --out {out}")
+        raise typer.Exit(1)
+
+
+def expected(records: Records, out: Path) -> dict[str, bytes]:
+    """Every file that belongs into ``out``; the report only where one lies there."""
+    wanted: dict[str, bytes] = {}
+    for entry in registry.ENTRIES:
+        if entry.available(records):
+            wanted |= render.files(entry, records)
+    if (out / REPORT).exists():
+        wanted[REPORT] = report.page(records).encode()
+    return wanted
+
+
+@app.command("report")
+def report_(
+    records: RecordsOption = COMMITTED,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The HTML file.")] = render.RENDERED / REPORT,
+    debug: Debug = False,
+) -> None:
+    """Write the self-contained HTML report."""
+    with one_line_errors(debug):
+        if out.is_dir():
+            raise InputError(f"--out: got the directory {out}, expected a file name such as {out / REPORT}")
+        write_bytes(out, report.page(compute.load(records)).encode())
+        console.print(str(out))
+
+
+@app.command("readme")
+def readme_(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
+    records: RecordsOption = COMMITTED,
+    file: Annotated[Path, typer.Option("--file", help="The README.")] = readme.README,
+    debug: Debug = False,
+) -> None:
+    """Replace what stands between the markers of the README by what the records say."""
+    with one_line_errors(debug):
+        if not file.is_file():
+            raise InputError(f"--file: got {file}, expected a README with markers; there is none")
+        text = file.read_text(encoding="utf-8")
+        filled = readme.fill(text, compute.load(records), file)
+        if not check:
+            write_bytes(file, filled.encode())
+    _in_step([] if not check or filled == text else [file], "python -m paper_figures readme")
+
+
+@app.command("notebooks")
+def notebooks_(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Execute every notebook's .py into its .ipynb."""
+    with one_line_errors(debug):
+        stale = []
+        for source in notebooks.sources():
+            text, path = notebooks.executed(source), source.with_suffix(".ipynb")
+            if not check:
+                write_bytes(path, text.encode())
+                console.print(str(path))
+            elif not notebooks.in_step(text, path):
+                stale.append(path)
+    _in_step(stale, "python -m paper_figures notebooks")
+
+
+def _in_step(stale: list[Path], command: str) -> None:
+    for path in stale:
+        console.print(f"{path}: out of step with the records; mend with: {command}")
+    if stale:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m paper_figures")

@@ -1,0 +1,219 @@
+"""Records: where they lie, whether they are what a figure needs, and which command makes them."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rolora.errors import InputError
+from rolora.records import read_json
+
+COMMITTED = Path(__file__).resolve().parent / "data"
+"""The records that come with the project."""
+
+PRINTED_NUMBERS = COMMITTED / "printed_numbers.json"
+"""What the papers print; not a record, and the same for every records directory."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of record: its file below the records directory, and the arguments that make it."""
+
+    file: str
+    module: str
+    arguments: tuple[str, ...]
+
+    def command(self, directory: Path | str) -> list[str]:
+        """The command line that makes these records in ``directory``, without the interpreter."""
+        return ["-m", self.module, *(argument.format(directory=directory) for argument in self.arguments)]
+
+    def shown(self, directory: Path | str) -> str:
+        """The same as a reader would type it."""
+        return "python " + shlex.join(self.command(directory))
+
+
+SOURCES = {
+    "claims": Source("claims.json", "theory", ("check", "--json", "{directory}/claims.json")),
+    "linear": Source("linear.json", "theory", ("simulate", "linear", "--json", "{directory}/linear.json")),
+    "nonlinear": Source("nonlinear.json", "theory", ("simulate", "nonlinear", "--json", "{directory}/nonlinear.json")),
+    "finetuning": Source(
+        "finetuning/*/record.json", "rolora", ("run", "reproduce", "--resume", "--out", "{directory}/finetuning")
+    ),
+}
+"""Kind of record -> its source, in the order in which they are made."""
+
+CLAIM_KEYS = ("id", "source", "kind", "statement", "measured", "predicted", "verdict", "control_verdict", "instances")
+EXPERIMENT_KEYS = ("format", "experiment", "parameters", "series")
+RUN_KEYS = ("format", "name", "status", "config", "seed", "model", "data", "rounds", "final", "environment")
+
+
+@dataclass(frozen=True)
+class Records:
+    """All records of one directory; a kind that is not there is None, or an empty list of runs."""
+
+    directory: Path
+    claims: list[dict[str, Any]] | None = None
+    linear: dict[str, Any] | None = None
+    nonlinear: dict[str, Any] | None = None
+    finetuning: list[dict[str, Any]] = field(default_factory=list)
+
+    def missing(self, kinds: Iterable[str]) -> list[str]:
+        """Those of ``kinds`` that are not there."""
+        return [kind for kind in kinds if not getattr(self, kind)]
+
+    def require(self, name: str, kinds: Iterable[str]) -> None:
+        """Refuse to go on without what is needed.
+
+        Raises:
+            InputError: what is missing and the command that makes it.
+        """
+        for kind in self.missing(kinds):
+            source = SOURCES[kind]
+            raise InputError(
+                f"{name}: {self.directory / source.file} is missing, expected {kind} records; "
+                f"make them with: {source.shown(self.directory)}"
+            )
+
+
+def load(directory: Path) -> Records:
+    """Read and check every record of a directory.
+
+    Raises:
+        InputError: the directory does not exist, or a file is not what its name says.
+    """
+    if not directory.is_dir():
+        raise InputError(f"--records: got {directory}, expected a directory of records; there is none")
+    return Records(
+        directory=directory,
+        claims=_claims(directory / SOURCES["claims"].file),
+        linear=_experiment(directory / SOURCES["linear"].file, "linear"),
+        nonlinear=_experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
+        finetuning=_runs(directory / "finetuning"),
+    )
+
+
+def _claims(path: Path) -> list[dict[str, Any]] | None:
+    if not path.exists():
+        return None
+    claims = read_json(path)
+    if not isinstance(claims, list) or not claims:
+        raise InputError(f"{path}: got {type(claims).__name__}, expected a list of claims from: python -m theory check")
+    for index, claim in enumerate(claims):
+        _require_keys(claim, CLAIM_KEYS, f"{path}: claim {index}")
+    return sorted(claims, key=lambda claim: claim["id"])
+
+
+def _experiment(path: Path, name: str) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    record = read_json(path)
+    _require_keys(record, EXPERIMENT_KEYS, str(path))
+    if record["experiment"] != name:
+        raise InputError(f"{path}: got the experiment {record['experiment']!r}, expected {name!r}")
+    if not record["series"]:
+        raise InputError(f"{path}: got an empty list of series, expected at least one")
+    for index, series in enumerate(record["series"]):
+        _require_keys(series, ("panel", "algorithm"), f"{path}: series {index}")
+    return record
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    runs = []
+    for path in sorted(folder.glob("*/record.json")):
+        run = read_json(path)
+        _require_keys(run, RUN_KEYS, str(path))
+        if run["status"] != "finished":
+            raise InputError(f"{path}: got status {run['status']!r}, expected a finished run")
+        runs.append(run)
+    return runs
+
+
+def _require_keys(value: Any, keys: Sequence[str], where: str) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: got {type(value).__name__}, expected an object with {', '.join(keys)}")
+    for key in keys:
+        if key not in value:
+            raise InputError(f"{where}: {key} is missing, expected an object with {', '.join(keys)}")
+
+
+def recompute(kinds: Iterable[str], directory: Path) -> None:
+    """Run the commands that make these kinds of record, one after the other.
+
+    Raises:
+        InputError: a command failed; its own message stands above.
+    """
+    wanted = set(kinds)
+    directory.mkdir(parents=True, exist_ok=True)
+    for kind, source in SOURCES.items():
+        if kind in wanted:
+            done = subprocess.run([sys.executable, *source.command(directory)], check=False)
+            if done.returncode:
+                raise InputError(
+                    f"--recompute: {source.shown(directory)} ended with status {done.returncode}, expected 0"
+                )
+
+
+def open_records(kinds: Sequence[str], recompute_first: bool = False, directory: Path = COMMITTED) -> Records:
+    """The committed records, or the same made anew below ``runs/``; for notebooks.
+
+    Args:
+        kinds: what will be needed.
+        recompute_first: run the commands that make them; the committed ones stay as they are.
+        directory: where the records are read from otherwise.
+
+    Raises:
+        InputError: one of ``kinds`` is missing.
+    """
+    if recompute_first:
+        directory = Path("runs/notebooks")
+        recompute(kinds, directory)
+    records = load(directory)
+    records.require("notebook", kinds)
+    return records
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where one kind of record comes from, as a report shows it."""
+
+    kind: str
+    file: str
+    commands: tuple[str, ...]
+    seeds: tuple[int, ...]
+    hardware: tuple[str, ...]
+    seconds: float | None
+
+
+def provenance(records: Records, kind: str) -> Provenance:
+    """Files, commands, seeds, hardware and computing time of one kind of record."""
+    content = getattr(records, kind)
+    entries = content if isinstance(content, list) else [content]
+    seconds = [entry["seconds"] for entry in entries if entry.get("seconds") is not None]
+    nested = [series.get("seed") for entry in entries for series in entry.get("series", [])]
+    seeds = {seed for seed in nested or [entry.get("seed") for entry in entries] if seed is not None}
+    commands = {entry["command"] for entry in entries if entry.get("command")}
+    return Provenance(
+        kind=kind,
+        file=SOURCES[kind].file + (f" ({len(entries)} runs)" if kind == "finetuning" else ""),
+        commands=tuple(sorted(commands)) or (SOURCES[kind].shown(Path("DIR")),),
+        seeds=tuple(sorted(seeds)),
+        hardware=tuple(sorted({hardware(entry["environment"]) for entry in entries if entry.get("environment")})),
+        seconds=sum(seconds) if seconds else None,
+    )
+
+
+def hardware(environment: dict[str, Any]) -> str:
+    """One line on the machine of a record."""
+    parts = [environment.get("device"), environment.get("processor")]
+    if environment.get("threads"):
+        parts.append(f"{environment['threads']} thread" + ("s" if environment["threads"] != 1 else ""))
+    if environment.get("dtype"):
+        parts.append(environment["dtype"])
+    if environment.get("python"):
+        parts.append(f"Python {environment['python']}")
+    return ", ".join(str(part) for part in parts if part) or "not recorded"

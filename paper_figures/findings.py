@@ -1,0 +1,144 @@
+"""What the records say, in sentences whose every number comes from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from paper_figures import linear_record, nonlinear_record, tab_claims
+from paper_figures.compute import Records
+from paper_figures.finetuning import Group, accuracy_text, groups
+from paper_figures.style import method_style
+from theory.statistics import mean_interval
+
+
+def shows(records: Records) -> list[str]:
+    """Sentences on what the records show; what has no record is not mentioned."""
+    return [
+        *(claims(records) if records.claims else []),
+        *(linear(records) if records.linear else []),
+        *(nonlinear(records) if records.nonlinear else []),
+        *(finetuning(records) if records.finetuning else []),
+    ]
+
+
+def shows_not(records: Records) -> list[str]:
+    """Sentences on what must not be concluded."""
+    result = ["No number of the papers' tables is reproduced: models, data and budgets here are smaller."]
+    if records.linear and linear_record.fedavg_converges(records.linear):
+        result.append("The linear model is no evidence for RoLoRA over FedAvg-LoRA: both converge on it.")
+    if records.nonlinear:
+        parameters = records.nonlinear["parameters"]
+        result.append(
+            f"The two-layer model is trained on {parameters['data']}; the paper uses {parameters['paper_data']}. "
+            "An order of methods found on one need not hold on the other."
+        )
+    if records.finetuning:
+        found = groups(records.finetuning)
+        result.append(
+            f"Fine-tuning is done with {found[0].any_run['model']['name']}, not with RoBERTa-Large, and rounds become "
+            "fewer as clients become more, so a fall of accuracy with clients mixes both."
+        )
+        if any(len(runs) == 1 for group in found for runs in group.runs.values()):
+            result.append("Where there is one seed, a difference between methods has no interval and is not evidence.")
+        if not any(group.client_state == "shared" for group in found):
+            result.append(
+                "Every client starts from the server's state. What happens if clients of a round share one model "
+                "object, as an implementation can by mistake, is not in these records."
+            )
+    return result
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    r"""Sentences as a Markdown list in which nothing is taken for markup.
+
+    Example:
+        >>> bullets(["a* < 1"])
+        '- a\\* \\< 1\n'
+    """
+    return "".join(f"- {plain(text)}\n" for text in sentences)
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown finds nothing of its own."""
+    return re.sub(r"([\\*_`|<>])", r"\\\1", text)
+
+
+def claims(records: Records) -> Iterator[str]:
+    """Verdicts counted, and every claim whose verdict is not plain."""
+    yield tab_claims.summary(records)
+    for claim in records.claims or []:
+        if claim["verdict"] != "holds" or tab_claims.surprise(claim):
+            yield f"{claim['id']}: {claim['verdict']}{tab_claims.surprise(claim)} ({claim['source']})."
+
+
+def linear(records: Records) -> Iterator[str]:
+    """How far the angle distance went, by method."""
+    for name, title in linear_record.TITLES.items():
+        ends = []
+        for one in linear_record.curves(records.linear, name):
+            start, end = one.travelled()
+            ends.append(f"{one.label} from {start:.2g} to {end:.2g}")
+        if ends:
+            yield f"Linear model, {title}: the angle distance goes for {'; '.join(ends)}."
+
+
+def nonlinear(records: Records) -> Iterator[str]:
+    """Final accuracies at the chosen learning rates, and who leads at a common rate."""
+    window = records.nonlinear["parameters"]["window"]
+    for panel in nonlinear_record.panels(records.nonlinear):
+        finals = {name: nonlinear_record.finals(runs, window) for name, runs in panel.chosen.items()}
+        texts = [
+            f"{method_style(name).label} {np.mean(values):.3f} (rate {panel.rate(name):g})"
+            for name, values in sorted(finals.items(), key=lambda item: -np.mean(item[1]))
+        ]
+        yield f"Digits, {panel.name}: {', '.join(texts)}{_difference(finals)}."
+        rates = [
+            rate
+            for rate in sorted(panel.grid.get("rolora", {}))
+            if {"rolora", "fedavg-lora"} <= panel.grid.keys()
+            and np.mean(nonlinear_record.finals(panel.grid["rolora"][rate], window))
+            > np.mean(nonlinear_record.finals(panel.grid["fedavg-lora"][rate], window))
+        ]
+        if {"rolora", "fedavg-lora"} <= panel.grid.keys():
+            listed = ", ".join(f"{rate:g}" for rate in rates) or "none"
+            yield (
+                f"Digits, {panel.name}: at one common learning rate RoLoRA is ahead of FedAvg-LoRA at {listed} "
+                f"of {', '.join(f'{rate:g}' for rate in sorted(panel.grid['rolora']))}."
+            )
+
+
+def _difference(finals: dict[str, Sequence[float]]) -> str:
+    """RoLoRA less FedAvg-LoRA, paired by seed, where both are there."""
+    if not {"rolora", "fedavg-lora"} <= finals.keys():
+        return ""
+    pairs = np.subtract(finals["rolora"], finals["fedavg-lora"])
+    if len(pairs) < 2:
+        return "; one seed, so their difference has no interval"
+    found = mean_interval(pairs, 0.95)
+    side = "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
+    return (
+        f"; RoLoRA is {side} FedAvg-LoRA (paired difference {found.estimate:+.3f}, 95 % interval "
+        f"{found.low:+.3f} to {found.high:+.3f}, {len(pairs)} seeds)"
+    )
+
+
+def finetuning(records: Records) -> Iterator[str]:
+    """Final accuracies by group."""
+    for group in groups(records.finetuning):
+        texts = [f"{method_style(name).label} {accuracy_text(runs)}" for name, runs in group.runs.items()]
+        yield (
+            f"{group.any_run['model']['name']} on {group.any_run['data']['name']}, {group.title}, {group.rounds} rounds: "
+            f"{', '.join(texts)}{_difference(_paired(group))}."
+        )
+
+
+def _paired(group: Group) -> dict[str, list[float]]:
+    """Final accuracies of RoLoRA and FedAvg-LoRA at the seeds that both have."""
+    both = [name for name in ("rolora", "fedavg-lora") if name in group.runs]
+    common = set.intersection(*({run["seed"] for run in group.runs[name]} for name in both)) if both else set()
+    if not common:
+        return {}
+    return {name: [run["final"]["accuracy"] for run in group.runs[name] if run["seed"] in common] for name in both}

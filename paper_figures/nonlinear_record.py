@@ -1,0 +1,87 @@
+"""The nonlinear record, put into panels of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paper_figures.style import in_order, method_style
+
+CENTRALISED = "centralised"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One partition of the digits.
+
+    Args:
+        name: as in the record.
+        rank: of A and B.
+        grid: method -> learning rate -> runs by seed.
+        chosen: method -> the runs at the chosen rate, methods in the order of the legends.
+    """
+
+    name: str
+    rank: int
+    grid: dict[str, dict[float, list[dict[str, Any]]]]
+    chosen: dict[str, list[dict[str, Any]]]
+
+    def rate(self, method: str) -> float:
+        """The learning rate that validation chose for a method."""
+        return self.chosen[method][0]["learning_rate"]
+
+
+def panels(record: dict[str, Any]) -> list[Panel]:
+    """The panels in the order of the record; the centralised reference is none of them."""
+    ranks = {panel["name"]: panel["rank"] for panel in record["parameters"]["panels"]}
+    names = dict.fromkeys(run["panel"] for run in record["series"] if run["panel"] != CENTRALISED)
+    return [_panel(name, ranks[name], [run for run in record["series"] if run["panel"] == name]) for name in names]
+
+
+def _panel(name: str, rank: int, runs: Sequence[dict[str, Any]]) -> Panel:
+    grid: dict[str, dict[float, list[dict[str, Any]]]] = {}
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        grid.setdefault(run["algorithm"], {}).setdefault(run["learning_rate"], []).append(run)
+    chosen = {method: next(found for found in grid[method].values() if found[0]["chosen"]) for method in in_order(grid)}
+    return Panel(name, rank, grid, chosen)
+
+
+def reference(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The centralised runs at their chosen rate, under the method's name; empty if there are none."""
+    runs = [run for run in record["series"] if run["panel"] == CENTRALISED]
+    return _panel(CENTRALISED, main_rank(panels(record)), runs).chosen if runs else {}
+
+
+def main_rank(found: Sequence[Panel]) -> int:
+    """The rank of the first panel, which the centralised reference shares."""
+    return found[0].rank
+
+
+def finals(runs: Sequence[dict[str, Any]], window: int) -> list[float]:
+    """Each seed's final test accuracy, the mean of its last ``window`` evaluations."""
+    return [float(np.mean(run["test_accuracy"][-window:])) for run in runs]
+
+
+def short(method: str) -> str:
+    """A method's label without its last word, for crowded places.
+
+    Example:
+        >>> short("fedavg-lora")
+        'FedAvg'
+    """
+    return method_style(method).label.removesuffix("-LoRA")
+
+
+def described(record: dict[str, Any]) -> str:
+    """Model, data and scale in one line, from the record's own words."""
+    parameters = record["parameters"]
+    ranks = sorted({panel["rank"] for panel in parameters["panels"]}, reverse=True)
+    shortened = "shortened run, numbers mean nothing; " if parameters["quick"] else ""
+    return (
+        f"{shortened}{parameters['data']} (the paper: {parameters['paper_data']}); rank "
+        f"{ranks[0]} unless named; {parameters['local_epochs']} local epochs of SGD, "
+        f"batch {parameters['batch_size']}, gradient clip {parameters['clip']:g}"
+    )

@@ -1,0 +1,69 @@
+"""The parts of README.md that are made from records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from paper_figures import findings, registry
+from paper_figures.compute import Records
+from rolora.errors import InputError
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+CLAIM_COLUMNS = ("claim", "source", "measured", "predicted", "verdict", "control")
+
+NOTHING = "Not made yet: there are no records. `python -m paper_figures list` names the commands that make them.\n"
+
+
+def claims(records: Records) -> str:
+    """The verdict table, without the statements."""
+    return _table(records, "tab_claims", CLAIM_COLUMNS)
+
+
+def results(records: Records) -> str:
+    """The table of fine-tuning, and what all records say."""
+    table = _table(records, "tab_finetuning", None)
+    sentences = [text for text in findings.shows(records) if not text.startswith("Linear model")]
+    said = f"What the records show:\n\n{findings.bullets(sentences)}\n" if sentences else ""
+    return f"{table}\n{said}What they do not show:\n\n{findings.bullets(findings.shows_not(records))}"
+
+
+def figures(records: Records) -> str:
+    """Every figure that can be drawn, with what it shows."""
+    available = [entry for entry in registry.ENTRIES if entry.kind == "figure" and entry.available(records)]
+    if not available:
+        return NOTHING
+    return "\n".join(
+        f"![{entry.title}](paper_figures/rendered/{entry.id}.png)\n\n*{findings.plain(entry.title)}.* {findings.plain(entry.shows)} "
+        f"Counterpart: {findings.plain(entry.counterpart)}.\n"
+        for entry in available
+    )
+
+
+SECTIONS: dict[str, Callable[[Records], str]] = {"claims": claims, "figures": figures, "results": results}
+"""Marker -> what stands between its two comments."""
+
+
+def _table(records: Records, name: str, columns: tuple[str, ...] | None) -> str:
+    (entry,) = registry.select([name])
+    if not entry.available(records):
+        return NOTHING
+    table = entry.make(records)
+    return (table.select(columns) if columns else table).to_markdown()
+
+
+def fill(text: str, records: Records, where: Path) -> str:
+    """The README with everything between its markers made anew.
+
+    Raises:
+        InputError: a marker is missing, stands twice, or its end comes before its beginning.
+    """
+    for name, make in SECTIONS.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise InputError(f"{where}: expected one {begin} and one {end} after it")
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{make(records)}{end}{after}"
+    return text

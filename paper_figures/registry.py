@@ -1,0 +1,127 @@
+"""Every figure and table: what it shows, which panel of which paper it answers, and which records it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from paper_figures import (
+    fig_communication,
+    fig_contraction,
+    fig_finetuning,
+    fig_learning_rates,
+    fig_linear,
+    fig_nonlinear,
+    finetuning,
+    linear_record,
+    tab_claims,
+    tab_finetuning,
+    tab_paper_table1,
+)
+from paper_figures.compute import Records
+from rolora.errors import InputError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure or table.
+
+    Args:
+        id: its name, and that of its files.
+        kind: figure or table.
+        title: a few words.
+        shows: one or two sentences.
+        counterpart: what it answers in the papers.
+        needs: kinds of record, all of them required; a table of printed numbers needs none.
+        make: records -> ``matplotlib.figure.Figure`` or :class:`paper_figures.table.Table`.
+        applies: whether records of the right kind hold what is drawn.
+    """
+
+    id: str
+    kind: Literal["figure", "table"]
+    title: str
+    shows: str
+    counterpart: str
+    needs: tuple[str, ...]
+    make: Callable[[Records], Any]
+    applies: Callable[[Records], bool] = lambda records: True
+
+    def available(self, records: Records) -> bool:
+        """Whether it can be made from these records."""
+        return not records.missing(self.needs) and self.applies(records)
+
+
+ENTRIES = (
+    Entry(
+        "fig_linear", "figure", "Linear model: distance to the solution",
+        "Angle distance and relative error of the three methods against communication rounds. It shows the floor of "
+        "FFA-LoRA; it cannot separate RoLoRA from FedAvg-LoRA.",
+        "arXiv 2502.01755v4, section 4.1 (no experiment of the paper was found there)", ("linear",), fig_linear.figure,
+        lambda records: bool(linear_record.curves(records.linear, "trajectories")),
+    ),
+    Entry(
+        "fig_contraction", "figure", "Linear model: contraction of RoLoRA",
+        "The factor by which one iteration shrinks a small angle, measured on data, beside |1 − 2κ|; and the map of angles.",
+        "arXiv 2502.01755v4, Lemma 4.4", ("linear",), fig_contraction.figure,
+        lambda records: linear_record.has_ratios(records.linear),
+    ),
+    Entry(
+        "fig_nonlinear", "figure", "Two-layer model on digits: accuracy against rounds",
+        "Test accuracy of the three methods for label-skewed clients and an IID control, each at the learning rate that "
+        "a validation split chose.",
+        "arXiv 2502.01755v4, Figure 2", ("nonlinear",), fig_nonlinear.figure,
+    ),
+    Entry(
+        "fig_learning_rates", "figure", "Two-layer model on digits: accuracy against learning rate",
+        "Final test accuracy over the whole grid of learning rates, so that the order of methods can be judged at every "
+        "rate and not at one.",
+        "arXiv 2502.01755v4, Figure 2 (which shows one curve a method)", ("nonlinear",), fig_learning_rates.figure,
+    ),
+    Entry(
+        "fig_finetuning", "figure", "Federated fine-tuning: accuracy against rounds",
+        "Accuracy of the aggregated model for growing numbers of isolated clients, with the share of the larger class.",
+        "arXiv 2502.01755v4, Table 1 and Figure 3", ("finetuning",), fig_finetuning.figure,
+        lambda records: finetuning.has_isolated(records.finetuning),
+    ),
+    Entry(
+        "fig_communication", "figure", "Federated fine-tuning: traffic",
+        "Accuracy against all bytes sent, and the bytes of one client in one round by direction and part.",
+        "arXiv 2502.01755v4, Figure 12; arXiv 2409.02346, Table 6", ("finetuning",), fig_communication.figure,
+        lambda records: finetuning.has_isolated(records.finetuning),
+    ),
+    Entry(
+        "tab_claims", "table", "Claims checked",
+        "Every statement of the theory that is checked here: measured beside predicted, the verdict, and the control.",
+        "arXiv 2502.01755v4, sections 3 and 4", ("claims",), tab_claims.table,
+    ),
+    Entry(
+        "tab_finetuning", "table", "Federated fine-tuning: final accuracy",
+        "Final accuracy by clients and method, with rounds, steps, traffic and time.",
+        "arXiv 2502.01755v4, Table 1", ("finetuning",), tab_finetuning.table,
+    ),
+    Entry(
+        "tab_paper_table1", "table", "Printed by the papers, and what was run here",
+        "The papers' numbers for 3, 20 and 50 clients with how far each can be trusted, beside what was run here.",
+        "arXiv 2502.01755v4, Table 1; arXiv 2409.02346, Table 2", (), tab_paper_table1.table,
+    ),
+)  # fmt: skip
+"""In the order of the report."""
+
+
+def select(ids: Iterable[str]) -> list[Entry]:
+    """The entries with these ids, in the order given; all of them if there is none.
+
+    Raises:
+        InputError: an id that does not exist.
+
+    Example:
+        >>> [entry.id for entry in select(["fig_linear"])]
+        ['fig_linear']
+    """
+    known = {entry.id: entry for entry in ENTRIES}
+    wanted = list(ids)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"ID: got {name!r}, expected one of {', '.join(known)}")
+    return [known[name] for name in wanted] if wanted else list(ENTRIES)

@@ -1,0 +1,50 @@
+"""Files from figures and tables, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from paper_figures.compute import Records
+from paper_figures.registry import Entry
+from paper_figures.style import RC
+from rolora.errors import InputError
+
+RENDERED = Path(__file__).resolve().parent / "rendered"
+"""Where the files that come with the project lie."""
+
+# Dates and versions would make every rebuild differ.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+}
+
+
+def files(entry: Entry, records: Records) -> dict[str, bytes]:
+    """File name -> content of one figure (PNG and PDF) or table (Markdown and HTML).
+
+    Raises:
+        InputError: records are missing, or are not what the entry needs.
+    """
+    records.require(entry.id, entry.needs)
+    if not entry.applies(records):
+        raise InputError(f"{entry.id}: got {', '.join(entry.needs)} records without the runs that it draws; see: list")
+    made = entry.make(records)
+    if isinstance(made, Figure):
+        return {f"{entry.id}.{kind}": image(made, kind) for kind in METADATA}
+    return {
+        f"{entry.id}.md": f"# {made.title}\n\n{made.to_markdown()}".encode(),
+        f"{entry.id}.html": made.to_html().encode(),
+    }
+
+
+def image(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a PNG or PDF file."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    return buffer.getvalue()

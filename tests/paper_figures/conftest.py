@@ -1,0 +1,173 @@
+"""Made-up records for tests: their numbers mean nothing and never leave this folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+METHODS = ("fedavg-lora", "ffa-lora", "rolora")
+ENVIRONMENT = {"python": "3.11.7", "processor": "Made-up processor", "device": "cpu", "threads": 1, "dtype": "float32"}
+
+
+def fake_claims() -> list[dict[str, Any]]:
+    """Three claims with three verdicts; one statement holds characters that HTML and Markdown take for their own."""
+    common = {"source": "derived here", "convention": "gradient factor 2", "seed": 0, "seconds": 1.25}
+    return [
+        common
+        | {"id": "made-up-bound", "kind": "bound", "statement": "a* < b_i | <script>alert(1)</script>"}
+        | {"measured": 0.125, "predicted": 0.5, "verdict": "holds", "expected": "holds"}
+        | {"control_verdict": "refuted", "instances": 1234},
+        common
+        | {"id": "made-up-rate", "kind": "rate", "statement": "a made-up rate"}
+        | {"measured": 0.7071, "predicted": 0.7, "verdict": "refuted", "expected": "refuted"}
+        | {"control_verdict": "refuted", "instances": 50},
+        common
+        | {"id": "made-up-measurement", "kind": "measurement", "statement": "a made-up measurement"}
+        | {"measured": None, "predicted": None, "verdict": "not run", "expected": "holds"}
+        | {"control_verdict": "holds", "instances": 0},
+    ]
+
+
+def envelope(name: str, parameters: dict[str, Any], series: list[dict[str, Any]]) -> dict[str, Any]:
+    """The common part of the two experiment records."""
+    return {
+        "format": 1,
+        "experiment": name,
+        "parameters": parameters,
+        "seed": 0,
+        "command": f"python -m theory simulate {name} --json DIR/{name}.json",
+        "environment": ENVIRONMENT,
+        "seconds": 12.5,
+        "series": series,
+    }
+
+
+def fake_linear(seeds: int = 5, rounds: int = 60) -> dict[str, Any]:
+    """FFA-LoRA at a floor, the others falling, on two panels; and contraction ratios that are exact."""
+    rates = {"fedavg-lora": 0.80, "ffa-lora": 1.0, "rolora": 0.88}
+    plan = [("trajectories", name, "made-up steps") for name in METHODS] + [
+        ("trajectories", "rolora", "made-up solver")
+    ]
+    plan += [("heterogeneous", name, "made-up steps") for name in METHODS]
+    kappa = [0.05 * step for step in range(1, 20)]
+    ratio = [abs(1 - 2 * one) for one in kappa]
+    series: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        for panel, name, update in plan:
+            rate = rates[name] + 0.004 * seed * (name != "ffa-lora") - 0.03 * (update == "made-up solver")
+            angle = [0.6 * rate**t for t in range(rounds + 1)]
+            series.append(
+                {"panel": panel, "algorithm": name, "local_update": update, "seed": seed}
+                | {"rounds": list(range(rounds + 1)), "angle_distance": angle, "predicted": None}
+                | {"relative_error": [1.3 * one for one in angle]}
+            )
+        series.append(
+            {"panel": "local-ratio", "algorithm": "rolora", "local_update": "made-up solver", "seed": seed}
+            | {"kappa": kappa, "measured": [one + 0.002 * seed for one in ratio], "predicted": ratio}
+        )
+    series += [
+        {"panel": "population-map", "algorithm": "rolora", "local_update": "made-up solver", "seed": None}
+        | {"kappa": one, "theta": [0.0, 0.8, 1.57], "predicted": [0.0, 0.5, 1.57]}
+        for one in (0.1, 0.4)
+    ]
+    return envelope("linear", {"dimension": 40, "num_clients": 20, "samples": 100, "kappa": 0.25}, series)
+
+
+def fake_nonlinear(seeds: int = 5) -> dict[str, Any]:
+    """RoLoRA ahead at the small rate and behind at the large one."""
+    top = {"fedavg-lora": (0.80, 0.92), "ffa-lora": (0.70, 0.82), "rolora": (0.88, 0.86), "centralised": (0.95, 0.97)}
+    panels = [
+        {"name": name, "rank": 16} for name in ("5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID")
+    ]
+    panels.append({"name": "10 clients x 1 label, rank 4", "rank": 4})
+    rounds = list(range(0, 101, 5))
+    series = []
+    for panel in [*(one["name"] for one in panels), "centralised"]:
+        for name in ["centralised"] if panel == "centralised" else METHODS:
+            for index, rate in enumerate((0.1, 1.0)):
+                for seed in range(seeds):
+                    curve = [0.1 + (top[name][index] - 0.1 + 0.01 * seed) * (1 - math.exp(-t / 15)) for t in rounds]
+                    series.append(
+                        {"panel": panel, "algorithm": name, "learning_rate": rate, "seed": seed, "rounds": rounds}
+                        | {"chosen": index == (name != "rolora"), "test_accuracy": curve, "validation_accuracy": curve}
+                    )
+    parameters = {
+        "data": "made-up digits",
+        "paper_data": "60,000 handwritten digits",
+        "panels": panels,
+        "quick": False,
+        "window": 4,
+        "local_epochs": 5,
+        "batch_size": 16,
+        "clip": 10.0,
+    }
+    return envelope("nonlinear", parameters, series)
+
+
+def fake_run(name: str, clients: int, rounds: int, seed: int, state: str = "isolated") -> dict[str, Any]:
+    """One fine-tuning run: accuracy rises to a level that depends on method, clients and seed."""
+    level = {"fedavg-lora": 0.74, "ffa-lora": 0.70, "rolora": 0.76}[name] - 0.001 * clients + 0.005 * seed
+    history = []
+    for t in range(rounds):
+        trained = {"fedavg-lora": ["A", "B"], "ffa-lora": ["B"]}.get(name, ["B"] if t % 2 == 0 else ["A"])
+        part = {"A": 9216, "B": 9216, "head": 3080}
+        up = {key: clients * size * (key in trained or key == "head") for key, size in part.items()}
+        joining = {key: clients * size * (t == 0) for key, size in part.items()}
+        accuracy = 0.5 + (level - 0.5) * (1 - math.exp(-3 * (t + 1) / rounds))
+        evaluated = (t + 1) % max(1, rounds // 5) == 0 or t == rounds - 1
+        history.append(
+            {"round": t, "trained": trained, "clients": list(range(clients)), "loss": 0.6, "seconds": 1.5}
+            | {
+                "bytes_up": up,
+                "bytes_down": {key: size * (t > 0) for key, size in up.items()},
+                "bytes_joining": joining,
+            }
+            | {"evaluation": {"accuracy": accuracy, "loss": 0.6, "examples": 1000} if evaluated else None}
+        )
+    federation = {"num_clients": clients, "rounds": rounds, "partition": "iid", "client_state": state}
+    training = {"optimizer": "adamw", "learning_rate": 0.002, "local_steps": 3, "batch_size": 8}
+    return {
+        "format": 1,
+        "name": f"{name}-n{clients}-s{seed}-{state}",
+        "status": "finished",
+        "config": {"algorithm": name, "seed": seed, "federation": federation, "training": training}
+        | {"lora": {"rank": 4, "alpha": 16}, "evaluation": {"every": 3}},
+        "config_hash": f"{name}{clients}{seed}{state}",
+        "seed": seed,
+        "command": f"python -m rolora run {name}-n{clients}-s{seed}/record.json",
+        "environment": ENVIRONMENT,
+        "model": {"name": "all-MiniLM-L6-v2", "parameters": 22713216},
+        "data": {"name": "Rotten Tomatoes", "train": 7000, "validation": 500, "test": 1000, "majority_rate": 0.5},
+        "rounds": history,
+        "initial_evaluation": {"accuracy": 0.5, "loss": 0.69, "examples": 1000},
+        "final": history[-1]["evaluation"],
+        "seconds": 30.0,
+    }
+
+
+def fake_finetuning(seeds: int = 3) -> list[dict[str, Any]]:
+    """Three methods at 3, 20 and 50 clients, each client doing the same total of local steps."""
+    plan = ((3, 100), (20, 15), (50, 6))
+    return [fake_run(name, *size, seed) for size in plan for name in METHODS for seed in range(seeds)]
+
+
+def write_records(directory: Path, seeds: int = 3) -> Path:
+    """Lay all fake records out as the commands do."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, value in {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}.items():
+        (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    for run in fake_finetuning(seeds):
+        folder = directory / "finetuning" / run["name"]
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(run), encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def records_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of fake records of every kind; not to be changed."""
+    return write_records(tmp_path_factory.mktemp("fake") / "records")

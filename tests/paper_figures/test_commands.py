@@ -1,0 +1,237 @@
+"""The commands: files that do not change on a rebuild, checks that notice, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from paper_figures import compute, notebooks, readme, registry, render, report
+from paper_figures.__main__ import app
+from tests.paper_figures.conftest import fake_run
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def rendered(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All figures, tables and the report, rendered once; not to be changed."""
+    out = tmp_path_factory.mktemp("rendered")
+    assert run("build", "--records", records_directory, "--out", out).exit_code == 0
+    assert run("report", "--records", records_directory, "--out", out / "report.html").exit_code == 0
+    return out
+
+
+def test_every_entry_is_built(rendered: Path) -> None:
+    for entry in registry.ENTRIES:
+        for kind in ("png", "pdf") if entry.kind == "figure" else ("md", "html"):
+            assert (rendered / f"{entry.id}.{kind}").stat().st_size > 100
+
+
+def test_check_rebuilds_the_same_bytes(rendered: Path, records_directory: Path) -> None:
+    result = run("check", "--records", records_directory, "--out", rendered)
+    assert result.exit_code == 0, result.output
+    assert "19 files are in step" in result.output
+
+
+def test_check_notices_a_changed_a_missing_and_a_surplus_file(records_directory: Path, tmp_path: Path) -> None:
+    for name in ("claims.json", "linear.json"):
+        shutil.copy(records_directory / name, tmp_path)
+    out = tmp_path / "out"
+    assert run("build", "--records", tmp_path, "--out", out).exit_code == 0
+    (out / "tab_claims.md").write_text("other", encoding="utf-8")
+    (out / "fig_linear.png").unlink()
+    (out / "old.png").write_bytes(b"")
+    result = run("check", "--records", tmp_path, "--out", out)
+    assert result.exit_code == 1
+    for text in ("tab_claims.md: out of step", "fig_linear.png: missing", "old.png: no record", "mend with"):
+        assert text in result.output
+
+
+def test_rendered_files_carry_no_date(rendered: Path) -> None:
+    for path in rendered.glob("*.pdf"):
+        assert b"/CreationDate" not in path.read_bytes()
+
+
+def test_list_names_the_command_of_what_is_missing(tmp_path: Path, records_directory: Path) -> None:
+    shutil.copy(records_directory / "claims.json", tmp_path)
+    result = run("list", "--records", tmp_path)
+    assert result.exit_code == 0
+    assert "missing: linear" in result.output
+    assert "python -m theory simulate linear --json" in result.output
+
+
+def test_build_leaves_out_what_has_no_records_but_refuses_it_by_name(tmp_path: Path, records_directory: Path) -> None:
+    shutil.copy(records_directory / "claims.json", tmp_path)
+    result = run("build", "--records", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    built = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert built == {"tab_claims", "tab_paper_table1"}, "printed numbers need no records"
+    assert "fig_linear: left out" in result.output
+    line = refused(run("build", "fig_linear", "--records", tmp_path, "--out", tmp_path / "out"))
+    assert "linear.json is missing" in line and "python -m theory simulate linear" in line
+
+
+def test_unknown_id_directory_and_broken_records_are_one_line(tmp_path: Path, records_directory: Path) -> None:
+    assert "got 'fig_x', expected one of fig_linear" in refused(run("build", "fig_x", "--records", records_directory))
+    assert "expected a directory of records" in refused(run("list", "--records", tmp_path / "none"))
+    (tmp_path / "claims.json").write_text("{", encoding="utf-8")
+    assert "claims.json: expected JSON" in refused(run("list", "--records", tmp_path))
+    (tmp_path / "claims.json").write_text('[{"id": "x"}]', encoding="utf-8")
+    assert "claim 0: source is missing" in refused(run("list", "--records", tmp_path))
+    (tmp_path / "claims.json").write_text("[]", encoding="utf-8")
+    assert "expected a list of claims" in refused(run("list", "--records", tmp_path))
+
+
+def test_an_experiment_under_the_wrong_name_is_refused(tmp_path: Path, records_directory: Path) -> None:
+    shutil.copy(records_directory / "nonlinear.json", tmp_path / "linear.json")
+    assert "got the experiment 'nonlinear', expected 'linear'" in refused(run("list", "--records", tmp_path))
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path, records_directory: Path) -> None:
+    source = next((records_directory / "finetuning").glob("*/record.json"))
+    folder = tmp_path / "finetuning" / "one"
+    folder.mkdir(parents=True)
+    record = json.loads(source.read_text(encoding="utf-8")) | {"status": "running"}
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    assert "expected a finished run" in refused(run("list", "--records", tmp_path))
+
+
+def test_records_without_the_runs_of_a_figure_are_one_line(tmp_path: Path) -> None:
+    shared = fake_run("rolora", 3, 5, 0, state="shared")
+    folder = tmp_path / "finetuning" / "one"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(shared), encoding="utf-8")
+    assert "without the runs that it draws" in refused(run("build", "fig_finetuning", "--records", tmp_path))
+    assert run("build", "--records", tmp_path, "--out", tmp_path / "out").exit_code == 0
+
+
+class References(HTMLParser):
+    """Collects whatever a page would load or link to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_report_stands_alone(rendered: Path) -> None:
+    text = (rendered / "report.html").read_text(encoding="utf-8")
+    references = References()
+    references.feed(text)
+    assert all(one.startswith(("#", "data:image/png;base64,")) for one in references.found)
+    assert not references.tags & {"link", "iframe", "object"}
+    assert "http" not in text and "url(" not in text and "@import" not in text
+    assert sum(one.startswith("data:") for one in references.found) == 6
+    assert "prefers-color-scheme: dark" in text and "@media print" in text and 'name="viewport"' in text
+
+
+def test_report_says_what_the_records_say(rendered: Path) -> None:
+    text = (rendered / "report.html").read_text(encoding="utf-8")
+    for wanted in ("made-up-bound", "0.733 ± 0.012", "Made-up processor", "rolora-n20-s0/record.json", "unverified"):
+        assert wanted in text
+    assert "alert(1)&lt;/script&gt;" in text and "<script>alert" not in text
+    anchors = set(re.findall(r'href="#([^"]+)"', text))
+    assert anchors == set(re.findall(r'<section id="([^"]+)"', text))
+
+
+def test_report_names_what_is_missing(tmp_path: Path) -> None:
+    text = report.page(compute.load(tmp_path))
+    assert "There are no records yet." in text
+    assert text.count('class="missing"') == sum(bool(entry.needs) for entry in registry.ENTRIES)
+
+
+def test_report_refuses_a_directory(tmp_path: Path, records_directory: Path) -> None:
+    assert "expected a file name" in refused(run("report", "--records", records_directory, "--out", tmp_path))
+
+
+MARKED = "".join(f"# {name}\n<!-- begin: {name} -->\nstale text\n<!-- end: {name} -->\n" for name in readme.SECTIONS)
+
+
+def test_readme_replaces_what_stands_between_the_markers(tmp_path: Path, records_directory: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("before\n" + MARKED + "after\n", encoding="utf-8")
+    assert run("readme", "--check", "--records", records_directory, "--file", file).exit_code == 1
+    assert "stale text" in file.read_text(encoding="utf-8")
+    assert run("readme", "--records", records_directory, "--file", file).exit_code == 0
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("before\n# claims\n") and text.endswith("after\n") and "stale text" not in text
+    for wanted in (
+        "made-up-rate",
+        "paper_figures/rendered/fig_nonlinear.png",
+        "0.733 ± 0.012",
+        "What they do not show",
+    ):
+        assert wanted in text
+    assert run("readme", "--check", "--records", records_directory, "--file", file).exit_code == 0
+
+
+def test_readme_without_its_markers_is_refused(tmp_path: Path, records_directory: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("nothing\n", encoding="utf-8")
+    assert "begin: claims" in refused(run("readme", "--records", records_directory, "--file", file))
+    assert "there is none" in refused(run("readme", "--records", records_directory, "--file", tmp_path / "no.md"))
+
+
+def test_readme_says_when_there_are_no_records(tmp_path: Path) -> None:
+    filled = readme.fill(MARKED, compute.load(tmp_path), Path("README.md"))
+    assert filled.count("Not made yet") == 3
+
+
+def test_notebooks_without_their_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebooks, "NEEDED", ("jupytext", "nbclient", "nbformat", "no_such_package"))
+    assert "rolora[notebooks]" in refused(run("notebooks"))
+
+
+def test_notebooks_hold_no_loop_and_no_definition() -> None:
+    for source in notebooks.sources():
+        code = source.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(for|while|def|class|if)\b", code, flags=re.MULTILINE)
+        first = code.split("# %% [markdown]\n")[1]
+        assert re.match(r"# # .*\?\n", first), "a notebook opens with its question"
+        assert "# ## The answer" in code
+
+
+def test_an_executed_notebook_is_the_same_every_time(tmp_path: Path) -> None:
+    for package in notebooks.NEEDED:
+        pytest.importorskip(package)
+    source = tmp_path / "01_made_up.py"
+    source.write_text("# %% [markdown]\n# # Two?\n\n# %%\n1 + 1\n", encoding="utf-8")
+    # A kernel in a process of its own: its sockets' warnings are not this project's.
+    script = "import sys; from pathlib import Path; from paper_figures.notebooks import executed\nprint(executed(Path(sys.argv[1])))"
+    first, second = (
+        subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert first == second
+    notebook = json.loads(first)
+    assert notebook["cells"][1]["outputs"][0]["data"]["text/plain"] == ["2"]
+    source.with_suffix(".ipynb").write_text(first, encoding="utf-8")
+    assert notebooks.in_step(first, source.with_suffix(".ipynb"))
+    assert not notebooks.in_step(first.replace('"2"', '"3"'), source.with_suffix(".ipynb"))
+
+
+def test_figures_do_not_import_each_other() -> None:
+    for path in Path(render.__file__).parent.glob("fig_*.py"):
+        code = path.read_text(encoding="utf-8")
+        assert not re.search(r"import fig_|from paper_figures\.fig_|pyplot", code)

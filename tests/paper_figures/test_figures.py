@@ -1,0 +1,194 @@
+"""What the figures draw: lines, labels, numbers and notes in their artists; no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figures import (
+    compute,
+    fig_communication,
+    fig_contraction,
+    fig_finetuning,
+    fig_learning_rates,
+    fig_linear,
+    fig_nonlinear,
+    registry,
+    style,
+)
+from tests.paper_figures.conftest import fake_finetuning, fake_linear, fake_nonlinear, fake_run
+from theory.statistics import mean_interval
+
+LABELS = ["FedAvg-LoRA", "FFA-LoRA", "RoLoRA"]
+
+
+@pytest.fixture(scope="module")
+def records(records_directory: Path) -> compute.Records:
+    return compute.load(records_directory)
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.texts)
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def line(ax: Axes, label: str) -> np.ndarray:
+    (found,) = [one for one in ax.get_lines() if one.get_label() == label]
+    return np.asarray(found.get_xydata())
+
+
+@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
+def test_every_figure_names_its_seeds_and_leaves_settings_alone(
+    entry: registry.Entry, records: compute.Records
+) -> None:
+    before = dict(matplotlib.rcParams)
+    figure = entry.make(records)
+    assert dict(matplotlib.rcParams) == before
+    assert "seeds, ba" in texts(figure).replace("\n", " ") and "95 % Student interval" in texts(figure).replace(
+        "\n", " "
+    )
+    assert "RoBERTa" not in texts(figure)
+    assert figure.canvas.manager is None
+    for ax in figure.axes:
+        assert ax.get_xlabel() or ax.get_ylabel() or ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
+def test_nothing_written_leaves_the_page_or_lies_over_the_panels(
+    entry: registry.Entry, records: compute.Records
+) -> None:
+    figure = entry.make(records)
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    panels = [ax.get_tightbbox() for ax in figure.axes]
+    furniture = [text.get_window_extent() for text in figure.texts] + [figure.legends[0].get_window_extent()]
+    for box in furniture:
+        assert box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1
+    for index, box in enumerate(furniture):
+        assert not any(box.overlaps(other) for other in panels + furniture[index + 1 :])
+
+
+def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: compute.Records) -> None:
+    figure = fig_linear.figure(records)
+    assert len(figure.axes) == 4
+    angle = figure.axes[0]
+    assert angle.get_yscale() == "log"
+    runs = [
+        one for one in records.linear["series"] if one["panel"] == "trajectories" and one["algorithm"] == "ffa-lora"
+    ]
+    expected = np.exp(np.mean(np.log([run["angle_distance"] for run in runs]), axis=0))
+    np.testing.assert_allclose(line(angle, "FFA-LoRA: made-up steps")[:, 1], expected, rtol=1e-12)
+    assert {"RoLoRA: made-up steps", "RoLoRA: made-up solver"} <= set(legend(figure))
+    note = texts(figure).replace("\n", " ")
+    assert "FedAvg-LoRA converges too" in note and "num clients 20" in note
+
+
+def test_linear_note_follows_the_record_when_fedavg_stays(records: compute.Records) -> None:
+    stuck = fake_linear()
+    for one in stuck["series"]:
+        if one["algorithm"] == "fedavg-lora":
+            one["angle_distance"] = [0.6 for _ in one["angle_distance"]]
+    assert "converges too" not in texts(fig_linear.figure(replace(records, linear=stuck)))
+
+
+def test_contraction_draws_prediction_and_measured_means(records: compute.Records) -> None:
+    ax = fig_contraction.figure(records).axes[0]
+    predicted = line(ax, "|1 − 2κ|")
+    np.testing.assert_allclose(predicted[:, 1], np.abs(1 - 2 * predicted[:, 0]), atol=1e-12)
+    (bars,) = ax.containers
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), predicted[:, 1] + 0.004, atol=1e-12)
+
+
+def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: compute.Records) -> None:
+    figure = fig_nonlinear.figure(records)
+    assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
+        "5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID", "10 clients x 1 label, rank 4",
+    ]  # fmt: skip
+    chosen = [
+        one["test_accuracy"]
+        for one in records.nonlinear["series"]
+        if one["panel"] == "10 clients x 1 label" and one["algorithm"] == "rolora" and one["chosen"]
+    ]
+    np.testing.assert_allclose(line(figure.axes[1], "RoLoRA")[:, 1], np.mean(chosen, axis=0))
+    assert "centralised LoRA" in [one.get_label() for one in figure.axes[0].get_lines()]
+    assert "centralised LoRA" not in [one.get_label() for one in figure.axes[3].get_lines()]
+    assert "learning rates: FedAvg 1, FFA 1, RoLoRA 0.1" in [text.get_text() for text in figure.axes[0].texts]
+    assert "the paper: 60,000" in texts(figure).replace("\n", " ")
+
+
+def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: compute.Records) -> None:
+    ax = fig_learning_rates.figure(records).axes[0]
+    assert ax.get_xscale() == "log"
+    np.testing.assert_array_equal(line(ax, "RoLoRA")[:, 0], [0.1, 1.0])
+    np.testing.assert_array_equal(line(ax, "chosen: rolora")[:, 0], [0.1])
+    np.testing.assert_array_equal(line(ax, "chosen: ffa-lora")[:, 0], [1.0])
+
+
+def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(records: compute.Records) -> None:
+    figure = fig_finetuning.figure(records)
+    assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
+        "3 clients, 3 seeds", "20 clients, 3 seeds", "50 clients, 3 seeds",
+    ]  # fmt: skip
+    assert legend(figure) == [*LABELS, "majority class"]
+    finals = [run["final"]["accuracy"] for run in fake_finetuning() if run["name"].startswith("rolora-n20")]
+    np.testing.assert_allclose(line(figure.axes[1], "RoLoRA")[-1], [15, np.mean(finals)])
+    np.testing.assert_allclose(line(figure.axes[1], "majority class")[:, 1], 0.5)
+    assert len(figure.axes[0].collections) == 3
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    assert "all-MiniLM-L6-v2" in texts(figure) and "Rotten Tomatoes" in texts(figure)
+
+
+def test_one_seed_is_said_and_has_no_band(records: compute.Records) -> None:
+    figure = fig_finetuning.figure(replace(records, finetuning=fake_finetuning(seeds=1)))
+    assert "one seed: no interval can be drawn" in texts(figure).replace("\n", " ")
+    assert not any(ax.collections for ax in figure.axes)
+
+
+def test_shared_state_is_not_mixed_with_isolated_clients(records: compute.Records) -> None:
+    shared = [fake_run("rolora", 20, 15, 0, state="shared")]
+    figure = fig_finetuning.figure(replace(records, finetuning=records.finetuning + shared))
+    assert len(figure.axes) == 3
+
+
+def test_communication_counts_the_bytes_of_the_record(records: compute.Records) -> None:
+    figure = fig_communication.figure(records)
+    run = next(one for one in records.finetuning if one["name"].startswith("fedavg-lora-n50"))
+    sent = sum(
+        sum(entry[name].values()) for entry in run["rounds"] for name in ("bytes_up", "bytes_down", "bytes_joining")
+    )
+    assert line(figure.axes[0], "FedAvg-LoRA")[-1, 0] == pytest.approx(sent / 1e6)
+    bars = {container.get_label(): container.patches[0].get_width() for container in figure.axes[1].containers}
+    assert bars["fedavg-lora up A"] == pytest.approx(9.216)
+    assert bars["ffa-lora up A"] == 0
+    assert bars["rolora up A"] + bars["rolora up B"] == pytest.approx(9.216)
+
+
+def test_every_method_has_its_own_colour_marker_and_line() -> None:
+    looks = [style.METHODS[name] for name in ("fedavg-lora", "ffa-lora", "rolora", "flexlora", "flora", "fedex-lora")]
+    for field in ("label", "color", "marker", "linestyle"):
+        assert len({str(getattr(look, field)) for look in looks}) == len(looks)
+
+
+def test_a_quick_run_is_called_one(records: compute.Records) -> None:
+    quick = fake_nonlinear()
+    quick["parameters"]["quick"] = True
+    assert "numbers mean nothing" in texts(fig_nonlinear.figure(replace(records, nonlinear=quick))).replace("\n", " ")
+
+
+def test_bands_are_the_intervals_of_the_statistics_module() -> None:
+    values = np.array([[0.1, 2.0], [0.4, 2.5], [0.2, 2.1]])
+    mean, low, high = style.band(values.tolist())
+    for index in range(2):
+        expected = mean_interval(values[:, index], style.CONFIDENCE)
+        np.testing.assert_allclose(
+            [mean[index], low[index], high[index]], [expected.estimate, expected.low, expected.high], rtol=1e-12
+        )

@@ -1,0 +1,111 @@
+"""Tables, groups of runs, and the sentences made from records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paper_figures import compute, findings, finetuning, tab_claims, tab_finetuning, tab_paper_table1
+from rolora.errors import InputError
+from tests.paper_figures.conftest import fake_finetuning, fake_run
+
+
+@pytest.fixture(scope="module")
+def records(records_directory: Path) -> compute.Records:
+    return compute.load(records_directory)
+
+
+def test_claims_show_every_verdict_and_every_surprise(records: compute.Records) -> None:
+    table = tab_claims.table(records)
+    assert [row[0] for row in table.rows] == ["made-up-bound", "made-up-measurement", "made-up-rate"]
+    assert table.marks == ("holds", "not run", "refuted")
+    verdicts = [row[table.columns.index("verdict")] for row in table.rows]
+    assert verdicts == ["holds", "not run (expected: holds; control not refuted)", "refuted"]
+    assert "1 not run" in table.notes[0] and "Controls refuted: 2 of 3" in table.notes[0]
+
+
+def test_html_and_markdown_escape_what_a_record_says(records: compute.Records) -> None:
+    table = tab_claims.table(records)
+    assert "<script>" not in table.to_html() and "&lt;script&gt;" in table.to_html()
+    assert "<script>" not in table.to_markdown()
+    lines = [line for line in table.to_markdown().splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in lines} == {len(table.columns) + 1}
+
+
+def test_finetuning_states_steps_and_seeds(records: compute.Records) -> None:
+    table = tab_finetuning.table(records)
+    row = next(row for row in table.rows if row[:2] == ("20 clients", "RoLoRA"))
+    assert row[2:7] == ("0.002", "15", "45", "900", "3")
+    assert row[7] == "0.733 ± 0.012"
+
+
+def test_one_seed_has_no_interval(records: compute.Records) -> None:
+    table = tab_finetuning.table(replace(records, finetuning=fake_finetuning(seeds=1)))
+    assert not any("±" in row[7] for row in table.rows)
+
+
+def test_printed_numbers_keep_their_trust_and_name_what_was_not_run(records: compute.Records) -> None:
+    table = tab_paper_table1.table(records)
+    rows = {(row[0], row[1], row[2]): row for row in table.rows}
+    remembered = rows["arXiv 2502.01755v4, Table 1, rank 4", "20", "FFA-LoRA"]
+    assert remembered[4] == "81.01" and "unverified" in remembered[5]
+    assert "FlexLoRA records" in rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "FlexLoRA"][7]
+    assert all("RoBERTa-Large" in row[6] for row in table.rows)
+    assert rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"][4].startswith("94.61 / 89.83")
+
+
+def test_printed_numbers_are_numbers_with_known_trust() -> None:
+    printed = json.loads(compute.PRINTED_NUMBERS.read_text(encoding="utf-8"))
+    for entry in printed["numbers"]:
+        assert entry["trust"] in printed["trust"] and entry["table"] in printed["tables"]
+        assert all(0 < float(part) < 100 for part in entry["value"].split(" / "))
+
+
+def test_a_setting_that_varies_makes_its_own_group() -> None:
+    other = fake_run("rolora", 20, 15, 0)
+    other["config"]["training"] = other["config"]["training"] | {"local_steps": 9}
+    titles = [group.title for group in finetuning.groups([fake_run("rolora", 20, 15, 0), other])]
+    assert titles == ["20 clients, local steps 3", "20 clients, local steps 9"]
+
+
+def test_the_learning_rate_is_a_methods_own() -> None:
+    """Chosen for each method on validation text, it does not take the methods out of one comparison."""
+    other = fake_run("ffa-lora", 20, 15, 0)
+    other["config"]["training"] = other["config"]["training"] | {"learning_rate": 0.01}
+    (group,) = finetuning.groups([fake_run("rolora", 20, 15, 0), other])
+    assert group.runs.keys() == {"ffa-lora", "rolora"}
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="the same setting"):
+        finetuning.groups([fake_run("rolora", 3, 5, 0), fake_run("rolora", 3, 5, 0)])
+
+
+def test_shared_clients_are_named() -> None:
+    (group,) = finetuning.groups([fake_run("rolora", 20, 15, 0, state="shared")])
+    assert group.title == "20 clients, clients share one model"
+
+
+def test_findings_follow_the_records(records: compute.Records) -> None:
+    said = " ".join(findings.shows(records))
+    assert "RoLoRA 0.733 ± 0.012" in said
+    assert "RoLoRA is below FedAvg-LoRA" in said, "the digits record puts FedAvg-LoRA ahead at the chosen rates"
+    assert "ahead of FedAvg-LoRA at 0.1 of 0.1, 1" in said
+    assert "both converge" in " ".join(findings.shows_not(records))
+
+
+def test_a_difference_inside_its_interval_is_not_called_one(records: compute.Records) -> None:
+    runs = fake_finetuning()
+    for run in runs:
+        if run["config"]["algorithm"] == "rolora":
+            run["final"] = run["final"] | {"accuracy": 0.7 + (0.2 if run["seed"] == 0 else -0.1)}
+    said = list(findings.finetuning(replace(records, finetuning=runs)))
+    assert all("not told apart from" in text for text in said)
+
+
+def test_printed_numbers_stand_alone_when_nothing_was_run(tmp_path: Path) -> None:
+    table = tab_paper_table1.table(compute.load(tmp_path))
+    assert all(row[7].startswith("not run: needs") for row in table.rows)
