@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from paper_figures import findings, registry
+from paper_figures import file_tree, findings, registry
 from paper_figures.compute import Records
 from rolora.errors import InputError
 
@@ -41,7 +41,17 @@ def figures(records: Records) -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[Records], str]] = {"claims": claims, "figures": figures, "results": results}
+def tree(records: Records) -> str:
+    """The file tree, which needs no records."""
+    return file_tree.markdown()
+
+
+SECTIONS: dict[str, Callable[[Records], str]] = {
+    "claims": claims,
+    "figures": figures,
+    "results": results,
+    "tree": tree,
+}
 """Marker -> what stands between its two comments."""
 
 
