@@ -163,28 +163,25 @@ def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerSta
         UpdateError: wrong client or round, weight that is not a positive number, a missing or surplus tensor (a frozen
             factor is surplus), a changed shape or dtype, a value that is not finite.
     """
-
-    def refuse(reason: str) -> None:
-        raise UpdateError(f"client {client}, round {t}: {reason}")
-
+    sender = f"client {client}, round {t}"
     if update.client != client or update.round != t:
-        refuse(f"the update is of client {update.client}, round {update.round}")
+        raise UpdateError(f"{sender}: the update is of client {update.client}, round {update.round}")
     if not (math.isfinite(update.weight) and update.weight > 0):
-        refuse(f"weight {update.weight} is not a positive number")
+        raise UpdateError(f"{sender}: weight {update.weight} is not a positive number")
     expected = downlink(broadcast, trainable | {"head"})
     sent = {(part, name): array for part, name, array in update.message.arrays()}
     wanted = {(part, name): array for part, name, array in expected.arrays()}
     for part, name in sorted(sent.keys() - wanted.keys()):
-        refuse(f"{part} of {name} was sent but is frozen or unknown in this round")
+        raise UpdateError(f"{sender}: {part} of {name} was sent but is frozen or unknown in this round")
     for (part, name), reference in wanted.items():
         if (part, name) not in sent:
-            refuse(f"{part} of {name} is missing")
+            raise UpdateError(f"{sender}: {part} of {name} is missing")
         array = sent[part, name]
         if tuple(array.shape) != tuple(reference.shape) or array.dtype != reference.dtype:
-            refuse(
-                f"{part} of {name} is {tuple(array.shape)} {array.dtype}, "
+            raise UpdateError(
+                f"{sender}: {part} of {name} is {tuple(array.shape)} {array.dtype}, "
                 f"expected {tuple(reference.shape)} {reference.dtype}"
             )
         xp = array_api_compat.array_namespace(array)
         if not bool(xp.all(xp.isfinite(array))):
-            refuse(f"{part} of {name} has a value that is not finite")
+            raise UpdateError(f"{sender}: {part} of {name} has a value that is not finite")

@@ -25,7 +25,9 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
     Raises:
         InputError: if the device is not there.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when the device is first used
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS asks for it; read when the device is first used
     device(runtime)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)

@@ -1,0 +1,209 @@
+"""``python -m theory``: list and check the claims, and simulate the two small models."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy
+import scipy
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from rolora.errors import InputError
+from theory.claim import Outcome, registry, run, select
+
+app = typer.Typer(
+    help="Numerical checks of the convergence claims, and simulations of the linear and non-linear models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Claims to check; all by default.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here, atomically.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of all randomness.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+COLOURS = {"refuted": "red", "not run": "yellow"}
+
+
+def main() -> None:
+    """The entry point of ``python -m theory``."""
+    app()
+
+
+@app.command("list")
+def list_claims(debug: Debug = False) -> None:
+    """The claims, with kind, source and statement."""
+    with _one_line_errors(debug):
+        table = _table("id", "kind", "expected", "source", "statement")
+        for claim in registry().values():
+            table.add_row(*map(Text, (claim.id, claim.kind, claim.expected, claim.source, claim.statement)))
+        _console().print(table)
+
+
+@app.command()
+def check(ids: Ids = None, json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> None:
+    """Check claims and their controls; status 1 if a verdict is not the expected one or a control is not refuted."""
+    with _one_line_errors(debug):
+        claims = select(ids or [])
+        _writable(json_file)
+        outcomes = []
+        with _progress("checking") as (bar, task):
+            for number, claim in enumerate(claims):
+                bar.update(task, completed=number / len(claims), description=claim.id)
+                outcomes.append(run(claim, seed))
+        _console().print(_verdicts(outcomes))
+        if json_file is not None:
+            _write_json(json_file, [outcome.as_record() for outcome in outcomes])
+        failed = [outcome for outcome in outcomes if not outcome.passed]
+        for outcome in failed:
+            found, control = outcome.result, outcome.control.verdict
+            _console(stderr=True).print(
+                Text(
+                    f"{outcome.claim.id}: {found.verdict} at {found.where} (expected {outcome.claim.expected}); "
+                    f"control {control} (expected refuted)"
+                )
+            )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    model: Annotated[Literal["linear", "nonlinear"], typer.Argument(help="Which of the two small models.")],
+    json_file: Json = None,
+    seed: Seed = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A shortened run of the same shape.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Simulate a model; the record goes to --json, or to standard output."""
+    with _one_line_errors(debug):
+        _writable(json_file)
+        # Imported here, so that checking claims does not depend on what the simulations need.
+        if model == "linear":
+            from theory.simulate import experiment
+        else:
+            from theory.nonlinear import experiment
+        with _progress(model) as (bar, task):
+            found = experiment(seed, quick, lambda share: bar.update(task, completed=share))
+        command = f"python -m theory simulate {model} --seed {seed}" + (" --quick" if quick else "")
+        record = {
+            "format": 1,
+            "experiment": model,
+            "parameters": found["parameters"],
+            "seed": seed,
+            "command": command,
+            "environment": environment(),
+            "series": found["series"],
+        }
+        if json_file is None:
+            sys.stdout.write(_dump(record))
+        else:
+            _write_json(json_file, record)
+
+
+def environment() -> dict[str, str]:
+    """What a record's numbers were computed with.
+
+    Example:
+        >>> sorted(environment())
+        ['numpy', 'platform', 'processor', 'python', 'scipy']
+    """
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def _console(stderr: bool = False) -> Console:
+    # Off a terminal rich would fold the table at 80 columns; a file or a pipe has no such edge.
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 240)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
+    return table
+
+
+def _verdicts(outcomes: list[Outcome]) -> Table:
+    table = _table("id", "source", "convention", "instances", "measured", "predicted", "verdict", "control")
+    for outcome in outcomes:
+        claim, result, control = outcome.claim, outcome.result, outcome.control.verdict
+        verdict = result.verdict if result.verdict == claim.expected else f"{result.verdict} (not as expected)"
+        table.add_row(
+            Text(claim.id),
+            Text(claim.source),
+            Text(claim.convention),
+            Text(str(result.instances), justify="right"),
+            Text(f"{result.measured:.4g}", justify="right"),
+            Text(f"{result.predicted:.4g}", justify="right"),
+            Text(verdict, style=COLOURS.get(result.verdict, "green")),
+            Text(control, style="green" if control == "refuted" else "red"),
+        )
+    return table
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[tuple[Progress, Any]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), console=_console(stderr=True), transient=True) as bar:
+        yield bar, bar.add_task(name, total=1.0)
+
+
+@contextlib.contextmanager
+def _one_line_errors(debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None
+
+
+def _writable(path: Path | None) -> None:
+    # Before the work: minutes of computing must not end in a directory that does not exist.
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise InputError(f"--json {path}: expected a file name in a directory that exists")
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Write a file whole or not at all: a reader never sees half of it."""
+    text = _dump(content)
+    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        # mkstemp's file is for its owner alone; a record is to be read like any other file.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+if __name__ == "__main__":
+    main()

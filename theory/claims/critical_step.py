@@ -1,0 +1,59 @@
+r"""At kappa = 1 and gradient factor 2 the convergence is not exponential at all.
+
+**Statement.** In the population with f = 2 and kappa = 1, :math:`\delta_t \sqrt{8t} \to 1`.
+
+**Derivation.** :math:`\delta^+ = \delta\,|1 - 2\cos^2\theta|/\sqrt{1 + \sin^2 2\theta}`. With :math:`s = \delta^2` this is
+:math:`s^+ = s(1 - 2s)^2/(1 + 4s(1 - s)) = s(1 - 8s + O(s^2))`, so :math:`1/s_t = 8t + O(\log t)`.
+
+**Test.** The local slope of 1/delta^2 against t over the last half of the run, by least squares; the remainder of the
+derivation makes it 8 + O(1/t), and the slack is 8 log(T)/T.
+
+**Control.** kappa = 0.99, where the convergence is exponential again.
+"""
+
+import numpy as np
+
+from rolora.keys import Key
+from theory.claim import Claim, Result, equal, judge
+from theory.geometry import angle_distance, start_at
+from theory.linear import population, random_truth
+from theory.linear_rounds import alt_min_gd
+from theory.statistics import slope
+
+ITERATIONS, DIMENSION, DELTAS = 400, 4, (0.3, 0.8)
+
+
+def _judge(key: Key, kappa: float) -> Result:
+    found = []
+    for delta0 in DELTAS:
+        draw = key.fold("delta0", repr(delta0))
+        a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 2)
+        model, a0 = population(1, a_star, b_star, 2), start_at(draw.fold("a0"), a_star, delta0)
+        run = alt_min_gd(model, a0, kappa / float(b_star @ b_star), ITERATIONS)
+        late = np.arange(ITERATIONS // 2, ITERATIONS + 1)
+        fit = slope(late.astype(float), angle_distance(run.a[late], a_star) ** -2.0)
+        slack = 8 * np.log(ITERATIONS) / ITERATIONS + fit.half_width
+        found.append(equal(fit.estimate, 8.0, float(slack), f"delta0={delta0}, T={ITERATIONS}, 1/delta^2 a step"))
+    return judge(found)
+
+
+def check(key: Key) -> Result:
+    """Two starts at kappa = 1."""
+    return _judge(key, 1.0)
+
+
+def control(key: Key) -> Result:
+    """kappa = 0.99."""
+    return _judge(key, 0.99)
+
+
+CLAIM = Claim(
+    id="critical-step",
+    source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
+    kind="rate",
+    statement="population, kappa = 1: delta_t decays like 1/sqrt(8 t), so 1/delta_t^2 grows by 8 an iteration",
+    convention="loss (1/m)||.||^2, gradient factor 2",
+    expected="holds",
+    check=check,
+    control=control,
+)

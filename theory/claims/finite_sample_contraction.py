@@ -1,0 +1,74 @@
+r"""Contraction at finite samples with fresh data, with a probability whose constants are explicit.
+
+**Statement.** Let :math:`\tau = (\sqrt d + s)/\sqrt{Nm}`. If :math:`2\tau + \tau^2` and :math:`s\sqrt{2/(Nm)}` are at most
+:math:`c_0/9` and :math:`\kappa \le 1/(2(1 + s^2 \cdot 2/(Nm)))`, then :math:`\delta^{t+1} \le \delta^t (1 - \kappa c_0)`
+for all t < T except with probability at most :math:`T (4e^{-s^2/2} + N e^{-m/16})`.
+
+**Derivation.** Singular values of the pooled Gaussian matrix give :math:`e \le 2\tau + \tau^2` except with
+:math:`2e^{-s^2/2}`. Each :math:`\|X_i a\|^2 \ge m/2` except with :math:`e^{-m/16}`; then the mean of the xi_i is normal with a
+variance of at most 2/(Nm), and exceeds :math:`s\sqrt{2/(Nm)}` with at most :math:`2e^{-s^2/2}`. Insert both in the one-step
+inequality. A union over the T iterations: without it the statement is about one iteration only. The sample size that is
+needed is **pooled**, N m of order d; a client needs only m of order log N.
+
+**Test.** Failures of independent runs; measured is the Clopper-Pearson upper limit (confidence 0.9999).
+
+**Control.** The step condition dropped, kappa = 1.
+"""
+
+import numpy as np
+
+from rolora.keys import Key
+from theory.bounds import failure_probability
+from theory.claim import EPS, Claim, Result, at_most, judge
+from theory.geometry import angle_distance, normalise, start_at
+from theory.linear import sample
+from theory.linear_rounds import alt_min_gd
+from theory.statistics import clopper_pearson_upper
+
+CLIENTS, SAMPLES, DIMENSION, ITERATIONS, RUNS = 2, 12_000, 4, 3, 400
+DELTA0, DEVIATION = 0.5, 3.5  # delta_0 and s
+
+
+def _fails(key: Key, kappa: float) -> bool:
+    a_star = normalise(np.ones(DIMENSION))
+    a, c0 = start_at(key.fold("a0"), a_star, DELTA0), 1 - DELTA0**2
+    for t in range(ITERATIONS):
+        model = sample(key.fold("iteration", t), CLIENTS, SAMPLES, a_star, np.ones(1), 2)
+        after = alt_min_gd(model, a, kappa, 1).a[-1]
+        if angle_distance(after, a_star) > angle_distance(a, a_star) * (1 - kappa * c0) + EPS * DIMENSION:
+            return True
+        a = after
+    return False
+
+
+def _judge(key: Key, kappa: float, runs: int, step_condition: bool) -> Result:
+    c0, rows = 1 - DELTA0**2, CLIENTS * SAMPLES
+    tau, noise = (np.sqrt(DIMENSION) + DEVIATION) / np.sqrt(rows), DEVIATION * np.sqrt(2 / rows)
+    met = bool(2 * tau + tau**2 <= c0 / 9 and noise <= c0 / 9)
+    met = met and bool(kappa <= 1 / (2 * (1 + noise**2)) or not step_condition)
+    failures = sum(_fails(key.fold("run", number), kappa) for number in range(runs))
+    stated = failure_probability(DEVIATION, CLIENTS, SAMPLES, ITERATIONS)
+    where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, kappa={kappa}, T={ITERATIONS}: {failures} of {runs} runs failed"
+    return judge([at_most(clopper_pearson_upper(failures, runs), stated, EPS, where, met)])
+
+
+def check(key: Key) -> Result:
+    """kappa close to the end of its range."""
+    return _judge(key, 0.49, RUNS, step_condition=True)
+
+
+def control(key: Key) -> Result:
+    """kappa = 1."""
+    return _judge(key, 1.0, 40, step_condition=False)
+
+
+CLAIM = Claim(
+    id="finite-sample-contraction",
+    source="derived here; replaces Lemma 4.4's probability, arXiv 2502.01755v4 (recalled, unverified)",
+    kind="high probability",
+    statement="fresh data: delta^(t+1) <= delta^t (1 - kappa c0), t < T, but for T (4 exp(-s^2/2) + N exp(-m/16))",
+    convention="loss (1/m)||.||^2, gradient factor 2",
+    expected="holds",
+    check=check,
+    control=control,
+)

@@ -1,0 +1,57 @@
+r"""With different heads, an arbitrary accuracy at a fixed sample size is not reached.
+
+**Statement examined.** As in the homogeneous case, Algorithm 2 on fixed data with heads b_i* reaches every epsilon:
+:math:`\delta_T \le \delta_0 (1 - \kappa c_0)^{T/2}` for all T, with :math:`\kappa = \eta\|\bar b^*\|^2`.
+
+**Why it fails.** The noise of the averaged gradient does not vanish at a = a* (claim ``heterogeneous-floor``).
+
+The data are ample and the step is small, so that the homogeneous model meets the bound.
+
+**Control.** A spread ten times as large, where the check must refute as well. That the same comparison comes out true for
+a spread of zero is a test in ``tests/theory/test_claims.py``.
+"""
+
+from rolora.keys import Key
+from theory.assumptions import heterogeneity, overlap
+from theory.bounds import contraction
+from theory.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.geometry import angle_distance, random_unit, start_at
+from theory.linear import sample
+from theory.linear_rounds import alt_min_gd
+
+CLIENTS, SAMPLES, DIMENSION, OUTPUTS = 3, 3000, 6, 4
+DELTA0, KAPPA, ITERATIONS = 0.5, 0.25, 150
+
+
+def instance(key: Key, spread: float) -> Instance:
+    """One model: the final angle distance against the claimed bound."""
+    a_star = random_unit(key.fold("a*"), DIMENSION)
+    rows = 1.0 + spread * key.fold("heads").generator().standard_normal((CLIENTS, OUTPUTS))
+    model = sample(key.fold("data"), CLIENTS, SAMPLES, a_star, rows, 2)
+    a0 = start_at(key.fold("a0"), a_star, DELTA0)
+    run = alt_min_gd(model, a0, KAPPA / float(model.b_mean @ model.b_mean), ITERATIONS)
+    bound = DELTA0 * contraction(KAPPA, overlap(model, a0)) ** ITERATIONS
+    where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, V={heterogeneity(model):.2g}, delta after {ITERATIONS}"
+    return at_most(float(angle_distance(run.a[-1], a_star)), bound, EPS * DIMENSION, where)
+
+
+def check(key: Key) -> Result:
+    """Moderately different heads."""
+    return judge(instance(key.fold("instance", number), 0.1) for number in range(2))
+
+
+def control(key: Key) -> Result:
+    """Very different heads."""
+    return judge(instance(key.fold("instance", number), 1.0) for number in range(1))
+
+
+CLAIM = Claim(
+    id="heterogeneous-arbitrary-accuracy",
+    source="arXiv 2502.01755v4, heterogeneous appendix (recalled, unverified)",
+    kind="bound",
+    statement="fixed data, heads b_i*: delta_T <= delta_0 (1 - kappa c0)^(T/2) for all T, so every epsilon is reached",
+    convention="loss (1/m)||.||^2, gradient factor 2 (kappa = 1/4 lies in the range of both)",
+    expected="refuted",
+    check=check,
+    control=control,
+)
