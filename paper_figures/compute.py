@@ -44,6 +44,11 @@ SOURCES = {
     "finetuning": Source(
         "finetuning/*/record.json", "rolora", ("run", "reproduce", "--resume", "--out", "{directory}/finetuning")
     ),
+    "sweep": Source(
+        "learning_rates/*/record.json",
+        "rolora",
+        ("run", "learning_rates", "--resume", "--out", "{directory}/learning_rates"),
+    ),
 }
 """Kind of record -> its source, in the order in which they are made."""
 
@@ -61,6 +66,7 @@ class Records:
     linear: dict[str, Any] | None = None
     nonlinear: dict[str, Any] | None = None
     finetuning: list[dict[str, Any]] = field(default_factory=list)
+    sweep: list[dict[str, Any]] = field(default_factory=list)
 
     def missing(self, kinds: Iterable[str]) -> list[str]:
         """Those of ``kinds`` that are not there."""
@@ -94,6 +100,7 @@ def load(directory: Path) -> Records:
         linear=_experiment(directory / SOURCES["linear"].file, "linear"),
         nonlinear=_experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
         finetuning=_runs(directory / "finetuning"),
+        sweep=_runs(directory / "learning_rates"),
     )
 
 
@@ -199,7 +206,8 @@ def provenance(records: Records, kind: str) -> Provenance:
     commands = {entry["command"] for entry in entries if entry.get("command")}
     return Provenance(
         kind=kind,
-        file=SOURCES[kind].file + (f" ({len(entries)} runs)" if kind == "finetuning" else ""),
+        file=SOURCES[kind].file
+        + (f" ({len(entries)} runs)" if isinstance(content, list) and "*" in SOURCES[kind].file else ""),
         commands=tuple(sorted(commands)) or (SOURCES[kind].shown(Path("DIR")),),
         seeds=tuple(sorted(seeds)),
         hardware=tuple(sorted({hardware(entry["environment"]) for entry in entries if entry.get("environment")})),

@@ -17,6 +17,7 @@ from paper_figures import (
     linear_record,
     tab_claims,
     tab_finetuning,
+    tab_learning_rates,
     tab_paper_table1,
 )
 from paper_figures.compute import Records
@@ -99,6 +100,12 @@ ENTRIES = (
         "tab_finetuning", "table", "Federated fine-tuning: final accuracy",
         "Final accuracy by clients and method, with rounds, steps, traffic and time.",
         "arXiv 2502.01755v4, Table 1", ("finetuning",), tab_finetuning.table,
+    ),
+    Entry(
+        "tab_learning_rates", "table", "Federated fine-tuning: choice of the learning rate",
+        "Validation accuracy at every rate of the sweep, by clients and method, and the rate that was chosen.",
+        "both papers choose on the test set; this does not", ("sweep",), tab_learning_rates.table,
+        lambda records: bool(tab_learning_rates.sweep(records.sweep)),
     ),
     Entry(
         "tab_paper_table1", "table", "Printed by the papers, and what was run here",

@@ -29,9 +29,14 @@ PACKAGES = (
 """Packages whose version can change a result, as far as they are installed."""
 
 
+def dump_json(value: Any) -> str:
+    """JSON as records are written: indented by one, and a number that is not finite is an error."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never a part."""
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, dump_json(value).encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -17,6 +17,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    records.write_json(path, {"a": 1})
+
+    def fail(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(records.os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        records.write_json(path, {"a": 2})
+    assert records.read_json(path) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
+
+
 def test_only_a_finished_run_of_the_same_config_counts(tmp_path):
     assert records.finished(tmp_path, "h") is None
     records.write_json(tmp_path / "record.json", {"status": "finished", "config_hash": "h"})

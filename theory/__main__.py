@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from rolora import records
+from rolora.command_line import one_line_errors
 from rolora.errors import InputError
+from rolora.records import dump_json, write_json
 from theory.claim import Outcome, registry, run, select
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ def main() -> None:
 @app.command("list")
 def list_claims(debug: Debug = False) -> None:
     """The claims, with kind, source and statement."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         table = _table("id", "kind", "expected", "source", "statement")
         for claim in registry().values():
             table.add_row(*map(Text, (claim.id, claim.kind, claim.expected, claim.source, claim.statement)))
@@ -56,7 +56,7 @@ def list_claims(debug: Debug = False) -> None:
 @app.command()
 def check(ids: Ids = None, json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> None:
     """Check claims and their controls; status 1 if a verdict is not the expected one or a control is not refuted."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         claims = select(ids or [])
         _writable(json_file)
         outcomes = []
@@ -66,7 +66,7 @@ def check(ids: Ids = None, json_file: Json = None, seed: Seed = 0, debug: Debug 
                 outcomes.append(run(claim, seed))
         _console().print(_verdicts(outcomes))
         if json_file is not None:
-            _write_json(json_file, [outcome.as_record() for outcome in outcomes])
+            write_json(json_file, [outcome.as_record() for outcome in outcomes])
         failed = [outcome for outcome in outcomes if not outcome.passed]
         for outcome in failed:
             found, control = outcome.result, outcome.control.verdict
@@ -89,13 +89,14 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Simulate a model; the record goes to --json, or to standard output."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         _writable(json_file)
         # Imported here, so that checking claims does not depend on what the simulations need.
         if model == "linear":
             from theory.simulate import experiment
         else:
             from theory.nonlinear import experiment
+        start = time.perf_counter()
         with _progress(model) as (bar, task):
             found = experiment(seed, quick, lambda share: bar.update(task, completed=share))
         command = f"python -m theory simulate {model} --seed {seed}" + (" --quick" if quick else "")
@@ -106,28 +107,24 @@ def simulate(
             "seed": seed,
             "command": command,
             "environment": environment(),
+            "seconds": round(time.perf_counter() - start, 1),
             "series": found["series"],
         }
         if json_file is None:
-            sys.stdout.write(_dump(record))
+            sys.stdout.write(dump_json(record))
         else:
-            _write_json(json_file, record)
+            write_json(json_file, record)
 
 
-def environment() -> dict[str, str]:
-    """What a record's numbers were computed with.
+def environment() -> dict[str, Any]:
+    """What a record's numbers were computed with: interpreter, machine, and the two packages that compute here.
 
     Example:
         >>> sorted(environment())
-        ['numpy', 'platform', 'processor', 'python', 'scipy']
+        ['cores', 'packages', 'platform', 'processor', 'python']
     """
-    return {
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-    }
+    versions = {"numpy": numpy.__version__, "scipy": scipy.__version__}
+    return records.environment() | {"packages": versions}
 
 
 def _console(stderr: bool = False) -> Console:
@@ -168,41 +165,10 @@ def _progress(name: str) -> Iterator[tuple[Progress, Any]]:
         yield bar, bar.add_task(name, total=1.0)
 
 
-@contextlib.contextmanager
-def _one_line_errors(debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(2) from None
-
-
 def _writable(path: Path | None) -> None:
-    # Before the work: minutes of computing must not end in a directory that does not exist.
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise InputError(f"--json {path}: expected a file name in a directory that exists")
-
-
-def _dump(content: Any) -> str:
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _write_json(path: Path, content: Any) -> None:
-    """Write a file whole or not at all: a reader never sees half of it."""
-    text = _dump(content)
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        # mkstemp's file is for its owner alone; a record is to be read like any other file.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # Before the work: minutes of computing must not end in an error about the file's name.
+    if path is not None and path.is_dir():
+        raise InputError(f"--json: got the directory {path}, expected a file name such as {path / 'record.json'}")
 
 
 if __name__ == "__main__":

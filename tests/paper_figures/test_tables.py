@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from paper_figures import compute, findings, finetuning, tab_claims, tab_finetuning, tab_paper_table1
+from paper_figures import (
+    compute,
+    findings,
+    finetuning,
+    tab_claims,
+    tab_finetuning,
+    tab_learning_rates,
+    tab_paper_table1,
+)
+from rolora import config as configuration
+from rolora.__main__ import packaged_configs
 from rolora.errors import InputError
 from tests.paper_figures.conftest import fake_finetuning, fake_run
 
@@ -109,3 +120,32 @@ def test_a_difference_inside_its_interval_is_not_called_one(records: compute.Rec
 def test_printed_numbers_stand_alone_when_nothing_was_run(tmp_path: Path) -> None:
     table = tab_paper_table1.table(compute.load(tmp_path))
     assert all(row[7].startswith("not run: needs") for row in table.rows)
+
+
+def fake_sweep() -> list[dict[str, Any]]:
+    runs = []
+    for rate, accuracy, loss in ((0.003, 0.70, 0.6), (0.01, 0.75, 0.5), (0.03, 0.75, 0.7)):
+        run = fake_run("rolora", 20, 15, 0)
+        run["config"]["training"] = run["config"]["training"] | {"learning_rate": rate}
+        run["config"]["evaluation"] = {"every": 15, "split": "validation"}
+        runs.append(run | {"final": {"accuracy": accuracy, "loss": loss, "examples": 500}})
+    return runs
+
+
+def test_the_learning_rate_with_the_best_validation_accuracy_is_chosen(records: compute.Records) -> None:
+    """Between equal accuracies the lower loss decides; runs measured on test text do not count."""
+    on_test = fake_run("rolora", 20, 15, 0)
+    on_test["config"]["evaluation"] = {"every": 15, "split": "test"}
+    table = tab_learning_rates.table(replace(records, sweep=[*fake_sweep(), on_test]))
+    assert table.columns == ("clients", "method", "0.003", "0.01", "0.03", "chosen")
+    assert table.rows == (("20", "RoLoRA", "0.700", "0.750", "0.750", "0.01"),)
+
+
+def test_the_study_uses_the_rates_that_the_committed_sweep_chooses() -> None:
+    """The config of the main study must not drift from the validation records it cites."""
+    cells = tab_learning_rates.sweep(compute.load(compute.COMMITTED).sweep)
+    study = configuration.read(packaged_configs()["reproduce"])
+    assert {(c.federation.num_clients, c.algorithm) for c in study} == cells.keys()
+    for config in study:
+        cell = cells[config.federation.num_clients, config.algorithm]
+        assert config.training.learning_rate == tab_learning_rates.chosen(cell)
