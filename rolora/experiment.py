@@ -27,20 +27,9 @@ from rolora.federation import RoundReport, ServerState, run_round
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.participation import sample_clients
+from rolora.progress import Event
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a progress bar is told: ``done`` of ``total`` local updates, and the latest round, loss and accuracy."""
-
-    done: int
-    total: int
-    round: int
-    rounds: int
-    loss: float | None
-    accuracy: float | None
 
 
 @dataclass

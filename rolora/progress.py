@@ -1,0 +1,73 @@
+"""What a run tells of itself while it goes on, and how a person sees it: bars on a terminal, lines in a file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a run is: ``done`` of ``total`` local updates, and the latest round, loss and accuracy."""
+
+    done: int
+    total: int
+    round: int
+    rounds: int
+    loss: float | None
+    accuracy: float | None
+
+
+LINE_SECONDS = 20.0
+"""Where there is no terminal to draw bars on: seconds between two lines of one run."""
+
+
+class Display:
+    """A bar for each run with round, loss, accuracy and time left; plain lines where the output is a file."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console = console
+        self.total = total
+        self.finished = 0
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.tasks: dict[str, Any] = {}
+        self.whole = self.bars.add_task(f"{total} runs", total=total, state="", visible=total > 1)
+        self.printed: dict[str, float] = {}
+
+    def show(self, name: str, event: Event) -> None:
+        """A run has come further."""
+        loss = "-" if event.loss is None else f"{event.loss:.3f}"
+        accuracy = "-" if event.accuracy is None else f"{event.accuracy:.3f}"
+        state = f"round {event.round}/{event.rounds}  loss {loss}  accuracy {accuracy}"
+        if name not in self.tasks:
+            self.tasks[name] = self.bars.add_task(name, total=event.total, state="")
+        self.bars.update(self.tasks[name], completed=event.done, state=state)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self.printed.setdefault(name, now) > LINE_SECONDS:
+            self.printed[name] = now
+            self.console.print(f"{name}: {event.done}/{event.total} local updates, {state}", highlight=False)
+
+    def finish(self, name: str, record: dict[str, Any]) -> None:
+        """A run is finished, now or earlier."""
+        self.finished += 1
+        self.bars.update(self.whole, advance=1)
+        if name in self.tasks and self.total > 1:
+            self.bars.update(self.tasks[name], visible=False)
+        if not self.console.is_terminal:
+            accuracy = record["final"]["accuracy"]
+            self.console.print(
+                f"{name}: finished ({self.finished}/{self.total}), accuracy {accuracy:.4f}", highlight=False
+            )
