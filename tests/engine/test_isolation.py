@@ -152,3 +152,21 @@ def test_law_8_first_batches_do_not_depend_on_the_algorithm(table):
     """The factor B of a first client after one step on the same batch: FFA-LoRA and RoLoRA are the same there."""
     one, two = (play(changed(table, algorithm=name), rounds=1)[0][-1] for name in ("ffa-lora", "rolora"))
     assert differences(one, two) == set()
+
+
+def test_the_shared_chain_moves_the_active_factor_about_half_n_plus_one_times_as_far(table):
+    """Client k starts from k - 1 steps of the others, so the mean of the chain has moved 1 + ... + N steps over N.
+
+    With whole-shard batches and small SGD steps the clients' gradients are nearly the same; then the ratio is
+    (N + 1) / 2. Round 0 is equal under both settings, so round 1 starts from the same state.
+    """
+    changes = {
+        "federation__num_clients": 6, "training__optimizer": "sgd", "training__learning_rate": 0.5, "lora__alpha": 400,
+        "training__local_steps": 1, "training__batch_size": 30, "lora__dropout": 0.0, "model__dropout": 0.0,
+    }  # fmt: skip
+    moved = {}
+    for kept in ("isolated", "shared"):
+        states, _, _ = play(changed(table, **changes, federation__client_state=kept), rounds=2)
+        before, after = states[1], states[2]
+        moved[kept] = sum(float((after.layers[n].A - before.layers[n].A).norm()) for n in before.layers)
+    assert moved["shared"] / moved["isolated"] == pytest.approx(7 / 2, rel=0.1)
