@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import time
@@ -80,8 +81,8 @@ def prepare(config: Config) -> Setup:
         clients=clients,
         backbone=backbone,
         model=model,
-        train=tokenise(backbone.tokenizer, data.train, config.model.max_length),
-        held_out=tokenise(backbone.tokenizer, held_out, config.model.max_length),
+        train=tokenise(backbone, data.train, config.model.max_length),
+        held_out=tokenise(backbone, held_out, config.model.max_length),
         precision=settings,
     )
 
@@ -97,13 +98,14 @@ def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:
     return partition.iid(stream, labels, federation.num_clients)
 
 
-def tokenise(tokenizer: Any, split: Any, max_length: int) -> Examples:
-    """All texts of a split as token ids, once, so that no step tokenises again."""
+def tokenise(backbone: models.Backbone, split: Any, max_length: int) -> Examples:
+    """All texts of a split as what the model takes, once, so that no step tokenises again."""
+    tokenizer, taken = backbone.tokenizer, inspect.signature(backbone.model.forward).parameters
     columns = list(zip(*split.texts, strict=True))
     encoded = tokenizer(*(list(column) for column in columns), truncation=True, max_length=max_length)
     pad = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
     return Examples(
-        fields={name: rows for name, rows in encoded.items() if name in pad},
+        fields={name: rows for name, rows in encoded.items() if name in pad and name in taken},
         labels=split.labels,
         pad=pad,
         padding_side=tokenizer.padding_side,

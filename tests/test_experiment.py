@@ -14,6 +14,7 @@ from rolora.config import check
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
+from rolora.streams import named_stream
 from tests.conftest import changed
 
 
@@ -152,6 +153,43 @@ def test_bad_input_is_refused_before_anything_is_written(table, tmp_path, change
     with pytest.raises(InputError, match=words):
         experiment.run(changed(table, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def architectures():
+    from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
+
+    small = {
+        "vocab_size": 17,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    }
+    return {
+        "roberta": (RobertaConfig(**small, max_position_embeddings=40, type_vocab_size=2), ["query", "value"]),
+        "deberta-v2": (DebertaV2Config(**small, max_position_embeddings=40), ["query_proj", "value_proj"]),
+        "llama": (LlamaConfig(**small, num_key_value_heads=1), ["q_proj", "v_proj"]),
+        "gpt2": (GPT2Config(vocab_size=17, n_embd=16, n_layer=2, n_head=2, n_positions=40), ["c_attn"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["roberta", "deberta-v2", "llama", "gpt2"])
+def test_the_same_loop_trains_every_architecture(table, tiny_model, tmp_path, name):
+    """Encoders and decoders from a local folder: heads of different names, a missing pad token, a Conv1D."""
+    import transformers
+
+    config, targets = architectures()[name]
+    with named_stream(Key(0), torch.device("cpu")):
+        transformers.AutoModel.from_config(config).save_pretrained(tmp_path / name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    if name in ("llama", "gpt2"):
+        tokenizer.eos_token, tokenizer.pad_token = "[SEP]", None
+    tokenizer.save_pretrained(tmp_path / name)
+    run = changed(table, model__name=str(tmp_path / name), lora__target_modules=targets, federation__rounds=2)
+    record = experiment.run(run, tmp_path / "run")
+    assert record["rounds"][0]["bytes_up"]["A"] == 0 < record["rounds"][0]["bytes_up"]["B"]
+    trained = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    assert all(torch.any(tensor != 0) for label, tensor in trained.items() if "lora_B" in label)
 
 
 def test_the_tiny_task_is_learnt(table, tmp_path):
