@@ -44,7 +44,7 @@ lock: ## Resolve the newest packages that pyproject.toml allows into requirement
 	mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
 reproduce: $(READY) ## All claims, both models, federated fine-tuning, figures and report, into runs/reproduce
-	@$(MAKE) --no-print-directory -j $(JOBS) theory
+	@$(MAKE) --no-print-directory -j 1 theory
 	$(BIN)/python -m rolora run reproduce --out $(OUT)/finetuning --resume --jobs $(JOBS)
 	$(BIN)/python -m paper_figures build --records $(OUT) --out $(OUT)/figures
 	$(BIN)/python -m paper_figures report --records $(OUT) --out $(OUT)/report.html
