@@ -37,7 +37,9 @@ def table(records: Records) -> Table:
         for name in in_order({method for number, method in found if number == clients}):
             cell = found[clients, name]
             accuracies = [f"{cell[rate]['accuracy']:.3f}" if rate in cell else "–" for rate in rates]
-            rows.append((str(clients), method_style(name).label, *accuracies, f"{chosen(cell):g}"))
+            best = chosen(cell)
+            edge = ", the edge" if best in (min(cell), max(cell)) else ""
+            rows.append((str(clients), method_style(name).label, *accuracies, f"{best:g}{edge}"))
     columns = ("clients", "method", *(f"{rate:g}" for rate in rates), "chosen")
     data, seeds = records.sweep[0]["data"], {run["seed"] for run in records.sweep}
     return Table(

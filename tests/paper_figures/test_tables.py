@@ -139,6 +139,8 @@ def test_the_learning_rate_with_the_best_validation_accuracy_is_chosen(records: 
     table = tab_learning_rates.table(replace(records, sweep=[*fake_sweep(), on_test]))
     assert table.columns == ("clients", "method", "0.003", "0.01", "0.03", "chosen")
     assert table.rows == (("20", "RoLoRA", "0.700", "0.750", "0.750", "0.01"),)
+    edge = tab_learning_rates.table(replace(records, sweep=fake_sweep()[:2]))
+    assert edge.rows == (("20", "RoLoRA", "0.700", "0.750", "0.01, the edge"),)
 
 
 def test_the_study_uses_the_rates_that_the_committed_sweep_chooses() -> None:
