@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from rolora.partition import PARTITIONS
 from rolora.running import run_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no edge at 80 columns
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback instead of one line.")]
 
