@@ -62,7 +62,9 @@ def _list(sentences: list[str]) -> str:
 def _entry(entry: Entry, records: Records) -> str:
     lead = f"<p>{escape(entry.shows)}</p>\n<p class=note>Counterpart: {escape(entry.counterpart)}.</p>\n"
     if not entry.available(records):
-        commands = [SOURCES[kind].shown(records.directory.name) for kind in records.missing(entry.needs)]
+        # An absolute path is of one machine; a relative one is what the reader typed.
+        folder = records.directory.name if records.directory.is_absolute() else records.directory
+        commands = [SOURCES[kind].shown(folder) for kind in records.missing(entry.needs)]
         text = f"Not made: make the records with {' and '.join(commands)}." if commands else "Not made: no such series."
         return f'{lead}<p class="missing">{escape(text)}</p>\n'
     made = entry.make(records)
