@@ -58,7 +58,9 @@ class Display:
         now = time.monotonic()
         if not self.console.is_terminal and now - self.printed.setdefault(name, now) > LINE_SECONDS:
             self.printed[name] = now
-            self.console.print(f"{name}: {event.done}/{event.total} local updates, {state}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{name}: {event.done}/{event.total} local updates, {state}", highlight=False, soft_wrap=True
+            )
 
     def finish(self, name: str, record: dict[str, Any]) -> None:
         """A run is finished, now or earlier."""

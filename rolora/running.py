@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from threading import Thread
@@ -54,15 +55,25 @@ def _run_beside(configs: list[Config], out: Path, resume: bool, jobs: int, displ
         events = manager.Queue()
         listener = Thread(target=_listen, args=(events, display), daemon=True)
         listener.start()
-        pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context)
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
         try:
             futures = {pool.submit(_work, config, out, resume, events): config for config in configs}
             for future in as_completed(futures):
                 finish(futures[future].run_name(), future.result())
+        except BaseException:
+            # Whatever ended this one must not wait minutes for the others; they resume from their checkpoints.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             events.put(None)
             listener.join()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _listen(events: Any, display: Display) -> None:

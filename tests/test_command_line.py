@@ -122,3 +122,21 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, table):
     assert rolora("run", config, "--out", tmp_path / "cut", "--resume").returncode == 0
     one, two = (tmp_path / place / name / "adapter" / "adapter_model.safetensors" for place in ("whole", "cut"))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_stops_everything_with_one_line_and_keeps_the_checkpoints(tmp_path, table, jobs):
+    table["federation"]["rounds"] = 100_000
+    config = write(tmp_path, table, "[grid]\nseed = [0, 1, 2]\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rolora", "run", str(config), "--out", str(tmp_path / "runs"), "--jobs", str(jobs)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) < jobs and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and all its workers
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "error: interrupted; the same command with --resume goes on\n"
+    assert len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) == jobs
