@@ -131,12 +131,19 @@ def test_an_interrupt_stops_everything_with_one_line_and_keeps_the_checkpoints(t
     process = subprocess.Popen(
         [sys.executable, "-m", "rolora", "run", str(config), "--out", str(tmp_path / "runs"), "--jobs", str(jobs)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell gives its background jobs, a test-suite among them, interrupts that are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) < jobs and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and all its workers
-    _, stderr = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 90
+        while len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) < jobs and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and all its workers
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     assert process.returncode == 130
     assert stderr == "error: interrupted; the same command with --resume goes on\n"
     assert len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) == jobs

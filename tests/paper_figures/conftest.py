@@ -155,13 +155,25 @@ def fake_finetuning(seeds: int = 3) -> list[dict[str, Any]]:
     return [fake_run(name, *size, seed) for size in plan for name in METHODS for seed in range(seeds)]
 
 
+def fake_sweep() -> list[dict[str, Any]]:
+    """One method at three learning rates, measured on validation text."""
+    runs = []
+    for rate, accuracy, loss in ((0.003, 0.70, 0.6), (0.01, 0.75, 0.5), (0.03, 0.75, 0.7)):
+        run = fake_run("rolora", 20, 15, 0)
+        run["config"]["training"] = run["config"]["training"] | {"learning_rate": rate}
+        run["config"]["evaluation"] = {"every": 15, "split": "validation"}
+        runs.append(run | {"name": f"sweep-{rate:g}", "final": {"accuracy": accuracy, "loss": loss, "examples": 500}})
+    return runs
+
+
 def write_records(directory: Path, seeds: int = 3) -> Path:
     """Lay all fake records out as the commands do."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}.items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-    for run in fake_finetuning(seeds):
-        folder = directory / "finetuning" / run["name"]
+    placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
+    for kind, run in placed:
+        folder = directory / kind / run["name"]
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps(run), encoding="utf-8")
     return directory

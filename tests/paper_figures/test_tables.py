@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,7 @@ from paper_figures import (
 from rolora import config as configuration
 from rolora.__main__ import packaged_configs
 from rolora.errors import InputError
-from tests.paper_figures.conftest import fake_finetuning, fake_run
+from tests.paper_figures.conftest import fake_finetuning, fake_run, fake_sweep
 
 
 @pytest.fixture(scope="module")
@@ -120,16 +119,6 @@ def test_a_difference_inside_its_interval_is_not_called_one(records: compute.Rec
 def test_printed_numbers_stand_alone_when_nothing_was_run(tmp_path: Path) -> None:
     table = tab_paper_table1.table(compute.load(tmp_path))
     assert all(row[7].startswith("not run: needs") for row in table.rows)
-
-
-def fake_sweep() -> list[dict[str, Any]]:
-    runs = []
-    for rate, accuracy, loss in ((0.003, 0.70, 0.6), (0.01, 0.75, 0.5), (0.03, 0.75, 0.7)):
-        run = fake_run("rolora", 20, 15, 0)
-        run["config"]["training"] = run["config"]["training"] | {"learning_rate": rate}
-        run["config"]["evaluation"] = {"every": 15, "split": "validation"}
-        runs.append(run | {"final": {"accuracy": accuracy, "loss": loss, "examples": 500}})
-    return runs
 
 
 def test_the_learning_rate_with_the_best_validation_accuracy_is_chosen(records: compute.Records) -> None:
