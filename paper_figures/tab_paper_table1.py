@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def table(records: Records) -> Table:
-    """One row a printed number; the fine-tuning records fill the last column where they have the same clients."""
+    """One row a printed number; the fine-tuning records fill the last column where they have the same clients and rank."""
     printed = read_json(PRINTED_NUMBERS)
     isolated = [
         group
@@ -39,7 +39,7 @@ def table(records: Records) -> Table:
             entry["value"],
             printed["trust"][entry["trust"]],
             f"not run: needs {printed['tables'][entry['table']]['needs']}",
-            _ours(isolated, entry),
+            _ours(isolated, entry, printed["tables"][entry["table"]]["rank"]),
         )
         for entry in printed["numbers"]
     )
@@ -49,12 +49,13 @@ def table(records: Records) -> Table:
     )
 
 
-def _ours(isolated: list[Group], entry: dict[str, Any]) -> str:
+def _ours(isolated: list[Group], entry: dict[str, Any], rank: int) -> str:
     for group in isolated:
-        if group.num_clients == entry["clients"] and entry["method"] in group.runs:
+        same = group.num_clients == entry["clients"] and group.any_run["config"]["lora"]["rank"] == rank
+        if same and entry["method"] in group.runs:
             runs = group.runs[entry["method"]]
             return f"{accuracy_text(runs)} ({len(runs)} seed{'s' if len(runs) > 1 else ''})"
-    return f"not run: needs {method_style(entry['method']).label} records with {entry['clients']} clients"
+    return f"not run: needs {method_style(entry['method']).label} records with {entry['clients']} clients, rank {rank}"
 
 
 def _our_scale(isolated: list[Group]) -> str:

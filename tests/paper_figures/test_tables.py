@@ -67,6 +67,15 @@ def test_printed_numbers_keep_their_trust_and_name_what_was_not_run(records: com
     assert rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"][4].startswith("94.61 / 89.83")
 
 
+def test_our_numbers_stand_beside_printed_ones_of_their_own_rank(records: compute.Records) -> None:
+    rows = {(row[0], row[1], row[2]): row[7] for row in tab_paper_table1.table(records).rows}
+    assert rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "RoLoRA"].endswith("(3 seeds)")
+    assert (
+        rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"]
+        == "not run: needs RoLoRA records with 50 clients, rank 2"
+    )
+
+
 def test_printed_numbers_are_numbers_with_known_trust() -> None:
     printed = json.loads(compute.PRINTED_NUMBERS.read_text(encoding="utf-8"))
     for entry in printed["numbers"]:
