@@ -83,13 +83,13 @@ def locate(config: Path) -> Path:
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
     from rolora import experiment, peft_boundary
-    from rolora.communication import Message
-    from rolora.federation import downlink
+    from rolora.communication import PARTS
+    from rolora.federation import pack
 
     setup = experiment.prepare(config)
     state = peft_boundary.read(setup.model, head=config.model.head == "trained")
     sizes = [len(indices) for indices in setup.clients]
-    everything: Message = downlink(state, frozenset({"A", "B", "head"}))
+    everything = pack(state, frozenset(PARTS))
     table = Table(title=config.run_name(), show_header=False, box=None)
     for name, value in {
         "model": f"{setup.backbone.name} ({setup.backbone.source}), {setup.backbone.parameters:,} pretrained parameters",

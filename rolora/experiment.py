@@ -19,12 +19,12 @@ from safetensors.torch import save
 from rolora import models, partition, peft_boundary, precision, records, tasks
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger
+from rolora.communication import PARTS, Ledger
 from rolora.config import Config
 from rolora.engine import SequentialEngine
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
-from rolora.federation import RoundReport, ServerState, run_round
+from rolora.federation import RoundReport, ServerState, pack, run_round
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.participation import sample_clients
@@ -276,10 +276,8 @@ def save_checkpoint(
     initial: dict[str, Any],
 ) -> None:
     """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree."""
-    tensors = {
-        f"{factor}|{name}": getattr(layer, factor) for name, layer in server.layers.items() for factor in FACTORS
-    }
-    tensors |= {f"head|{name}": value for name, value in server.head.items()}
+    arrays = pack(server, frozenset(PARTS)).arrays()
+    tensors = {f"{part}|{name}": array.contiguous() for part, name, array in arrays}
     progress = {
         "config_hash": config.hash(),
         "ledger": {
@@ -289,10 +287,7 @@ def save_checkpoint(
         "rounds": history,
         "initial": initial,
     }
-    content = save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={"progress": json.dumps(progress)}
-    )
-    records.write_bytes(path, content)
+    records.write_bytes(path, save(tensors, metadata={"progress": json.dumps(progress)}))
 
 
 def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, list[dict[str, Any]], dict[str, Any]]:

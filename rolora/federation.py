@@ -98,7 +98,7 @@ def run_round(
         broadcast = replace(
             server, layers={name: algorithm.broadcast(t, layer, layer.rank) for name, layer in server.layers.items()}
         )
-        sent = downlink(broadcast, ledger.missing(client)).bytes_by_part()
+        sent = pack(broadcast, ledger.missing(client)).bytes_by_part()
         (joining if ledger.is_new(client) else down).append(sent)
         update = local_update(t, client, broadcast, trainable)
         check_update(update, t, client, broadcast, trainable)
@@ -118,8 +118,8 @@ def run_round(
     return state, ledger.after_round(t, clients, changed), report
 
 
-def downlink(state: ServerState, parts: frozenset[str]) -> Message:
-    """The message that carries ``parts`` of the broadcast to one client."""
+def pack(state: ServerState, parts: frozenset[str]) -> Message:
+    """The message that carries ``parts`` of a state: what a client is sent, and what it sends back."""
     return Message(
         factors={
             factor: {name: getattr(layer, factor) for name, layer in state.layers.items()}
@@ -168,7 +168,7 @@ def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerSta
         raise UpdateError(f"{sender}: the update is of client {update.client}, round {update.round}")
     if not (math.isfinite(update.weight) and update.weight > 0):
         raise UpdateError(f"{sender}: weight {update.weight} is not a positive number")
-    expected = downlink(broadcast, trainable | {"head"})
+    expected = pack(broadcast, trainable | {"head"})
     sent = {(part, name): array for part, name, array in update.message.arrays()}
     wanted = {(part, name): array for part, name, array in expected.arrays()}
     for part, name in sorted(sent.keys() - wanted.keys()):

@@ -10,7 +10,7 @@ import pytest
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.communication import PARTS, Ledger, Message, nbytes, total
-from rolora.federation import ClientUpdate, ServerState, UpdateError, downlink, run_round
+from rolora.federation import ClientUpdate, ServerState, UpdateError, pack, run_round
 from rolora.keys import Key
 
 
@@ -23,7 +23,7 @@ def state(d=6, rank=2, k=6, head=True):
 def perturb(t, client, broadcast, trainable):
     """A local update without a model: noise of the client's own on what is trained."""
     draw = Key(2).fold("client", client, "round", t).generator()
-    message = downlink(broadcast, trainable | {"head"})
+    message = pack(broadcast, trainable | {"head"})
     return ClientUpdate(
         client=client,
         round=t,
@@ -90,9 +90,9 @@ def test_law_7_a_newcomer_and_a_returning_client_can_assemble_the_broadcast(name
             if client == 1 and t == 4 and name == "rolora":
                 assert {"A", "B"} <= parts
             mine = held.setdefault(client, {})
-            for part, layer, array in downlink(server, parts).arrays():
+            for part, layer, array in pack(server, parts).arrays():
                 mine[part, layer] = array
-            whole = {(part, layer): array for part, layer, array in downlink(server, frozenset(PARTS)).arrays()}
+            whole = {(part, layer): array for part, layer, array in pack(server, frozenset(PARTS)).arrays()}
             assert mine.keys() == whole.keys()
             assert all(np.array_equal(mine[key], whole[key]) for key in whole)
         server, ledger, _ = run_round(t, server, algorithm, clients, perturb, ledger)

@@ -9,9 +9,9 @@ from peft import PeftModel
 
 from rolora import local_training, peft_boundary
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import PARTS, Message
+from rolora.communication import PARTS
 from rolora.config import Config
-from rolora.federation import ClientUpdate, ServerState
+from rolora.federation import ClientUpdate, ServerState, pack
 from rolora.keys import Key
 from rolora.local_training import Examples
 
@@ -85,13 +85,7 @@ class SequentialEngine:
             client=client,
             round=t,
             weight=float(len(self.clients[client])) if self.config.federation.client_weights == "examples" else 1.0,
-            message=Message(
-                factors={
-                    factor: {name: getattr(layer, factor) for name, layer in trained.layers.items()}
-                    for factor in sorted(trainable)
-                },
-                head=trained.head,
-            ),
+            message=pack(trained, trainable | {"head"}),
             loss=loss,
         )
 

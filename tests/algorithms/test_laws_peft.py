@@ -18,7 +18,7 @@ from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.communication import Message
 from rolora.config import LoraConfig
-from rolora.federation import ClientUpdate, ServerState, aggregate, downlink
+from rolora.federation import ClientUpdate, ServerState, aggregate, pack
 from rolora.keys import Key
 from rolora.streams import named_stream
 
@@ -130,7 +130,7 @@ def started(subject):
 
 
 def client_update(server, trainable, client, t):
-    message = downlink(server, trainable | {"head"})
+    message = pack(server, trainable | {"head"})
     factors = {
         factor: {name: noise(array, factor, name, client) / 4 for name, array in layers.items()}
         for factor, layers in message.factors.items()
