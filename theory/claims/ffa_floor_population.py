@@ -12,47 +12,27 @@ are c~. The batched b-step is the one that ``tests/theory/test_linear.py`` compa
 **Control.** The constant of the training loss, for the population risk.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from rolora.keys import Key
 from theory.bounds import ffa_average_excess, ffa_population_excess
-from theory.claim import Claim, Result, equal, judge
-from theory.linear import second_moments
-from theory.statistics import Interval, mean_interval
-
-CLIENTS, SAMPLES, DELTA0, DRAWS = 3, (7, 12), 0.7, 150_000  # from m = 7 the variance of xi^2 is finite
+from theory.claim import Claim, Result
+from theory.ffa_floor import LENGTH, Losses, Moments, judge_excess, residual, rho
 
 
-def _excess(key: Key, m: int) -> Interval:
-    """c~ by simulation: the exact b-steps averaged, their risk over its value at infinitely many samples."""
-    a_star, a0, length = np.eye(2)[0], np.array([np.sqrt(1 - DELTA0**2), DELTA0]), 1.5
-    moments = second_moments(key.generator().standard_normal((DRAWS, CLIENTS, m, 2)))
-    projected = moments @ a0
-    rho = np.mean((projected @ a_star) / (projected @ a0), axis=1)
-    residual = rho[:, None] * a0 - a_star
-    risk = length**2 * np.sum(residual**2, axis=1)
-    return mean_interval(risk / (length**2 * DELTA0**2) - 1)
-
-
-def _judge(key: Key, formula: Callable[[int, int], float]) -> Result:
-    found = []
-    for m in SAMPLES:
-        interval = _excess(key.fold("m", m), m)
-        where = f"N={CLIENTS}, m={m}, {DRAWS} draws, +-{interval.half_width:.1e}"
-        found.append(equal(interval.estimate, formula(CLIENTS, m), interval.half_width, where))
-    return judge(found)
+def _risk(moments: Moments) -> Losses:
+    """The population risk at the average of the clients' exact b-steps."""
+    return LENGTH**2 * np.sum(residual(np.mean(rho(moments), axis=1)) ** 2, axis=1)
 
 
 def check(key: Key) -> Result:
     """The formula of the population risk."""
-    return _judge(key, ffa_population_excess)
+    return judge_excess(key, _risk, ffa_population_excess)
 
 
 def control(key: Key) -> Result:
     """The formula of another loss."""
-    return _judge(key, ffa_average_excess)
+    return judge_excess(key, _risk, ffa_average_excess)
 
 
 CLAIM = Claim(
