@@ -25,6 +25,8 @@ from rolora.keys import Key
 
 Verdict = Literal["holds", "holds with the stated correction", "refuted", "not run"]
 Kind = Literal["identity", "bound", "rate", "high probability", "measurement"]
+Direction = Literal["tight", "upper", "lower"]
+"""Measured equals predicted (or attains it), is at most the predicted, is at least the predicted."""
 
 EPS = float(np.finfo(np.float64).eps)
 """The spacing of float64 at 1: the unit of every tolerance that stands for rounding."""
@@ -137,6 +139,7 @@ class Claim:
         id: its name, the module's with dashes.
         source: where it stands, with version and number, or "derived here".
         kind: how measured and predicted are compared.
+        direction: whether predicted equals measured or bounds it, from above or from below.
         statement: what is claimed, in one or two lines.
         convention: the loss's normalisation, or why it does not matter.
         expected: the verdict that the derivation predicts; the verdict itself is computed.
@@ -147,6 +150,7 @@ class Claim:
     id: str
     source: str
     kind: Kind
+    direction: Direction
     statement: str
     convention: str
     expected: Verdict
@@ -180,6 +184,7 @@ class Outcome:
             "source": self.claim.source,
             "convention": self.claim.convention,
             "kind": self.claim.kind,
+            "direction": self.claim.direction,
             "statement": self.claim.statement,
             "measured": finite(self.result.measured),
             "predicted": finite(self.result.predicted),
@@ -210,7 +215,7 @@ def run(claim: Claim, seed: int) -> Outcome:
 
 
 def registry() -> dict[str, Claim]:
-    """All claims by id, one from each module of ``theory.claims``, in alphabetical order.
+    """All claims by id, one from each module of ``theory.claims`` without a leading underscore, in alphabetical order.
 
     Raises:
         InputError: a module has no CLAIM, or its id is not the module's name with dashes.
@@ -222,7 +227,8 @@ def registry() -> dict[str, Claim]:
     import theory.claims
 
     claims = {}
-    for module in sorted(pkgutil.iter_modules(theory.claims.__path__), key=lambda found: found.name):
+    found_modules = [module for module in pkgutil.iter_modules(theory.claims.__path__) if module.name[0] != "_"]
+    for module in sorted(found_modules, key=lambda found: found.name):
         claim = getattr(importlib.import_module(f"theory.claims.{module.name}"), "CLAIM", None)
         wanted = module.name.replace("_", "-")
         if not isinstance(claim, Claim) or claim.id != wanted:

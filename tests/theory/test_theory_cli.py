@@ -11,7 +11,7 @@ from theory.claim import Claim, Result
 
 FAST = ["interference-identity", "communication-halved"]
 FIELDS = {
-    "id", "source", "convention", "kind", "statement", "measured", "predicted", "where", "verdict", "expected",
+    "id", "source", "convention", "kind", "direction", "statement", "measured", "predicted", "where", "verdict", "expected",
     "control_verdict", "instances", "seed", "seconds",
 }  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_a_surprise_is_status_1(monkeypatch, check, control):
     def result(verdict):
         return lambda key: Result(1.0, 2.0, verdict, 1, "somewhere")
 
-    claim = Claim("made-up", "none", "bound", "", "", "holds", result(check), result(control))
+    claim = Claim("made-up", "none", "bound", "upper", "", "", "holds", result(check), result(control))
     monkeypatch.setattr(cli, "select", lambda ids: [claim])
     outcome = invoke("check")
     assert outcome.exit_code == 1

@@ -56,6 +56,7 @@ CLAIM = Claim(
     id="b-step-parallel",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
+    direction="tight",
     statement="b_i = rho_i b* with rho_i = a^T S_i a* / a^T S_i a = cos(theta) + sin(theta) xi_i, any m >= 1",
     convention="none: a minimiser does not depend on the loss's scale",
     expected="holds",

@@ -53,6 +53,7 @@ CLAIM = Claim(
     id="b-step-t-distribution",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="measurement",
+    direction="tight",
     statement="xi_i is distributed as t_m / sqrt(m) for Gaussian inputs independent of a (KS distance, level 1e-4)",
     convention="none: a minimiser does not depend on the loss's scale",
     expected="holds",

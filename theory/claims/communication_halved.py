@@ -70,6 +70,7 @@ CLAIM = Claim(
     id="communication-halved",
     source="arXiv 2502.01755v4, section 3 (traffic); made exact here",
     kind="identity",
+    direction="tight",
     statement="bytes over two consecutive rounds: RoLoRA 1/2 of FedAvg-LoRA for any shape, FFA-LoRA out/(in + out)",
     convention="none: no loss enters",
     expected="holds",

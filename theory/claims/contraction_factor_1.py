@@ -59,6 +59,7 @@ CLAIM = Claim(
     id="contraction-factor-1",
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere)",
     kind="bound",
+    direction="upper",
     statement="population: delta+ <= delta sqrt(1 - kappa c0) for all kappa <= 1, and up to kappa = 2 - c0",
     convention="loss (1/(2m))||.||^2, gradient factor 1",
     expected="holds",

@@ -67,6 +67,7 @@ CLAIM = Claim(
     id="contraction-factor-2",
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere); range corrected here",
     kind="bound",
+    direction="upper",
     statement="population: delta+ <= delta sqrt(1 - kappa c0); correction: kappa <= 1 - c0/4 instead of kappa <= 1",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds with the stated correction",

@@ -53,6 +53,7 @@ CLAIM = Claim(
     id="contraction-factor-2-any-eta",
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere, range recalled; unverified)",
     kind="bound",
+    direction="upper",
     statement="any eta <= 1/L_max^2 gives delta_t <= delta_0 (1 - eta (1 - delta_0^2) ||b*||^2)^(t/2)",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="refuted",

@@ -58,6 +58,7 @@ CLAIM = Claim(
     id="contraction-sharp",
     source="derived here; sharpens Lemma 4.4, arXiv 2502.01755v4",
     kind="bound",
+    direction="upper",
     statement="population: delta+ <= delta (1 - 2 kappa c0) for all kappa <= 1/2",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

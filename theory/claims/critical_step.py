@@ -51,6 +51,7 @@ CLAIM = Claim(
     id="critical-step",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
+    direction="tight",
     statement="population, kappa = 1: delta_t decays like 1/sqrt(8 t), so 1/delta_t^2 grows by 8 an iteration",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

@@ -69,6 +69,7 @@ CLAIM = Claim(
     id="exact-aggregation",
     source="arXiv 2502.01755v4, Eqs. 3-4",
     kind="identity",
+    direction="tight",
     statement="RoLoRA and FFA-LoRA: the aggregated update is the weighted mean of the clients' updates, every round",
     convention="none: any local update",
     expected="holds",

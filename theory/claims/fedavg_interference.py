@@ -61,6 +61,7 @@ CLAIM = Claim(
     id="fedavg-interference",
     source="arXiv 2502.01755v4, Eqs. 1-2",
     kind="identity",
+    direction="tight",
     statement="FedAvg-LoRA misses the mean update by mean (A_i - A-bar)(B_i - B-bar), which is not zero",
     convention="loss (1/m)||.||^2 in local training; the identity needs none",
     expected="holds",

@@ -39,6 +39,7 @@ CLAIM = Claim(
     id="ffa-floor-population",
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
+    direction="tight",
     statement="FFA-LoRA, population risk of the averaged b: (1 + 1/(N(m-2))) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
     expected="holds",

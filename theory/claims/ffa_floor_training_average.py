@@ -41,6 +41,7 @@ CLAIM = Claim(
     id="ffa-floor-training-average",
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
+    direction="tight",
     statement="FFA-LoRA, training loss of the averaged b: (1 - 1/(Nm) + 2(N-1)/(N^2 m (m-2))) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
     expected="holds",

@@ -42,6 +42,7 @@ CLAIM = Claim(
     id="ffa-floor-training-minimiser",
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
+    direction="tight",
     statement="FFA-LoRA, smallest training loss over b: (1 - 1/(Nm)) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
     expected="holds",

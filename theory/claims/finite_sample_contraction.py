@@ -66,6 +66,7 @@ CLAIM = Claim(
     id="finite-sample-contraction",
     source="derived here; replaces Lemma 4.4's probability, arXiv 2502.01755v4 (recalled, unverified)",
     kind="high probability",
+    direction="upper",
     statement="fresh data: delta^(t+1) <= delta^t (1 - kappa c0), t < T, but for T (4 exp(-s^2/2) + N exp(-m/16))",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

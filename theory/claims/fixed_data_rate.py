@@ -59,6 +59,7 @@ CLAIM = Claim(
     id="fixed-data-rate",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
+    direction="tight",
     statement="fixed data: local rate = spectral radius of I - f kappa (S_pp - S_pa mean_i(S_i,ap / S_i,aa))",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

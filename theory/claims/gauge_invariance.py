@@ -57,6 +57,7 @@ CLAIM = Claim(
     id="gauge-invariance",
     source="derived here",
     kind="identity",
+    direction="tight",
     statement="(A_i R, R^-1 B_i) with one R for all leaves the aggregate of FedAvg-LoRA, FFA-LoRA and RoLoRA unchanged",
     convention="none: no loss enters",
     expected="holds",

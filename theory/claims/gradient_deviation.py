@@ -50,6 +50,7 @@ CLAIM = Claim(
     id="gradient-deviation",
     source="derived here; compare the lemma before Lemma 4.4, arXiv 2502.01755v4 (recalled, unverified)",
     kind="bound",
+    direction="upper",
     statement="||grad - E grad|| <= 2 (1 + xi-bar^2) ||S - I|| delta ||b*||^2, the mean taken at fixed b-bar",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

@@ -49,6 +49,7 @@ CLAIM = Claim(
     id="heterogeneous-arbitrary-accuracy",
     source="arXiv 2502.01755v4, heterogeneous appendix (recalled, unverified)",
     kind="bound",
+    direction="upper",
     statement="fixed data, heads b_i*: delta_T <= delta_0 (1 - kappa c0)^(T/2) for all T, so every epsilon is reached",
     convention="loss (1/m)||.||^2, gradient factor 2 (kappa = 1/4 lies in the range of both)",
     expected="refuted",

@@ -61,6 +61,7 @@ CLAIM = Claim(
     id="heterogeneous-floor",
     source="derived here; limits the heterogeneous appendix of arXiv 2502.01755v4 (recalled, unverified)",
     kind="measurement",
+    direction="tight",
     statement="fixed data, heads b_i*: E delta_inf^2 = s^2 (d-1) / (N m ||b-bar*||^4) to first order (measured: ratio)",
     convention="any: the fixed point does not depend on the factor (checked at 2)",
     expected="holds",

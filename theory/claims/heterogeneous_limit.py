@@ -59,6 +59,7 @@ CLAIM = Claim(
     id="heterogeneous-limit",
     source="arXiv 2502.01755v4, heterogeneous appendix (recalled, unverified); derived here",
     kind="identity",
+    direction="tight",
     statement="population risk with heads b_i*: FFA-LoRA V + delta_0^2 ||b-bar*||^2, RoLoRA's limit V",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

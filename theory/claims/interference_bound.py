@@ -50,6 +50,7 @@ CLAIM = Claim(
     id="interference-bound",
     source="derived here",
     kind="bound",
+    direction="upper",
     statement="||interference||_F <= sqrt(sum p_i ||A_i - A-bar||_F^2) sqrt(sum p_i ||B_i - B-bar||_op^2), attained",
     convention="none: no loss enters",
     expected="holds",

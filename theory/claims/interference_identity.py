@@ -50,6 +50,7 @@ CLAIM = Claim(
     id="interference-identity",
     source="arXiv 2502.01755v4, Eqs. 1-2; derived here",
     kind="identity",
+    direction="tight",
     statement="sum p_i A_i B_i - A-bar B-bar = sum p_i (A_i - A-bar)(B_i - B-bar), any weights that sum to one",
     convention="none: no loss enters",
     expected="holds",

@@ -70,6 +70,7 @@ CLAIM = Claim(
     id="iterations-to-accuracy",
     source="arXiv 2502.01755v4, Theorem 4.5 (constants recalled; unverified)",
     kind="bound",
+    direction="upper",
     statement="T >= 2/(kappa c0) log(delta_0/eps) iterations give delta <= eps and error <= (1+eps') eps, kappa <= 1/2",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

@@ -54,6 +54,7 @@ CLAIM = Claim(
     id="linear-model-separates",
     source="a reading of arXiv 2502.01755v4, section 4.1; not a numbered statement",
     kind="measurement",
+    direction="tight",
     statement="on the linear model RoLoRA's product error falls below 1e-3 ||b*|| and FedAvg-LoRA's does not",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="refuted",

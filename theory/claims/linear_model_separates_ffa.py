@@ -53,6 +53,7 @@ CLAIM = Claim(
     id="linear-model-separates-ffa",
     source="arXiv 2502.01755v4, Theorem 4.5 with Proposition 4.6",
     kind="bound",
+    direction="upper",
     statement="on the linear model RoLoRA's product error falls below 1e-3 ||b*||, FFA-LoRA's stays above delta_0 ||b*||",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

@@ -59,6 +59,7 @@ CLAIM = Claim(
     id="local-ratio",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
+    direction="tight",
     statement="population: delta_(t+1) / delta_t tends to |1 - f kappa| as delta tends to 0",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
     expected="holds",

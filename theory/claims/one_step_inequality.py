@@ -56,6 +56,7 @@ CLAIM = Claim(
     id="one-step-inequality",
     source="derived here; the deterministic part of Lemma 4.4, arXiv 2502.01755v4",
     kind="bound",
+    direction="upper",
     statement="delta+ <= delta (|1 - 2k rho^2| + 2k|rho|e sqrt(1+xi^2)) / (1 - 2k|rho|delta(|xi| + e sqrt(1+xi^2)))",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

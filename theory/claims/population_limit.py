@@ -54,6 +54,7 @@ CLAIM = Claim(
     id="population-limit",
     source="derived here",
     kind="rate",
+    direction="tight",
     statement="theta+ on finite data misses the population map by O((N m)^(-1/2)), root mean square",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds",

@@ -60,6 +60,7 @@ CLAIM = Claim(
     id="population-map",
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
+    direction="tight",
     statement="theta+ = theta - arctan((f/2) kappa sin 2theta) = arctan of tan(theta) (1 - f k cos^2)/(1 + f k sin^2)",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
     expected="holds",

@@ -64,6 +64,7 @@ CLAIM = Claim(
     id="product-error",
     source="derived here; sharpens Theorem 4.5, arXiv 2502.01755v4",
     kind="identity",
+    direction="tight",
     statement="||a b-bar^T - a* b*^T||_F = delta sqrt(1 + xi-bar^2) ||b*||; ||b-bar - c b*|| = delta |xi-bar| ||b*||",
     convention="none: holds for any a",
     expected="holds",

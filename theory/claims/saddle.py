@@ -50,6 +50,7 @@ CLAIM = Claim(
     id="saddle",
     source="derived here; why arXiv 2502.01755v4, section 4.1, asks for delta_0 < 1",
     kind="identity",
+    direction="tight",
     statement="population: a start orthogonal to a* is a fixed point of Algorithm 2, with b-bar = 0",
     convention="loss (1/m)||.||^2, gradient factor 2; the fixed point does not depend on it",
     expected="holds",
