@@ -19,7 +19,7 @@ class Layer:
     r"""The low-rank update of one weight matrix, :math:`\Delta W = A B + R` (arXiv 2502.01755v4, section 3).
 
     Args:
-        A: the down-projection, (d, r); leading batch axes are allowed.
+        A: the down-projection, (d, r); leading batch axes are allowed, and broadcast against those of B.
         B: the up-projection, (r, k).
         residual: what a method adds beside the product, (d, k); None where it adds nothing.
 
@@ -31,9 +31,9 @@ class Layer:
         (3, 2)
     """
 
-    A: Float[Array, "*batch d r"]
-    B: Float[Array, "*batch r k"]
-    residual: Float[Array, "*batch d k"] | None = None
+    A: Float[Array, "*#batch d r"]
+    B: Float[Array, "*#batch r k"]
+    residual: Float[Array, "*#batch d k"] | None = None
 
     @property
     def update(self) -> Float[Array, "*batch d k"]:
