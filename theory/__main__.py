@@ -116,6 +116,38 @@ def simulate(
             write_json(json_file, record)
 
 
+@app.command("bench")
+def run_bench(json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> None:
+    """Time the batched simulation against the plain loops on the same instances, and against this machine."""
+    with one_line_errors(debug):
+        _writable(json_file)
+        from theory.bench import bench
+
+        record = bench(seed)
+        seconds, machine = record["seconds"], record["machine"]
+        sizes = ", ".join(f"{name} {size}" for name, size in record["sizes"].items())
+        table = _table("side", "seconds", "batched is faster by", "what it does")
+        for side, words in (
+            ("rounds", "the specification: a checked message a client and round"),
+            ("loop", "a bare NumPy loop over instances and clients"),
+            ("batched", "blocks of instances and all clients in one operation"),
+        ):
+            ratio = "" if side == "batched" else f"{record['ratio'][side]:.1f} x"
+            table.add_row(side, f"{seconds[side]:.3f}", ratio, words)
+        console = _console()
+        console.print(Text(f"Algorithm 2, {sizes}; largest difference of the results {record['difference']:.1e}"))
+        console.print(table)
+        console.print(
+            Text(
+                f"batched: {record['flops'] / 1e9:.1f} Gflop/s, {record['bytes'] / 1e9:.1f} GB/s; this machine, threads as "
+                f"set: matrix product {machine['matrix_product_flops'] / 1e9:.1f} Gflop/s, matrix-vector products "
+                f"{machine['cached_bytes'] / 1e9:.1f} GB/s from the cache, {machine['streamed_bytes'] / 1e9:.1f} GB/s from memory"
+            )
+        )
+        if json_file is not None:
+            write_json(json_file, record | {"environment": environment()})
+
+
 def environment() -> dict[str, Any]:
     """What a record's numbers were computed with: interpreter, machine, and the two packages that compute here.
 
