@@ -22,7 +22,7 @@ from tests.conftest import changed
         ({"lora__layers": [-1]}, "lora.layers.0: got -1"),
         ({"training__learning_rate": 0.0}, "training.learning_rate: got 0.0"),
         ({"training__optimizer": "adam"}, "training.optimizer: got 'adam', expected 'sgd' or 'adamw'"),
-        ({"algorithm": "fedlora"}, "algorithm is 'fedlora', expected one of fedavg-lora, ffa-lora, rolora"),
+        ({"algorithm": "fedlora"}, "algorithm is 'fedlora', expected one of fedavg-lora, ffa-lora, rolora, flexlora"),
         ({"federation__partition": "dirichlet"}, "dirichlet_alpha is None, expected a number"),
         ({"federation__labels_per_client": 2}, 'labels_per_client is 2, expected nothing with partition = "iid"'),
         ({"federation__clients_per_round": 9}, "clients_per_round is 9, expected at most num_clients = 3"),

@@ -67,7 +67,7 @@ def test_law_9_the_test_fails_on_an_engine_that_leaks_on_purpose(table):
     assert found == {(t, client, "B" if t % 2 == 0 else "A") for t in (1, 2, 3) for client in (1, 2)}
 
 
-@pytest.mark.parametrize("name", ["fedavg-lora", "ffa-lora"])
+@pytest.mark.parametrize("name", ["fedavg-lora", "ffa-lora", "flexlora"])
 def test_the_shared_state_resets_methods_that_train_the_same_factors_every_round(table, name):
     """Which is why the fault favours one method in a comparison."""
     assert leaks(changed(table, algorithm=name, federation__client_state="shared")) == set()

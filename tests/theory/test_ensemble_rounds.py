@@ -43,8 +43,6 @@ def rank_two(instances=3):
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("exact", [True, False])
 def test_every_method_equals_the_loop_over_clients_and_instances(method, factor, exact):
-    if method not in ("fedavg-lora", "ffa-lora", "rolora"):
-        pytest.skip("the loop over clients is written for methods without state")
     single, a0 = models(5, factor), starts(5)
     training = LocalTraining(0.05, 0.05, 3, frozenset({"B"}) if exact else frozenset())
     start = Layer(A=a0, B=np.zeros((5, 1, K)))
@@ -88,7 +86,9 @@ def test_fresh_data_are_asked_for_once_an_iteration_and_round():
 def test_participants_and_weights_are_those_of_a_smaller_federation():
     ensemble, start = stack(models(3)), Layer(A=starts(3), B=np.zeros((3, 1, K)))
     training, algorithm = LocalTraining(0.2), ALGORITHMS["rolora"]()
-    chosen = rounds(ensemble, algorithm, start, training, 4, participants=lambda t: [3, 1], weights=[9.0, 1.0, 9.0, 3.0])
+    chosen = rounds(
+        ensemble, algorithm, start, training, 4, participants=lambda t: [3, 1], weights=[9.0, 1.0, 9.0, 3.0]
+    )
     smaller = Ensemble(ensemble.moments[:, [1, 3]], ensemble.cross[:, [1, 3]], ensemble.energy[:, [1, 3]], 2)
     alone = rounds(smaller, algorithm, start, training, 4, weights=[0.25, 0.75])
     for one, other in zip(chosen, alone, strict=True):
