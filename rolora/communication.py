@@ -11,7 +11,10 @@ import array_api_compat
 from rolora.adapter import FACTORS, Array
 
 PARTS = (*FACTORS, "head")
-"""The parts of a model by which traffic is counted."""
+"""The parts of a model by which traffic is counted; methods that have one count the residual as well."""
+
+VERSIONED = (*PARTS, "residual")
+"""The parts of which a client may hold an old version."""
 
 
 def nbytes(array: Array) -> int:
@@ -34,10 +37,12 @@ class Message:
     Args:
         factors: factor ("A" or "B") -> layer name -> array.
         head: parameter name -> array; empty if the head is frozen.
+        residual: layer and number -> the matrices whose product is what is new in the residual; only ever sent down.
     """
 
     factors: Mapping[str, Mapping[str, Array]]
     head: Mapping[str, Array] = field(default_factory=dict)
+    residual: Mapping[str, Array] = field(default_factory=dict)
 
     def arrays(self) -> Iterator[tuple[str, str, Array]]:
         """Every (part, name, array) in the message."""
@@ -46,12 +51,14 @@ class Message:
                 yield factor, name, array
         for name, array in self.head.items():
             yield "head", name, array
+        for name, array in self.residual.items():
+            yield "residual", name, array
 
     def bytes_by_part(self) -> dict[str, int]:
-        """Bytes of A, B and the head in this message, counted from the arrays themselves."""
+        """Bytes of A, B and the head (and of the residual, if there is one), counted from the arrays themselves."""
         count = dict.fromkeys(PARTS, 0)
         for part, _, array in self.arrays():
-            count[part] += nbytes(array)
+            count[part] = count.get(part, 0) + nbytes(array)
         return count
 
 
@@ -65,7 +72,7 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     result = dict.fromkeys(PARTS, 0)
     for count in counts:
         for part, number in count.items():
-            result[part] += number
+            result[part] = result.get(part, 0) + number
     return result
 
 
@@ -79,15 +86,21 @@ class Ledger:
     Args:
         server: part -> number of the last round that changed it, counted from 1; 0 at the start.
         held: client -> part -> version.
+        previous: part -> the version before the server's.
     """
 
-    server: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    server: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(VERSIONED, 0))
     held: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    previous: Mapping[str, int] = field(default_factory=dict)
 
     def missing(self, client: int) -> frozenset[str]:
         """The parts that this client has to be sent before it can start."""
         held = self.held.get(client, {})
-        return frozenset(part for part in PARTS if held.get(part) != self.server[part])
+        return frozenset(part for part in VERSIONED if held.get(part) != self.server[part])
+
+    def is_one_behind(self, client: int, part: str) -> bool:
+        """True if the client lacks the last change of a part and no other."""
+        return self.held.get(client, {}).get(part) == self.previous.get(part)
 
     def is_new(self, client: int) -> bool:
         """True if the client has never been sent anything."""
@@ -99,4 +112,9 @@ class Ledger:
         A client's own trained parts are not the aggregate, so they are stale as soon as the server aggregates.
         """
         held = dict(self.held) | {client: dict(self.server) for client in clients}
-        return Ledger(server=dict(self.server) | dict.fromkeys(changed, t + 1), held=held)
+        changed = list(changed)
+        return Ledger(
+            server=dict(self.server) | dict.fromkeys(changed, t + 1),
+            held=held,
+            previous=dict(self.previous) | {part: self.server[part] for part in changed},
+        )

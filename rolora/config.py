@@ -6,6 +6,7 @@ switches whose default is the papers' own case.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -16,13 +17,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rolora.algorithms import ALGORITHMS
+from rolora.algorithms import ALGORITHMS, Algorithm
+from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def optional(default: Any = None, **constraints: Any) -> Any:
+    """A field that came later: where it has its default it is not in the resolved config, so old hashes stay valid."""
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
 
 
 class Section(BaseModel):
@@ -90,6 +97,10 @@ class FederationConfig(Section):
         "reset; wrong on purpose, kept to measure what it does",
     )
 
+    client_ranks: tuple[PositiveInt, ...] | None = optional(
+        min_length=1, description="ranks dealt to the clients in turn, at most lora.rank; leave out for lora.rank"
+    )
+
     @model_validator(mode="after")
     def _partition_has_its_number(self) -> FederationConfig:
         for partition, field in (("dirichlet", "dirichlet_alpha"), ("by-label", "labels_per_client")):
@@ -111,9 +122,21 @@ class TrainingConfig(Section):
     learning_rate: Positive
     local_steps: PositiveInt
     batch_size: PositiveInt
+    learning_rate_a: Positive | None = optional(description="of A alone; leave out for learning_rate")
+    proximal: float = optional(0.0, ge=0, description="mu of FedProx: mu/2 ||w - w_broadcast||^2 is added to the loss")
     momentum: Probability = 0.0
     weight_decay: NonNegative = 0.0
     max_grad_norm: Positive | None = Field(default=None, description="clip the norm of all trained gradients together")
+
+
+class ServerConfig(Section):
+    """An optimiser at the server: the aggregate less the server's factor is its gradient."""
+
+    optimizer: Literal["none", "momentum", "adam"] = "none"
+    learning_rate: Positive = 1.0
+    momentum: Probability = Field(default=0.9, description="of FedAvgM; the first moment's decay of FedAdam")
+    second_moment: Probability = Field(default=0.99, description="the second moment's decay of FedAdam")
+    epsilon: Positive = Field(default=1e-3, description="added to the root of FedAdam's second moment")
 
 
 class EvaluationConfig(Section):
@@ -147,12 +170,54 @@ class Config(Section):
     training: TrainingConfig
     evaluation: EvaluationConfig
     runtime: RuntimeConfig = RuntimeConfig()
+    method: dict[str, str | float] = optional({}, description="the algorithm's own options, such as schedule")
+    server: ServerConfig = optional(ServerConfig())
 
     @model_validator(mode="after")
     def _algorithm_exists(self) -> Config:
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm is {self.algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
+        options = {field.name: field for field in dataclasses.fields(ALGORITHMS[self.algorithm])}
+        for name, value in self.method.items():
+            if name not in options:
+                known = f"one of {', '.join(options)}" if options else "none"
+                raise ValueError(f"method.{name} is no option of {self.algorithm}, expected {known}")
+            if not isinstance(value, type(options[name].default)):
+                wanted = type(options[name].default).__name__
+                raise ValueError(f"method.{name} is {value!r}, expected a {wanted}, as {options[name].default!r} is")
         return self
+
+    @model_validator(mode="after")
+    def _algorithm_takes_what_is_asked(self) -> Config:
+        try:
+            algorithm = self.build_algorithm()
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        ranks = set(self.federation.client_ranks or ()) - {self.lora.rank}
+        if ranks and algorithm.mixed_ranks:
+            raise ValueError(
+                f"federation.client_ranks is {sorted(ranks)} beside lora.rank = {self.lora.rank}, expected one rank "
+                f"with {self.algorithm}: {algorithm.mixed_ranks}"
+            )
+        if ranks and max(ranks) > self.lora.rank:
+            raise ValueError(f"federation.client_ranks is {max(ranks)}, expected at most lora.rank = {self.lora.rank}")
+        if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
+            raise ValueError(
+                f"federation.clients_per_round is {self.federation.clients_per_round}, expected 1 with one client"
+            )
+        return self
+
+    def build_algorithm(self) -> Algorithm:
+        """The algorithm with its options, within the server's optimiser if there is one."""
+        algorithm = ALGORITHMS[self.algorithm](**self.method)
+        if self.server.optimizer == "none":
+            return algorithm
+        return ServerOptimizer(algorithm, **self.server.model_dump())
+
+    def rank_of(self, client: int) -> int:
+        """The rank of a client's adapter."""
+        ranks = self.federation.client_ranks
+        return self.lora.rank if ranks is None else ranks[client % len(ranks)]
 
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, JSON-ready."""

@@ -37,3 +37,18 @@ def evaluate(model: torch.nn.Module, examples: Examples, batch_size: int, device
         right += int((logits.argmax(dim=-1) == labels).sum())
         loss += float(torch.nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
     return Evaluation(right / len(order), loss / len(order), len(order))
+
+
+def pooled(parts: list[Evaluation]) -> Evaluation:
+    """The evaluation of several models on parts of one set of examples, every example counted once.
+
+    Example:
+        >>> pooled([Evaluation(1.0, 0.0, 1), Evaluation(0.0, 1.0, 3)])
+        Evaluation(accuracy=0.25, loss=0.75, examples=4)
+    """
+    total = sum(part.examples for part in parts)
+    return Evaluation(
+        accuracy=sum(part.accuracy * part.examples for part in parts) / total,
+        loss=sum(part.loss * part.examples for part in parts) / total,
+        examples=total,
+    )

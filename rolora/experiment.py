@@ -6,7 +6,7 @@ import inspect
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from safetensors.torch import save
 
 from rolora import models, partition, peft_boundary, precision, records, tasks
 from rolora.adapter import FACTORS, Layer
-from rolora.algorithms import ALGORITHMS
 from rolora.communication import PARTS, Ledger
 from rolora.config import Config
 from rolora.engine import SequentialEngine
 from rolora.errors import InputError
-from rolora.evaluation import evaluate
-from rolora.federation import RoundReport, ServerState, pack, run_round
+from rolora.evaluation import evaluate, pooled
+from rolora.federation import RoundReport, ServerState, pack, run_round, start_of
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.participation import sample_clients
@@ -90,6 +89,8 @@ def prepare(config: Config) -> Setup:
 def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:
     """The clients' example indices by the config's partition."""
     federation = config.federation
+    if config.build_algorithm().pooled:
+        return [np.arange(len(labels))]
     stream = key.fold("partition", federation.num_clients)
     if federation.partition == "dirichlet":
         return partition.dirichlet(stream, labels, federation.num_clients, federation.dirichlet_alpha)
@@ -141,7 +142,8 @@ def run(
         raise InputError(f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder")
 
     setup = prepare(config)
-    algorithm = ALGORITHMS[config.algorithm]()
+    algorithm = config.build_algorithm()
+    ranks = {client: config.rank_of(client) for client in range(len(setup.clients))}
     trains_head = config.model.head == "trained"
     rounds = config.federation.rounds
     server = peft_boundary.read(setup.model, head=trains_head)
@@ -158,8 +160,10 @@ def run(
     )
     for t in range(len(history), rounds):
         started = time.perf_counter()
-        clients = sample_clients(setup.key, t, config.federation.num_clients, config.federation.clients_per_round)
-        server, ledger, report = run_round(t, server, algorithm, clients, engine.local_update, ledger)
+        clients = sample_clients(setup.key, t, len(setup.clients), config.federation.clients_per_round)
+        server, ledger, report = run_round(
+            t, server, algorithm, clients, engine.local_update, ledger, setup.key.fold("model", "adapter"), ranks
+        )
         due = (t + 1) % config.evaluation.every == 0 or t + 1 == rounds
         trained = time.perf_counter() - started
         evaluation = measure(setup, server) if due else None
@@ -170,10 +174,19 @@ def run(
     peft_boundary.write(setup.model, server)
     # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
     setup.model.save_pretrained(directory / "adapter", save_embedding_layers=False)
+    save_beside_adapter(directory, server)
     record = describe(setup, history, initial)
     records.write_json(directory / "record.json", record)
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+def save_beside_adapter(directory: Path, server: ServerState) -> None:
+    """What the result needs beyond one adapter: a residual to add to the backbone, the clients' own factors."""
+    for kind in ("residual", "personal"):
+        tensors = {name: array.contiguous() for found, name, array in everything(server) if found == kind}
+        if tensors:
+            records.write_bytes(directory / f"{kind}.safetensors", save(tensors))
 
 
 def entry(report: RoundReport) -> dict[str, Any]:
@@ -182,9 +195,21 @@ def entry(report: RoundReport) -> dict[str, Any]:
 
 
 def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:
-    """The server's model on the held-out text."""
-    peft_boundary.write(setup.model, server)
-    return evaluate(setup.model, setup.held_out, setup.config.evaluation.batch_size, setup.device).as_dict()
+    """The server's model on the held-out text; where clients have models of their own, those, each on a part of it.
+
+    With personal factors the held-out examples are dealt to the clients at random, every example to one client: the mean
+    over examples estimates the mean accuracy of the clients' models at the price of one evaluation.
+    """
+    algorithm, batch_size = setup.config.build_algorithm(), setup.config.evaluation.batch_size
+    if not algorithm.personal:
+        peft_boundary.write(setup.model, server)
+        return evaluate(setup.model, setup.held_out, batch_size, setup.device).as_dict()
+    order = setup.key.fold("evaluation", "clients").generator().permutation(len(setup.held_out))
+    found = []
+    for client, part in enumerate(np.array_split(order, len(setup.clients))):
+        peft_boundary.write(setup.model, start_of(0, server, algorithm, client))
+        found.append(evaluate(setup.model, setup.held_out.select(np.sort(part)), batch_size, setup.device))
+    return pooled(found).as_dict()
 
 
 def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +267,8 @@ class Reporter:
     ) -> None:
         self.progress = progress
         self.rounds = config.federation.rounds
-        self.per_round = config.federation.clients_per_round or config.federation.num_clients
+        pooled = config.build_algorithm().pooled
+        self.per_round = 1 if pooled else config.federation.clients_per_round or config.federation.num_clients
         self.round = finished
         self.done = finished * self.per_round
         self.loss: float | None = None
@@ -276,13 +302,13 @@ def save_checkpoint(
     initial: dict[str, Any],
 ) -> None:
     """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree."""
-    arrays = pack(server, frozenset(PARTS)).arrays()
-    tensors = {f"{part}|{name}": array.contiguous() for part, name, array in arrays}
+    tensors = {f"{part}|{name}": array.contiguous() for part, name, array in everything(server)}
     progress = {
         "config_hash": config.hash(),
         "ledger": {
             "server": dict(ledger.server),
             "held": {str(client): dict(held) for client, held in ledger.held.items()},
+            "previous": dict(ledger.previous),
         },
         "rounds": history,
         "initial": initial,
@@ -306,17 +332,51 @@ def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, li
         raise InputError(
             f"{path}: belongs to another config, expected hash {config.hash()[:8]}; remove it or use its config"
         )
-    layers: dict[str, dict[str, Any]] = {}
-    head = {}
-    for label, tensor in tensors.items():
-        part, _, name = label.partition("|")
-        if part == "head":
-            head[name] = tensor
-        else:
-            layers.setdefault(name, {})[part] = tensor
     ledger = Ledger(
         server=progress["ledger"]["server"],
         held={int(client): held for client, held in progress["ledger"]["held"].items()},
+        previous=progress["ledger"]["previous"],
     )
-    state = ServerState(layers={name: Layer(**factors) for name, factors in layers.items()}, head=head)
-    return state, ledger, progress["rounds"], progress["initial"]
+    return restored(tensors), ledger, progress["rounds"], progress["initial"]
+
+
+def everything(server: ServerState) -> Iterator[tuple[str, str, Any]]:
+    """Every tensor of a state as (kind, name, tensor): what a checkpoint has to hold."""
+    yield from pack(server, frozenset(PARTS)).arrays()
+    for name, layer in server.layers.items():
+        if layer.residual is not None:
+            yield "residual", name, layer.residual
+        for index, array in enumerate(layer.increment or ()):
+            yield "increment", f"{index}|{name}", array
+        for memory, array in layer.memory.items():
+            yield "memory", f"{memory}|{name}", array
+    for client, layers in server.personal.items():
+        for name, factors in layers.items():
+            for factor, array in factors.items():
+                yield "personal", f"{client}|{factor}|{name}", array
+
+
+def restored(tensors: Mapping[str, Any]) -> ServerState:
+    """The state from the tensors of :func:`everything`, by "kind|name"."""
+    layers: dict[str, dict[str, Any]] = {}
+    head: dict[str, Any] = {}
+    personal: dict[int, dict[str, dict[str, Any]]] = {}
+    increments: dict[str, dict[int, Any]] = {}
+    for label, tensor in tensors.items():
+        kind, _, name = label.partition("|")
+        if kind == "head":
+            head[name] = tensor
+        elif kind == "personal":
+            client, factor, name = name.split("|", 2)
+            personal.setdefault(int(client), {}).setdefault(name, {})[factor] = tensor
+        elif kind == "increment":
+            index, _, name = name.partition("|")
+            increments.setdefault(name, {})[int(index)] = tensor
+        elif kind == "memory":
+            memory, _, name = name.partition("|")
+            layers.setdefault(name, {}).setdefault("memory", {})[memory] = tensor
+        else:
+            layers.setdefault(name, {})[kind] = tensor
+    for name, parts in increments.items():
+        layers[name]["increment"] = tuple(parts[index] for index in sorted(parts))
+    return ServerState({name: Layer(**parts) for name, parts in layers.items()}, head, personal)

@@ -15,6 +15,10 @@ import array_api_compat
 from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.base import Algorithm, weighted_mean
 from rolora.communication import Ledger, Message, total
+from rolora.keys import Key
+
+Personal = Mapping[str, Mapping[str, Array]]
+"""Layer -> factor -> array: what one client keeps."""
 
 
 class UpdateError(ValueError):
@@ -23,10 +27,19 @@ class UpdateError(ValueError):
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server knows of the model: the adapted layers by name, and the trained part of the head."""
+    """All that the server knows of the model, and what its clients keep.
+
+    Args:
+        layers: the adapted layers by name; with the server's memory, where a method has one.
+        head: the trained part of the head.
+        personal: client -> layer -> factor -> array: the factors that clients keep to themselves. In a simulation they
+            lie here, so that one checkpoint holds everything; no part of them is ever sent, averaged or shown to another
+            client. Empty for a method without personal factors, and for clients that have not taken part yet.
+    """
 
     layers: Mapping[str, Layer]
     head: Mapping[str, Array] = field(default_factory=dict)
+    personal: Mapping[int, Personal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,9 @@ class ClientUpdate:
         client: its number.
         round: the round it was trained in.
         weight: what it counts for (number of examples, or 1); positive.
-        message: the factors that were trainable in this round, and the head if it is trained.
+        message: the factors that the method sends in this round, and the head if it is trained.
         loss: mean training loss over its local steps; nan where the notion does not apply.
+        kept: the client's personal factors after training; they do not travel.
     """
 
     client: int
@@ -46,6 +60,7 @@ class ClientUpdate:
     weight: float
     message: Message
     loss: float = math.nan
+    kept: Personal = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,8 @@ def run_round(
     clients: Sequence[int],
     local_update: LocalUpdate,
     ledger: Ledger,
+    key: Key | None = None,
+    ranks: Mapping[int, int] | None = None,
 ) -> tuple[ServerState, Ledger, RoundReport]:
     """One communication round of any algorithm (Algorithm 1 of arXiv 2502.01755v4, if the algorithm is RoLoRA).
 
@@ -85,6 +102,8 @@ def run_round(
         clients: who takes part, in the order in which they run; the result does not depend on it.
         local_update: trains one client from the broadcast.
         ledger: which client holds what, for the count of bytes.
+        key: names the streams of new adapters, for methods that restart them.
+        ranks: client -> rank, where it is not the server's.
 
     Returns:
         The state after the round, the ledger after the round, and the report.
@@ -93,18 +112,16 @@ def run_round(
         UpdateError: if a client's update is malformed; ``server`` is still good.
     """
     trainable = algorithm.trainable(t)
-    updates, down, joining = [], [], []
+    updates, broadcasts, down, joining = [], {}, [], []
     for client in clients:
-        broadcast = replace(
-            server, layers={name: algorithm.broadcast(t, layer, layer.rank) for name, layer in server.layers.items()}
-        )
-        sent = pack(broadcast, ledger.missing(client)).bytes_by_part()
+        broadcasts[client] = broadcast = start_of(t, server, algorithm, client, (ranks or {}).get(client))
+        sent = sent_down(broadcast, ledger, client, algorithm).bytes_by_part()
         (joining if ledger.is_new(client) else down).append(sent)
         update = local_update(t, client, broadcast, trainable)
-        check_update(update, t, client, broadcast, trainable)
+        check_update(update, t, client, broadcast, algorithm)
         updates.append(update)
 
-    state = aggregate(t, server, algorithm, updates)
+    state = aggregate(t, server, algorithm, updates, broadcasts, key)
     report = RoundReport(
         round=t,
         trained=tuple(sorted(trainable)),
@@ -114,8 +131,53 @@ def run_round(
         bytes_down=total(down),
         bytes_joining=total(joining),
     )
-    changed = trainable | ({"head"} if server.head else set())
+    changed = algorithm.changed(t) | ({"head"} if server.head else set())
     return state, ledger.after_round(t, clients, changed), report
+
+
+def start_of(t: int, server: ServerState, algorithm: Algorithm, client: int, rank: int | None = None) -> ServerState:
+    """What a client starts round t from: the broadcast, with the factors that it kept in the place of the server's.
+
+    Args:
+        t: the round.
+        server: the state before it.
+        algorithm: the method.
+        client: its number.
+        rank: the client's, if it is not the server's.
+
+    Returns:
+        A state without any other client's factors and without the server's memory.
+    """
+    layers = {
+        name: algorithm.broadcast(t, layer, layer.rank if rank is None else rank)
+        for name, layer in server.layers.items()
+    }
+    own = server.personal.get(client, {})
+    return ServerState({name: replace(layer, **own.get(name, {})) for name, layer in layers.items()}, server.head)
+
+
+def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Algorithm) -> Message:
+    """The parts of the broadcast that the client does not hold and cannot make itself.
+
+    Personal factors are the client's own as soon as it has some, and an adapter that is drawn anew in every round is drawn
+    by everyone from the same stream. A residual is sent as its last increment to a client that has all before it.
+    """
+    parts = ledger.missing(client)
+    if not ledger.is_new(client):
+        parts -= algorithm.personal
+        if algorithm.restarts:
+            parts -= frozenset(FACTORS)
+    message = pack(broadcast, parts)
+    if "residual" not in parts:
+        return message
+    residual = {}
+    for name, layer in broadcast.layers.items():
+        if layer.residual is None:
+            continue
+        whole = (layer.residual,)
+        arrays = layer.increment if ledger.is_one_behind(client, "residual") and layer.increment else whole
+        residual |= {f"{name}.{index}": array for index, array in enumerate(arrays)}
+    return replace(message, residual=residual)
 
 
 def pack(state: ServerState, parts: frozenset[str]) -> Message:
@@ -130,24 +192,51 @@ def pack(state: ServerState, parts: frozenset[str]) -> Message:
     )
 
 
-def aggregate(t: int, server: ServerState, algorithm: Algorithm, updates: Sequence[ClientUpdate]) -> ServerState:
+def aggregate(
+    t: int,
+    server: ServerState,
+    algorithm: Algorithm,
+    updates: Sequence[ClientUpdate],
+    broadcasts: Mapping[int, ServerState] | None = None,
+    key: Key | None = None,
+) -> ServerState:
     """The server's step of round t: every layer by the algorithm, the head by the weighted mean.
 
     Updates are taken in the order of their client's number, so the order of arrival cannot change a bit.
+
+    Args:
+        t: the round.
+        server: the state before it.
+        algorithm: the method.
+        updates: what the clients returned.
+        broadcasts: client -> what it was given; derived from ``server`` if left out.
+        key: names the streams of new adapters.
+
+    Returns:
+        The state after the round.
     """
     updates = sorted(updates, key=lambda update: update.client)
     whole = sum(update.weight for update in updates)
     weights = [update.weight / whole for update in updates]
+    starts = [(broadcasts or {}).get(u.client) or start_of(t, server, algorithm, u.client) for u in updates]
     layers = {}
     for name, layer in server.layers.items():
-        broadcast = algorithm.broadcast(t, layer, layer.rank)
         trained = [
-            replace(broadcast, **{factor: arrays[name] for factor, arrays in update.message.factors.items()})
-            for update in updates
+            replace(
+                start.layers[name],
+                **{factor: arrays[name] for factor, arrays in update.message.factors.items()},
+                **update.kept.get(name, {}),
+            )
+            for start, update in zip(starts, updates, strict=True)
         ]
         layers[name] = algorithm.aggregate(t, layer, trained, weights)
+        if algorithm.restarts:
+            if key is None:
+                raise ValueError(f"{algorithm.name} draws new adapters; got no key to draw them from")
+            layers[name] = algorithm.restart(t, layers[name], key.fold("restart", t, name))
     head = {name: weighted_mean([update.message.head[name] for update in updates], weights) for name in server.head}
-    return ServerState(layers=layers, head=head)
+    kept = {update.client: update.kept for update in updates if update.kept}
+    return ServerState(layers=layers, head=head, personal=dict(server.personal) | kept)
 
 
 def mean_loss(updates: Sequence[ClientUpdate]) -> float:
@@ -156,7 +245,7 @@ def mean_loss(updates: Sequence[ClientUpdate]) -> float:
     return sum(update.weight * update.loss for update in updates) / whole
 
 
-def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> None:
+def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerState, algorithm: Algorithm) -> None:
     """Refuse an update that the server must not aggregate.
 
     Raises:
@@ -168,15 +257,25 @@ def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerSta
         raise UpdateError(f"{sender}: the update is of client {update.client}, round {update.round}")
     if not (math.isfinite(update.weight) and update.weight > 0):
         raise UpdateError(f"{sender}: weight {update.weight} is not a positive number")
-    expected = pack(broadcast, trainable | {"head"})
+    expected = pack(broadcast, algorithm.sent(t) | {"head"})
     sent = {(part, name): array for part, name, array in update.message.arrays()}
     wanted = {(part, name): array for part, name, array in expected.arrays()}
-    for part, name in sorted(sent.keys() - wanted.keys()):
-        raise UpdateError(f"{sender}: {part} of {name} was sent but is frozen or unknown in this round")
+    kept = {(factor, name): array for name, own in update.kept.items() for factor, array in own.items()}
+    personal = pack(broadcast, algorithm.trainable(t) & algorithm.personal)
+    _compare(sender, sent, wanted, "sent")
+    _compare(sender, kept, {(part, name): array for part, name, array in personal.arrays()}, "kept")
+
+
+def _compare(
+    sender: str, given: Mapping[tuple[str, str], Array], wanted: Mapping[tuple[str, str], Array], verb: str
+) -> None:
+    """Refuse arrays that are not those that were asked for."""
+    for part, name in sorted(given.keys() - wanted.keys()):
+        raise UpdateError(f"{sender}: {part} of {name} was {verb} but is frozen or unknown in this round")
     for (part, name), reference in wanted.items():
-        if (part, name) not in sent:
+        if (part, name) not in given:
             raise UpdateError(f"{sender}: {part} of {name} is missing")
-        array = sent[part, name]
+        array = given[part, name]
         if tuple(array.shape) != tuple(reference.shape) or array.dtype != reference.dtype:
             raise UpdateError(
                 f"{sender}: {part} of {name} is {tuple(array.shape)} {array.dtype}, "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from rolora import precision
 from rolora.config import TrainingConfig
 from rolora.keys import Key
 from rolora.streams import named_stream
+
+Parts = Mapping[str, list[torch.nn.Parameter]]
+"""What is trained: part ("A", "B", "head") -> its parameters."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, indices: np.ndarray) -> Examples:
+        """Some of the examples, in the order given."""
+        fields = {name: [rows[index] for index in indices] for name, rows in self.fields.items()}
+        return replace(self, fields=fields, labels=self.labels[indices])
 
     def batch(self, indices: np.ndarray, device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """These examples as model inputs, padded to the longest of them, and their labels."""
@@ -58,51 +66,69 @@ def batches(key: Key, indices: np.ndarray, batch_size: int, steps: int) -> Itera
             drawn += 1
 
 
-def optimizer(config: TrainingConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """A fresh optimiser, without any state from elsewhere."""
+def optimizer(config: TrainingConfig, parts: Parts) -> torch.optim.Optimizer:
+    """A fresh optimiser, without any state from elsewhere; A may have a learning rate of its own."""
+    rates = {"A": config.learning_rate_a or config.learning_rate}
+    groups = [{"params": chosen, "lr": rates.get(part, config.learning_rate)} for part, chosen in parts.items()]
     if config.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def train(
     model: torch.nn.Module,
-    parameters: list[torch.nn.Parameter],
+    parts: Parts,
     examples: Examples,
     indices: np.ndarray,
     config: TrainingConfig,
     key: Key,
     device: torch.device,
+    schedule: str = "",
 ) -> float:
-    """Train ``parameters`` in place for ``config.local_steps`` steps on the client's examples.
+    """Train ``parts`` in place for ``config.local_steps`` steps on the client's examples.
 
     Args:
-        model: gives logits, (batch, labels); only ``parameters`` require gradients.
-        parameters: what is trained.
+        model: gives logits, (batch, labels); only the parameters in ``parts`` require gradients.
+        parts: what is trained: "A", "B", "head" -> parameters.
         examples: all tokenised training examples.
         indices: which of them this client holds.
-        config: optimiser, learning rate, steps, batch size, clipping.
+        config: optimiser, learning rates, steps, batch size, clipping, proximal term.
         key: the stream of this client in this round.
         device: where the model is.
+        schedule: which factor step j trains, beside the head: the j-th letter, repeated; both if empty.
 
     Returns:
         The mean training loss (cross-entropy, nats) over the steps.
     """
-    descent = optimizer(config, parameters)
+    descent = optimizer(config, parts)
+    parameters = [parameter for chosen in parts.values() for parameter in chosen]
+    starts = [parameter.detach().clone() for parameter in parameters] if config.proximal else []
     losses = []
     model.train()
     with named_stream(key.fold("dropout"), device):
-        for chosen in batches(key.fold("batches"), indices, config.batch_size, config.local_steps):
+        for step, chosen in enumerate(batches(key.fold("batches"), indices, config.batch_size, config.local_steps)):
+            if schedule:
+                _take_turns(parts, schedule[step % len(schedule)])
             inputs, labels = examples.batch(chosen, device)
             with precision.arithmetic(model):
                 logits = model(**inputs).logits
             loss = torch.nn.functional.cross_entropy(logits.float(), labels)
             descent.zero_grad(set_to_none=True)
             loss.backward()
+            for parameter, start in zip(parameters, starts, strict=False):
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter.detach() - start, alpha=config.proximal)
             if config.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             descent.step()
             losses.append(loss.detach())
     return float(torch.stack(losses).double().mean())
+
+
+def _take_turns(parts: Parts, factor: str) -> None:
+    """Only this factor, and the head, require gradients; what has none is left alone by the optimiser."""
+    for part, chosen in parts.items():
+        for parameter in chosen:
+            parameter.requires_grad_(part in (factor, "head"))

@@ -2,9 +2,13 @@
 
 Orientation: the paper writes x (W0 + A B) with A (d, r) and B (r, k); PEFT keeps ``lora_A.weight`` (r, d) and
 ``lora_B.weight`` (k, r), so a factor crosses by transposition. Scale: PEFT multiplies the product by
-``lora_alpha / r`` (or ``lora_alpha / sqrt(r)``, rank-stabilised). Algorithms never see it: with one rank it is common to
-all clients and factors out of every mean, so factors cross without it, bit for bit. :func:`scales` gives it to those who
-need the weights themselves.
+``lora_alpha / r`` (or ``lora_alpha / sqrt(r)``, rank-stabilised). Algorithms never see it: it is common to all clients and
+factors out of every mean, so factors cross without it, bit for bit. :func:`scales` gives it to those who need the weights
+themselves. A residual crosses with that same scale, into the backbone's own weight.
+
+Mixed ranks: a client of rank r_i < r trains the model's rank-r adapter with the last r - r_i columns of A and rows of B at
+zero. Their gradients are zero too, so this is the adapter of rank r_i, with the scale of rank r: one scale for everybody,
+as if each client had set its lora_alpha in proportion to its rank.
 """
 
 from __future__ import annotations
@@ -12,14 +16,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 
-from rolora.adapter import FACTORS, Layer
+from rolora.adapter import FACTORS, Layer, first_down_projection
 from rolora.config import LoraConfig
 from rolora.errors import InputError
 from rolora.federation import ServerState
@@ -68,10 +71,8 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
     wrapped.peft_config[ADAPTER].base_model_name_or_path = base_name
     with torch.no_grad():
         for name, factors in factor_parameters(wrapped).items():
-            weight = factors["A"]
-            bound = 1 / np.sqrt(weight.shape[1])
-            draw = key.fold("adapter", name).generator().uniform(-bound, bound, size=tuple(weight.shape[::-1]))
-            weight.copy_(torch.from_numpy(draw.astype(np.float32)).T)
+            rank, dimension = factors["A"].shape
+            factors["A"].copy_(torch.from_numpy(first_down_projection(key.fold("adapter", name), dimension, rank)).T)
             factors["B"].zero_()
     for parameter in head_parameters(wrapped).values():
         parameter.data = parameter.data.float()  # like the adapter: what is trained is in float32
@@ -114,12 +115,21 @@ def scales(model: PeftModel) -> dict[str, float]:
     return {name: module.scaling[ADAPTER] for name, module in lora_layers(model).items()}
 
 
-def read(model: PeftModel, *, head: bool) -> ServerState:
-    """A copy of the model's adapter, and of its head if ``head``, in the paper's orientation."""
-    layers = {
-        name: Layer(**{factor: _across(factors[factor]) for factor in FACTORS})
-        for name, factors in factor_parameters(model).items()
-    }
+def read(model: PeftModel, *, head: bool, ranks: Mapping[str, int] | None = None) -> ServerState:
+    """A copy of the model's adapter, and of its head if ``head``, in the paper's orientation.
+
+    Args:
+        model: with PEFT's adapter.
+        head: whether the head is read too.
+        ranks: layer -> how many columns of A and rows of B to read; all of them if left out.
+
+    Returns:
+        Factors and head; the residual is the backbone's and is not read back.
+    """
+    layers = {}
+    for name, factors in factor_parameters(model).items():
+        rank = (ranks or {}).get(name, factors["A"].shape[0])
+        layers[name] = Layer(A=_across(factors["A"][:rank]), B=_across(factors["B"][:, :rank]))
     kept = {name: parameter.detach().clone() for name, parameter in head_parameters(model).items()} if head else {}
     return ServerState(layers=layers, head=kept)
 
@@ -130,14 +140,40 @@ def _across(weight: Float[torch.Tensor, "rows columns"]) -> Float[torch.Tensor, 
 
 @torch.no_grad()
 def write(model: PeftModel, state: ServerState, parts: frozenset[str] = frozenset({*FACTORS, "head"})) -> None:
-    """Put a state's adapter and head into the model, bit for bit; ``parts`` limits it to some of them."""
-    parameters = factor_parameters(model)
+    """Put a state into the model, bit for bit; ``parts`` limits it to some of the factors and the head.
+
+    Factors of a smaller rank are padded with zeros. A residual is folded into the backbone: its weight becomes what it was
+    at the start plus scale * residual, whatever was folded into it before.
+    """
+    parameters, scale = factor_parameters(model), scales(model)
+    modules = lora_layers(model)
     for name, layer in state.layers.items():
-        for factor in FACTORS:
-            if factor in parts:
-                parameters[name][factor].copy_(getattr(layer, factor).T)
+        if "A" in parts:
+            _fill(parameters[name]["A"], layer.A.T)
+        if "B" in parts:
+            _fill(parameters[name]["B"], layer.B.T)
+        _fold(modules[name].get_base_layer(), layer.residual, scale[name])
     if "head" in parts:
         _copy(head_parameters(model), state.head)
+
+
+def _fill(parameter: torch.nn.Parameter, value: Float[torch.Tensor, "rows columns"]) -> None:
+    if value.shape != parameter.shape:
+        parameter.zero_()
+    parameter[: value.shape[0], : value.shape[1]].copy_(value)
+
+
+def _fold(module: torch.nn.Module, residual: Float[torch.Tensor, "d k"] | None, scale: float) -> None:
+    if getattr(module, "folded", None) is residual:
+        return
+    if not hasattr(module, "weight_at_start"):
+        module.register_buffer("weight_at_start", module.weight.detach().clone(), persistent=False)
+    module.weight.copy_(module.weight_at_start)
+    if residual is not None:
+        update = residual if type(module).__name__ == "Conv1D" else residual.T
+        module.weight.copy_(module.weight_at_start.to(update.dtype) + scale * update)
+    # Kept so that the next write of the same residual is recognised; a state is never changed in place.
+    module.folded = residual
 
 
 def _copy(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
@@ -145,13 +181,18 @@ def _copy(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, tor
         parameters[name].copy_(value)
 
 
-def set_trainable(model: PeftModel, factors: frozenset[str], *, head: bool) -> list[torch.nn.Parameter]:
-    """Make exactly these factors, and the head if ``head``, require gradients; returns them in a fixed order."""
+def set_trainable(model: PeftModel, factors: frozenset[str], *, head: bool) -> dict[str, list[torch.nn.Parameter]]:
+    """Make exactly these factors, and the head if ``head``, require gradients.
+
+    Returns:
+        Part ("A", "B", "head") -> its parameters in a fixed order; parts without any are left out.
+    """
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    chosen = [layer[factor] for layer in factor_parameters(model).values() for factor in FACTORS if factor in factors]
+    chosen = {f: [layer[f] for layer in factor_parameters(model).values()] for f in FACTORS if f in factors}
     if head:
-        chosen += head_parameters(model).values()
-    for parameter in chosen:
-        parameter.requires_grad_(True)
-    return chosen
+        chosen["head"] = list(head_parameters(model).values())
+    for parameters in chosen.values():
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    return {part: parameters for part, parameters in chosen.items() if parameters}

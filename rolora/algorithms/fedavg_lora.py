@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import weighted_mean
+from rolora.algorithms.base import Algorithm, weighted_mean
 
 
 @dataclass(frozen=True)
-class FedAvgLoRA:
+class FedAvgLoRA(Algorithm):
     r"""Average A and B separately (FedAvg applied to LoRA; called FedIT elsewhere).
 
     .. math::
@@ -28,14 +28,7 @@ class FedAvgLoRA:
     """
 
     name = "fedavg-lora"
-
-    def trainable(self, t: int) -> frozenset[str]:
-        """Both factors, in every round."""
-        return frozenset({"A", "B"})
-
-    def broadcast(self, t: int, server: Layer, rank: int) -> Layer:
-        """The server's layer as it is."""
-        return server
+    exactness = "interference"
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
         """The mean of A beside the mean of B."""

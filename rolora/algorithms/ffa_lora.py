@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import weighted_mean
+from rolora.algorithms.base import Algorithm, weighted_mean
 
 
 @dataclass(frozen=True)
-class FFALoRA:
+class FFALoRA(Algorithm):
     r"""Train and average B alone, with :math:`A^0` common and frozen for ever (arXiv 2403.12313).
 
     .. math::
@@ -31,10 +31,6 @@ class FFALoRA:
     def trainable(self, t: int) -> frozenset[str]:
         """B, in every round."""
         return frozenset({"B"})
-
-    def broadcast(self, t: int, server: Layer, rank: int) -> Layer:
-        """The server's layer as it is."""
-        return server
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
         """The mean of B under the server's own A."""

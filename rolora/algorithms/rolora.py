@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import weighted_mean
+from rolora.algorithms.base import Algorithm, weighted_mean
+from rolora.errors import InputError
 
 
 @dataclass(frozen=True)
-class RoLoRA:
+class RoLoRA(Algorithm):
     r"""Alternate: B is trained and averaged in even rounds, A in odd ones (arXiv 2502.01755v4, Algorithm 1).
 
     .. math::
@@ -22,6 +23,11 @@ class RoLoRA:
     rounds from 1, so its odd rounds are the even ones here: B goes first in both, because at B = 0 the gradient with
     respect to A vanishes.
 
+    Args:
+        schedule: which factor round t trains, the t-th letter, repeated for ever. "BA" is the paper's; "AB" begins with a
+            void round; "BBA" gives B two rounds for each of A; a schedule with rare A mixes RoLoRA's rounds among those
+            of FFA-LoRA (the paper's Figure 5: "BABBBBBBBB" has a tenth of its rounds train A).
+
     Example:
         >>> import numpy as np
         >>> server = Layer(np.eye(2), np.zeros((2, 2)))
@@ -31,14 +37,16 @@ class RoLoRA:
     """
 
     name = "rolora"
+    schedule: str = "BA"
+
+    def __post_init__(self) -> None:
+        """Refuse a schedule that is not made of the two letters."""
+        if not self.schedule or set(self.schedule) - {"A", "B"}:
+            raise InputError(f"schedule: got {self.schedule!r}, expected letters A and B, for example BA")
 
     def trainable(self, t: int) -> frozenset[str]:
-        """B in even rounds, A in odd rounds."""
-        return frozenset({"B"} if t % 2 == 0 else {"A"})
-
-    def broadcast(self, t: int, server: Layer, rank: int) -> Layer:
-        """The server's layer as it is."""
-        return server
+        """The factor whose turn it is."""
+        return frozenset(self.schedule[t % len(self.schedule)])
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
         """The mean of the factor that was trained beside the server's own other factor."""

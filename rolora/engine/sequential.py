@@ -8,7 +8,6 @@ import numpy as np
 from peft import PeftModel
 
 from rolora import local_training, peft_boundary
-from rolora.algorithms import ALGORITHMS
 from rolora.communication import PARTS
 from rolora.config import Config
 from rolora.federation import ClientUpdate, ServerState, pack
@@ -56,6 +55,7 @@ class SequentialEngine:
         self.examples = examples
         self.clients = clients
         self.config = config
+        self.algorithm = config.build_algorithm()
         self.key = key
         self.observe_start = observe_start
         self.after_client = after_client
@@ -68,25 +68,32 @@ class SequentialEngine:
         peft_boundary.write(self.model, broadcast, self._parts_to_reset(t))
         if self.observe_start is not None:
             self.observe_start(t, client, peft_boundary.read(self.model, head=self.trains_head))
-        parameters = peft_boundary.set_trainable(self.model, trainable, head=self.trains_head)
         loss = local_training.train(
             self.model,
-            parameters,
+            peft_boundary.set_trainable(self.model, trainable, head=self.trains_head),
             self.examples,
             self.clients[client],
             self.config.training,
             self.key.fold("client", client, "round", t),
             self.device,
+            self.algorithm.local_schedule,
         )
-        trained = peft_boundary.read(self.model, head=self.trains_head)
+        ranks = {name: layer.rank for name, layer in broadcast.layers.items()}
+        trained = peft_boundary.read(self.model, head=self.trains_head, ranks=ranks)
+        personal = self.algorithm.personal & trainable
         if self.after_client is not None:
             self.after_client()
         return ClientUpdate(
             client=client,
             round=t,
             weight=float(len(self.clients[client])) if self.config.federation.client_weights == "examples" else 1.0,
-            message=pack(trained, trainable | {"head"}),
+            message=pack(trained, self.algorithm.sent(t) | {"head"}),
             loss=loss,
+            kept={
+                name: {factor: getattr(layer, factor) for factor in sorted(personal)}
+                for name, layer in trained.layers.items()
+                if personal
+            },
         )
 
     def _parts_to_reset(self, t: int) -> frozenset[str]:
@@ -94,4 +101,4 @@ class SequentialEngine:
         self._round = t
         if self.config.federation.client_state == "isolated" or first_of_round or t == 0:
             return frozenset(PARTS)
-        return ALGORITHMS[self.config.algorithm]().trainable(t - 1) | {"head"}
+        return self.algorithm.trainable(t - 1) | {"head"}
