@@ -47,6 +47,30 @@ def run(
         console.print(results_table(records))
 
 
+@app.command()
+def conformance(
+    methods: Annotated[list[str] | None, typer.Argument(metavar="[METHOD ...]", help="All by default.")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="A foreign aggregator instead of the methods here.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the findings here.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Hold methods, or anybody's aggregator, to the laws; status 1 if a law fails."""
+    from rolora import records
+    from rolora.conformance import report
+
+    with one_line_errors(debug):
+        found = report.foreign(against) if against is not None else report.ours(methods or [])
+        console.print(report.table(found))
+        for line in report.remarks(found):
+            console.print(line, markup=False, highlight=False)
+        if json_file is not None:
+            records.write_json(json_file, report.as_record(found))
+    if any(finding.verdict == "fail" for findings in found.values() for finding in findings):
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_() -> None:
     """List algorithms, packaged configs, models, data, and partitions."""

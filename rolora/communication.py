@@ -37,7 +37,8 @@ class Message:
     Args:
         factors: factor ("A" or "B") -> layer name -> array.
         head: parameter name -> array; empty if the head is frozen.
-        residual: layer and number -> the matrices whose product is what is new in the residual; only ever sent down.
+        residual: only ever sent down: "LAYER.whole" -> the residual, or "LAYER.added.0" (and ".1") -> the matrix that is
+            added to it (or the two whose product is).
     """
 
     factors: Mapping[str, Mapping[str, Array]]

@@ -174,9 +174,10 @@ def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Al
     for name, layer in broadcast.layers.items():
         if layer.residual is None:
             continue
-        whole = (layer.residual,)
-        arrays = layer.increment if ledger.is_one_behind(client, "residual") and layer.increment else whole
-        residual |= {f"{name}.{index}": array for index, array in enumerate(arrays)}
+        if ledger.is_one_behind(client, "residual") and layer.increment:
+            residual |= {f"{name}.added.{index}": array for index, array in enumerate(layer.increment)}
+        else:
+            residual[f"{name}.whole"] = layer.residual
     return replace(message, residual=residual)
 
 

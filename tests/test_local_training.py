@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,6 @@ def test_padding_follows_the_tokenizers_side():
     assert right["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
     assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert labels.tolist() == [0, 1]
-    from dataclasses import replace
-
     left, _ = replace(examples, padding_side="left").batch(np.array([1, 0]), torch.device("cpu"))
     assert left["input_ids"].tolist() == [[9, 9, 4], [1, 2, 3]]
 
@@ -41,10 +41,11 @@ def test_sgd_steps_are_those_written_by_hand(table):
     )  # fmt: skip
     setup = experiment.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
-    parameters = peft_boundary.set_trainable(setup.model, frozenset({"B"}), head=True)
+    parts = peft_boundary.set_trainable(setup.model, frozenset({"B"}), head=True)
+    parameters = [parameter for chosen in parts.values() for parameter in chosen]
     key = Key(5)
     arguments = (setup.train, setup.clients[0], config.training, key, torch.device("cpu"))
-    loss = local_training.train(setup.model, parameters, *arguments)
+    loss = local_training.train(setup.model, parts, *arguments)
     trained = [parameter.detach().clone() for parameter in parameters]
 
     peft_boundary.write(setup.model, state)
@@ -69,12 +70,12 @@ def test_the_optimiser_has_no_memory_of_another_client(table):
     """AdamW's moments would move a parameter whose gradient is zero; a fresh optimiser does not."""
     parameter = torch.nn.Parameter(torch.ones(3))
     training = changed(table).training
-    first = local_training.optimizer(training, [parameter])
+    first = local_training.optimizer(training, {"B": [parameter]})
     parameter.grad = torch.ones(3)
     first.step()
     moved = parameter.detach().clone()
     parameter.grad = torch.zeros(3)
-    local_training.optimizer(training, [parameter]).step()
+    local_training.optimizer(training, {"B": [parameter]}).step()
     assert torch.equal(parameter.detach(), moved)
 
 
@@ -87,3 +88,60 @@ def test_only_what_the_round_trains_has_gradients(table):
         assert len(wanting) == sum(map(len, chosen.values())) == 4 * len(factors) + 2 * head
         assert all(("lora_A" in name and "A" in factors) or ("lora_B" in name and "B" in factors) or
                    ("classifier" in name and head) for name in wanting)  # fmt: skip
+
+
+def trained(table, factors, schedule="", **changes):
+    """How far each part moves in one local update from a state where neither factor is zero."""
+    config = changed(table, training__optimizer="sgd", lora__dropout=0.0, model__dropout=0.0, **changes)
+    setup = experiment.prepare(config)
+    state = peft_boundary.read(setup.model, head=True)
+    layers = {name: replace(layer, B=torch.ones_like(layer.B)) for name, layer in state.layers.items()}
+    peft_boundary.write(setup.model, replace(state, layers=layers))
+    parts = peft_boundary.set_trainable(setup.model, frozenset(factors), head=True)
+    before = {part: [parameter.detach().clone() for parameter in chosen] for part, chosen in parts.items()}
+    local_training.train(
+        setup.model, parts, setup.train, setup.clients[0], config.training, Key(5), torch.device("cpu"), schedule
+    )
+    return {
+        part: [after.detach() - start for after, start in zip(chosen, before[part], strict=True)]
+        for part, chosen in parts.items()
+    }
+
+
+def test_a_has_its_own_learning_rate(table):
+    both = trained(table, "AB", training__local_steps=1, training__learning_rate=0.1)
+    slow = trained(table, "AB", training__local_steps=1, training__learning_rate=0.1, training__learning_rate_a=0.01)
+    for one, other in zip(both["A"], slow["A"], strict=True):
+        torch.testing.assert_close(other, one / 10, rtol=1e-3, atol=1e-8)
+    for part in ("B", "head"):
+        assert all(torch.equal(one, other) for one, other in zip(both[part], slow[part], strict=True))
+
+
+def test_turns_within_a_local_update_train_one_factor_at_a_time(table):
+    settings = {"training__learning_rate": 0.1}
+    first = trained(table, "AB", "BA", training__local_steps=1, **settings)
+    assert all(not torch.any(moved) for moved in first["A"])
+    assert all(torch.any(moved) for moved in first["B"])
+    second = trained(table, "AB", "BA", training__local_steps=2, **settings)
+    assert all(torch.equal(one, other) for one, other in zip(first["B"], second["B"], strict=True))
+    assert all(torch.any(moved) for moved in second["A"])
+    assert any(not torch.equal(one, other) for one, other in zip(first["head"], second["head"], strict=True))
+
+
+def test_the_proximal_term_pulls_back_to_the_broadcast(table):
+    """One step does not see it; the second step's gradient is changed by mu (w - w_0), and nothing else."""
+    settings = {"training__learning_rate": 0.1}
+    once = trained(table, "B", training__local_steps=1, **settings)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(
+            once["B"],
+            trained(table, "B", training__local_steps=1, training__proximal=3.0, **settings)["B"],
+            strict=True,
+        )
+    )
+    free = trained(table, "B", training__local_steps=2, **settings)
+    held = trained(table, "B", training__local_steps=2, training__proximal=3.0, **settings)
+    for part in ("B", "head"):
+        for start, one, other in zip(once[part], free[part], held[part], strict=True):
+            torch.testing.assert_close(other, one - 0.1 * 3.0 * start, rtol=1e-4, atol=1e-7)

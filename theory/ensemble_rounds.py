@@ -27,6 +27,10 @@ BLOCK = 16
 """Instances that run together by default: at 20 clients and d = 50 their S_i fill six megabytes."""
 
 
+SIMULATED = ("fedavg-lora", "ffa-lora", "rolora", "flexlora", "fedsvd", "lora-fair")
+"""The methods whose whole state is two common factors, aggregated by weights that do not depend on the updates."""
+
+
 @dataclass(frozen=True)
 class LocalTraining:
     r"""What every client does in a round with the factors that are trainable in it.
@@ -179,7 +183,13 @@ def rounds(
 
     Returns:
         The server's layer after every round.
+
+    Raises:
+        ValueError: the method is not simulated here: it keeps something beside two common factors, or weighs clients by
+            what they return.
     """
+    if algorithm.name not in SIMULATED:
+        raise ValueError(f"{algorithm.name} is not simulated on ensembles, only {', '.join(SIMULATED)}")
     server = start
     for t in range(num_rounds):
         ensemble = data(t) if callable(data) else data

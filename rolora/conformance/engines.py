@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ from rolora.local_training import Examples
 from rolora.streams import named_stream
 
 Tensors = Mapping[str, torch.Tensor]
+
+ENGINE_LAWS = {
+    7: "bytes are those of the tensors that move",
+    8: "same seed, same bits; another seed, other draws",
+    9: "every client starts from the broadcast; order changes nothing",
+    10: "the first round moves the model",
+}
+"""Law -> what it asks for."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Trace:
     moved: Sequence[bool]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Something that can be asked to play a few rounds."""
 

@@ -22,6 +22,7 @@ import torch
 
 from rolora.conformance.probe import MODULES, Adapter, Aggregated, Case, Probe
 from rolora.conformance.subjects import Subject
+from rolora.errors import InputError
 
 Effective = dict[str, torch.Tensor]
 
@@ -78,6 +79,8 @@ def _try(subject: Subject, number: int, seeds: int) -> Finding:
             if reason:
                 return Finding(number, "exception", reason)
             return Finding(number, "fail", f"{case.words()}: {broken}")
+        except InputError:
+            raise
         except Exception as error:  # a foreign aggregator may raise anything; that is its counterexample
             text = str(error).splitlines()[0] if str(error) else ""
             return Finding(number, "fail", f"{case.words()}: it raises {type(error).__name__}: {text}")

@@ -42,7 +42,7 @@ class Subject:
     exactness: str = "exact"
     mixed_ranks: str = ""
     exceptions: Mapping[int, str] = field(default_factory=dict)
-    most_clients: float = math.inf
+    most_clients: int | float = math.inf
     working: str = "float64"
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16")
 

@@ -23,6 +23,7 @@ from rolora.keys import Key
 from rolora.streams import named_stream
 
 WEIGHTS = [1.0, 2.0, 7.0]
+KEY = Key(7)
 ROUNDING = 1e-12  # logits of order 1 after two layers in float64; a wrong scale or a transposed factor misses by > 1e-3
 
 
@@ -105,7 +106,11 @@ def subject(request):
     return subject
 
 
-@pytest.fixture(params=list(ALGORITHMS))
+# Methods with one common model that its clients send: the others have nothing to compare.
+COMMON = [name for name, method in ALGORITHMS.items() if not (method.pooled or method.personal)]
+
+
+@pytest.fixture(params=COMMON)
 def algorithm(request):
     return ALGORITHMS[request.param]()
 
@@ -162,7 +167,7 @@ def round_of_three(subject, algorithm, t):
 def test_law_1_one_client(subject, algorithm, t):
     server = started(subject)
     update = client_update(server, algorithm.trainable(t), 2, t)
-    alone = aggregate(t, server, algorithm, [update])
+    alone = aggregate(t, server, algorithm, [update], key=KEY)
     client = of_client(server, update)
     expected = subject.through_weights({name: layer.update for name, layer in client.layers.items()}, client.head)
     np.testing.assert_allclose(subject.through_peft(alone), expected, rtol=0, atol=ROUNDING)
@@ -170,24 +175,27 @@ def test_law_1_one_client(subject, algorithm, t):
 
 def test_law_2_permutation(subject, algorithm, t, round_of_three):
     server, updates, _ = round_of_three
-    straight = subject.through_peft(aggregate(t, server, algorithm, updates))
-    assert np.array_equal(straight, subject.through_peft(aggregate(t, server, algorithm, updates[::-1])))
+    straight = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
+    assert np.array_equal(straight, subject.through_peft(aggregate(t, server, algorithm, updates[::-1], key=KEY)))
 
 
 def test_laws_3_and_4_exactness_on_effective_weights(subject, algorithm, t, round_of_three):
     server, updates, clients = round_of_three
-    logits = subject.through_peft(aggregate(t, server, algorithm, updates))
+    logits = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
     ideal = {name: mean([client.layers[name].update for client in clients]) for name in server.layers}
     head = {name: mean([client.head[name] for client in clients]) for name in server.head}
     exact = subject.through_weights(ideal, head)
-    if algorithm.name == "flexlora":
+    if algorithm.exactness == "tail":
         for name, dense in ideal.items():
             left, singular, right = torch.linalg.svd(dense, full_matrices=False)
             ideal[name] = left[:, :3] * singular[:3] @ right[:3]
         assert np.abs(logits - exact).max() > 1e-3
         np.testing.assert_allclose(logits, subject.through_weights(ideal, head), rtol=0, atol=ROUNDING)
         return
-    if algorithm.name != "fedavg-lora":
+    if 3 in algorithm.exceptions:
+        assert np.abs(logits - exact).max() > 1e-3
+        return
+    if algorithm.exactness == "exact":
         np.testing.assert_allclose(logits, exact, rtol=0, atol=ROUNDING)
         return
     assert np.abs(logits - exact).max() > 1e-3
@@ -201,14 +209,17 @@ def test_laws_3_and_4_exactness_on_effective_weights(subject, algorithm, t, roun
 
 def test_law_5_a_frozen_factor_crosses_peft_with_its_bits(subject, algorithm, t, round_of_three):
     server, updates, _ = round_of_three
-    peft_boundary.write(subject.wrapped, aggregate(t, server, algorithm, updates))
+    peft_boundary.write(subject.wrapped, aggregate(t, server, algorithm, updates, key=KEY))
     held = subject.server()
     for name, layer in server.layers.items():
-        for factor in set(FACTORS) - algorithm.trainable(t):
+        frozen = set() if algorithm.restarts else set(FACTORS) - algorithm.changed(t)
+        for factor in frozen:
             assert torch.equal(getattr(held.layers[name], factor), getattr(layer, factor))
 
 
 def test_law_6_a_common_gauge(subject, algorithm, t, round_of_three):
+    if 6 in algorithm.exceptions:
+        pytest.skip(algorithm.exceptions[6])
     server, updates, _ = round_of_three
     rotate = noise(torch.zeros(3, 3), "gauge")
     inverse = torch.linalg.inv(rotate)
@@ -230,8 +241,8 @@ def test_law_6_a_common_gauge(subject, algorithm, t, round_of_three):
         )
         for update in updates
     ]
-    plain = subject.through_peft(aggregate(t, server, algorithm, updates))
-    gauged = subject.through_peft(aggregate(t, turned_server, algorithm, turned))
+    plain = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
+    gauged = subject.through_peft(aggregate(t, turned_server, algorithm, turned, key=KEY))
     np.testing.assert_allclose(gauged, plain, rtol=0, atol=ROUNDING * float(torch.linalg.cond(rotate)))
 
 

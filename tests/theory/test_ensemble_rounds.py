@@ -10,7 +10,16 @@ from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory import linear, linear_rounds
 from theory.ensemble import Ensemble, draw_moments, isotropic, planted, stack
-from theory.ensemble_rounds import LocalTraining, alt_min_gd, retract, rounds, solve_a, solve_b, subspace_distance
+from theory.ensemble_rounds import (
+    SIMULATED,
+    LocalTraining,
+    alt_min_gd,
+    retract,
+    rounds,
+    solve_a,
+    solve_b,
+    subspace_distance,
+)
 from theory.geometry import angle_distance, random_unit
 
 EPS = np.finfo(float).eps
@@ -39,7 +48,7 @@ def rank_two(instances=3):
     return planted(moments, a_star, b_star, 2), a_star, np.linalg.qr(stream.standard_normal((instances, D, 2)))[0]
 
 
-@pytest.mark.parametrize("method", sorted(ALGORITHMS))
+@pytest.mark.parametrize("method", SIMULATED)
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("exact", [True, False])
 def test_every_method_equals_the_loop_over_clients_and_instances(method, factor, exact):
@@ -55,6 +64,13 @@ def test_every_method_equals_the_loop_over_clients_and_instances(method, factor,
         ):
             np.testing.assert_allclose(layer.A[index], expected.A, rtol=0, atol=1e3 * EPS)
             np.testing.assert_allclose(layer.B[index], expected.B, rtol=0, atol=1e3 * EPS)
+
+
+@pytest.mark.parametrize("method", sorted(set(ALGORITHMS) - set(SIMULATED)))
+def test_a_method_that_keeps_more_than_two_factors_is_refused(method):
+    start = Layer(A=starts(2), B=np.zeros((2, 1, K)))
+    with pytest.raises(ValueError, match="not simulated"):
+        next(rounds(stack(models(2)), ALGORITHMS[method](), start, LocalTraining(0.1), 1))
 
 
 @pytest.mark.parametrize("block", [1, 2, 100])
