@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from paper_figures.compute import PRINTED_NUMBERS, Records
+from paper_figures.compute import Records
 from paper_figures.finetuning import Group, accuracy_text, groups
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from rolora.records import read_json
+from theory.printed import load
 
+TABLES = ("P1-1-r4", "P1-1-r8", "P2-2")
+"""The printed tables that vary the number of clients; the file holds others, which the audits use."""
 COLUMNS = (
     "table",
     "clients",
@@ -24,7 +26,7 @@ COLUMNS = (
 
 def table(records: Records) -> Table:
     """One row a printed number; the fine-tuning records fill the last column where they have the same clients and rank."""
-    printed = read_json(PRINTED_NUMBERS)
+    printed = load()
     isolated = [
         group
         for group in groups(records.finetuning)
@@ -42,6 +44,7 @@ def table(records: Records) -> Table:
             _ours(isolated, entry, printed["tables"][entry["table"]]["rank"]),
         )
         for entry in printed["numbers"]
+        if entry["table"] in TABLES
     )
     notes = (printed["note"], _our_scale(isolated))
     return Table(

@@ -1,4 +1,4 @@
-"""``python -m theory``: list and check the claims, and simulate the two small models."""
+"""``python -m theory``: list, show and check the claims, and simulate the two small models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,8 @@ from rolora import records
 from rolora.command_line import one_line_errors
 from rolora.errors import InputError
 from rolora.records import dump_json, write_json
-from theory.claim import Outcome, registry, run, select
+from theory.checking import Failure, check_all, usable_cores
+from theory.claim import Outcome, choose, document, registry, select
 
 app = typer.Typer(
     help="Numerical checks of the convergence claims, and simulations of the linear and non-linear models.",
@@ -32,8 +34,20 @@ app = typer.Typer(
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Claims to check; all by default.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here, atomically.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, metavar="N", help="Claims at the same time; by default one a core.")
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of all randomness.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+ImageSource = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="digits|hub|DIR",
+        help="Of the non-linear model: the packaged digits (default), MNIST of the hub (hub, or hub:OWNER/NAME), or a "
+        "folder with MNIST's four idx files, gzipped or not.",
+    ),
+]
 
 COLOURS = {"refuted": "red", "not run": "yellow"}
 
@@ -45,64 +59,84 @@ def main() -> None:
 
 @app.command("list")
 def list_claims(debug: Debug = False) -> None:
-    """The claims, with kind, source and statement."""
+    """The claims, with kind, direction, source and statement."""
     with one_line_errors(debug):
-        table = _table("id", "kind", "expected", "source", "statement")
+        table = _table("id", "kind", "direction", "expected", "source", "statement")
         for claim in registry().values():
-            table.add_row(*map(Text, (claim.id, claim.kind, claim.expected, claim.source, claim.statement)))
+            cells = (claim.id, claim.kind, claim.direction, claim.expected, claim.source, claim.statement)
+            table.add_row(*map(Text, cells))
         _console().print(table)
 
 
 @app.command()
-def check(ids: Ids = None, json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> None:
-    """Check claims and their controls; status 1 if a verdict is not the expected one or a control is not refuted."""
+def show(name: Annotated[str, typer.Argument(metavar="ID", help="The claim to show.")], debug: Debug = False) -> None:
+    """A claim's fields and the account that its file gives: assumptions, derivation, control."""
     with one_line_errors(debug):
-        claims = select(ids or [])
+        (claim,) = select([name])
+        for field in ("id", "statement", "kind", "direction", "convention", "expected", "source"):
+            print(f"{field + ':':12}{getattr(claim, field)}")
+        print(f"\n{document(name)}")
+
+
+@app.command()
+def check(ids: Ids = None, json_file: Json = None, seed: Seed = 0, jobs: Jobs = None, debug: Debug = False) -> None:
+    """Check claims; status 1 if a verdict is not the expected one, a control is not refuted, or a check fails to run."""
+    with one_line_errors(debug):
+        names = choose(ids or [])
         _writable(json_file)
-        outcomes = []
         with _progress("checking") as (bar, task):
-            for number, claim in enumerate(claims):
-                bar.update(task, completed=number / len(claims), description=claim.id)
-                outcomes.append(run(claim, seed))
-        _console().print(_verdicts(outcomes))
+            share = 1 / len(names)
+            done = lambda name: bar.update(task, advance=share, description=name)  # noqa: E731
+            outcomes = check_all(names, seed, jobs or usable_cores(), done)
+        _console().print(_verdicts([outcome for outcome in outcomes if isinstance(outcome, Outcome)]))
         if json_file is not None:
             write_json(json_file, [outcome.as_record() for outcome in outcomes])
         failed = [outcome for outcome in outcomes if not outcome.passed]
         for outcome in failed:
-            found, control = outcome.result, outcome.control.verdict
-            _console(stderr=True).print(
-                Text(
-                    f"{outcome.claim.id}: {found.verdict} at {found.where} (expected {outcome.claim.expected}); "
-                    f"control {control} (expected refuted)"
-                )
-            )
+            print(_surprise(outcome, debug), file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def simulate(
-    model: Annotated[Literal["linear", "nonlinear"], typer.Argument(help="Which of the two small models.")],
+    model: Annotated[
+        Literal["linear", "nonlinear", "contraction", "sample_complexity"],
+        typer.Argument(help="One of the two small models, or one study of the linear model."),
+    ],
     json_file: Json = None,
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A shortened run of the same shape.")] = False,
+    images: ImageSource = None,
     debug: Debug = False,
 ) -> None:
     """Simulate a model; the record goes to --json, or to standard output."""
     with one_line_errors(debug):
         _writable(json_file)
+        if model != "nonlinear" and images is not None:
+            named = "the linear model" if model == "linear" else model
+            raise InputError(f"--images: got {images!r} for {named}, expected it for nonlinear only")
         # Imported here, so that checking claims does not depend on what the simulations need.
-        if model == "linear":
-            from theory.simulate import experiment
+        from theory import simulate as linear
+        from theory import simulate_contraction, simulate_sample_complexity
+        from theory.nonlinear_study import experiment as nonlinear
+        from theory.nonlinear_study import find_images
+
+        if model == "nonlinear":
+            experiment = partial(nonlinear, images=find_images(images or "digits"))
         else:
-            from theory.nonlinear import experiment
+            studies = {"contraction": simulate_contraction, "sample_complexity": simulate_sample_complexity}
+            experiment = studies.get(model, linear).experiment
         start = time.perf_counter()
         with _progress(model) as (bar, task):
             found = experiment(seed, quick, lambda share: bar.update(task, completed=share))
         command = f"python -m theory simulate {model} --seed {seed}" + (" --quick" if quick else "")
+        if images is not None:
+            # A folder is of one machine; what lay in it is told by the record's digest.
+            command += f" --images {'DIR' if Path(images).expanduser().is_dir() else images}"
         record = {
             "format": 1,
-            "experiment": model,
+            "experiment": found.get("experiment", model),
             "parameters": found["parameters"],
             "seed": seed,
             "command": command,
@@ -190,10 +224,21 @@ def _verdicts(outcomes: list[Outcome]) -> Table:
     return table
 
 
+def _surprise(outcome: Outcome | Failure, debug: bool) -> str:
+    if isinstance(outcome, Failure):
+        return outcome.traceback if debug else f"{outcome.id}: {outcome.error} (--debug shows where)"
+    claim, found = outcome.claim, outcome.result
+    text = f"{claim.id}: {found.verdict} at {found.where} (expected {claim.expected}); "
+    text += f"control {outcome.control.verdict} (expected refuted)"
+    return text + (f"; contrast {outcome.contrast.verdict} (expected holds)" if outcome.contrast else "")
+
+
 @contextlib.contextmanager
 def _progress(name: str) -> Iterator[tuple[Progress, Any]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=_console(stderr=True), transient=True) as bar:
+    console = _console(stderr=True)
+    off = not console.is_terminal  # a file or a pipe would keep the line that a terminal takes back
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=off) as bar:
         yield bar, bar.add_task(name, total=1.0)
 
 

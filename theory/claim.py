@@ -3,14 +3,18 @@
 A check produces instances: pairs (measured, predicted) with the slack that rounding or sampling allows. An instance
 that does not meet the statement's assumptions is not counted, and a check without a counted instance decides nothing.
 A control is the same check in a case where the statement must be false. A control that is not refuted means that the
-check cannot see a falsehood, so its claim counts as failed whatever its own verdict.
+check cannot see a falsehood, so its claim counts as failed whatever its own verdict. Where the statement itself is false,
+a contrast is the same check in a case where it is true: it must hold, or the check cannot see a truth.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import inspect
 import math
 import pkgutil
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,7 +30,7 @@ from rolora.keys import Key
 Verdict = Literal["holds", "holds with the stated correction", "refuted", "not run"]
 Kind = Literal["identity", "bound", "rate", "high probability", "measurement"]
 Direction = Literal["tight", "upper", "lower"]
-"""Measured equals predicted (or attains it), is at most the predicted, is at least the predicted."""
+"""Measured equals predicted; is at most the predicted; is at least the predicted."""
 
 EPS = float(np.finfo(np.float64).eps)
 """The spacing of float64 at 1: the unit of every tolerance that stands for rounding."""
@@ -145,6 +149,7 @@ class Claim:
         expected: the verdict that the derivation predicts; the verdict itself is computed.
         check: draws instances from a key and judges them.
         control: the same where the statement must be false.
+        contrast: of a statement that is refuted, the same where it is true.
     """
 
     id: str
@@ -156,22 +161,29 @@ class Claim:
     expected: Verdict
     check: Callable[[Key], Result]
     control: Callable[[Key], Result]
+    contrast: Callable[[Key], Result] | None = None
+
+    def __reduce__(self) -> tuple[Callable[[str], Claim], tuple[str]]:
+        # A claim goes to another process by its name, so its functions need not be ones that can be sent.
+        return load, (self.id,)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, what its check and its control found, and from which seed."""
+    """A claim, what its check, its control and its contrast found, and from which seed."""
 
     claim: Claim
     result: Result
     control: Result
     seed: int
     seconds: float
+    contrast: Result | None = None
 
     @property
     def passed(self) -> bool:
-        """The verdict is the expected one, and the control was refuted."""
-        return self.result.verdict == self.claim.expected and self.control.verdict == "refuted"
+        """The verdict is the expected one, the control was refuted, and the contrast, if there is one, holds."""
+        expected = self.result.verdict == self.claim.expected and self.control.verdict == "refuted"
+        return expected and (self.contrast is None or self.contrast.verdict == "holds")
 
     def as_record(self) -> dict[str, Any]:
         """The outcome for JSON; a number that is not finite becomes None."""
@@ -192,61 +204,127 @@ class Outcome:
             "verdict": self.result.verdict,
             "expected": self.claim.expected,
             "control_verdict": self.control.verdict,
+            "contrast_verdict": None if self.contrast is None else self.contrast.verdict,
             "instances": self.result.instances,
             "seed": self.seed,
             "seconds": round(self.seconds, 3),
+            "error": None,
         }
 
 
 def run(claim: Claim, seed: int) -> Outcome:
-    """Check a claim and its control, each from its own named stream.
+    """Check a claim, its control and its contrast, each from its own named stream.
 
     Args:
         claim: what to check.
         seed: of all its randomness.
 
     Returns:
-        Both results and the time they took.
+        The results and the time they took.
     """
     start = time.perf_counter()
     root = Key(seed).fold("theory", claim.id)
     result, control = claim.check(root.fold("check")), claim.control(root.fold("control"))
-    return Outcome(claim, result, control, seed, time.perf_counter() - start)
+    contrast = claim.contrast(root.fold("contrast")) if claim.contrast else None
+    return Outcome(claim, result, control, seed, time.perf_counter() - start, contrast)
 
 
-def registry() -> dict[str, Claim]:
-    """All claims by id, one from each module of ``theory.claims`` without a leading underscore, in alphabetical order.
-
-    Raises:
-        InputError: a module has no CLAIM, or its id is not the module's name with dashes.
+def names() -> list[str]:
+    """The ids of all claims, in alphabetical order: the modules of ``theory.claims`` without a leading underscore.
 
     Example:
-        >>> "interference-identity" in registry()
+        >>> "interference-identity" in names()
         True
     """
     import theory.claims
 
-    claims = {}
-    found_modules = [module for module in pkgutil.iter_modules(theory.claims.__path__) if module.name[0] != "_"]
-    for module in sorted(found_modules, key=lambda found: found.name):
-        claim = getattr(importlib.import_module(f"theory.claims.{module.name}"), "CLAIM", None)
-        wanted = module.name.replace("_", "-")
-        if not isinstance(claim, Claim) or claim.id != wanted:
-            found = f"the id {claim.id!r}" if isinstance(claim, Claim) else "no CLAIM"
-            raise InputError(f"theory/claims/{module.name}.py has {found}, expected a CLAIM with the id {wanted!r}")
-        claims[claim.id] = claim
-    return claims
+    found = {module.name for module in pkgutil.iter_modules(theory.claims.__path__)}
+    return [name.replace("_", "-") for name in sorted(found) if name[0] != "_"]
+
+
+def load(name: str) -> Claim:
+    """The claim of this id, from the module of that name with underscores.
+
+    Raises:
+        InputError: the module has no CLAIM, its id is not the module's name with dashes, or its import fails.
+
+    Example:
+        >>> load("saddle").kind
+        'identity'
+    """
+    stem = name.replace("-", "_")
+    try:
+        claim = getattr(importlib.import_module(f"theory.claims.{stem}"), "CLAIM", None)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"theory/claims/{stem}.py cannot be imported: {type(error).__name__}: {text}") from error
+    if not isinstance(claim, Claim) or claim.id != name:
+        found = f"the id {claim.id!r}" if isinstance(claim, Claim) else "no CLAIM"
+        raise InputError(f"theory/claims/{stem}.py has {found}, expected a CLAIM with the id {name!r}")
+    return claim
+
+
+def document(name: str) -> str:
+    """The account that a claim's file opens with: statement, assumptions, direction, source, derivation, control.
+
+    Raises:
+        InputError: as ``load``.
+
+    Example:
+        >>> "**Derivation.**" in document("saddle")
+        True
+    """
+    load(name)
+    return inspect.getdoc(sys.modules[f"theory.claims.{name.replace('-', '_')}"]) or ""
+
+
+def registry() -> dict[str, Claim]:
+    """All claims by id, in alphabetical order.
+
+    Raises:
+        InputError: a module is not a claim's.
+
+    Example:
+        >>> list(registry()) == names()
+        True
+    """
+    return {name: load(name) for name in names()}
+
+
+def choose(ids: Iterable[str]) -> list[str]:
+    """The ids as given, all if there is none; nothing but exact and different names is accepted.
+
+    Raises:
+        InputError: an id is given twice, is the beginning of others, or is unknown; with the nearest names.
+
+    Example:
+        >>> choose(["saddle", "population-map"])
+        ['saddle', 'population-map']
+    """
+    chosen, known = list(ids), names()
+    for name in chosen:
+        if name not in known:
+            raise InputError(_unknown(name, known))
+        if chosen.count(name) > 1:
+            raise InputError(f"the claim {name!r} is given {chosen.count(name)} times, expected once")
+    return chosen or known
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    typed = name.lower().replace("_", "-")
+    begun = [each for each in known if typed and each.startswith(typed)]
+    if begun and typed not in known:
+        return f"no claim is called {name!r}; it is the beginning of {', '.join(begun)}"
+    near = [each for each in known if typed and typed in each]
+    near += [each for each in difflib.get_close_matches(typed, known, n=4) if each not in near]
+    hint = f"the nearest are {', '.join(near[:6])}" if near else "no name is near it"
+    return f"no claim is called {name!r}; {hint} (python -m theory list shows all {len(known)})"
 
 
 def select(ids: Iterable[str]) -> list[Claim]:
     """The claims with these ids, in the order given; all claims if there is none.
 
     Raises:
-        InputError: an id is not in the registry.
+        InputError: as ``choose`` and ``load``.
     """
-    claims = registry()
-    chosen = list(ids)
-    for name in chosen:
-        if name not in claims:
-            raise InputError(f"no claim is called {name!r}; the known ones are {', '.join(claims)}")
-    return [claims[name] for name in chosen] if chosen else list(claims.values())
+    return [load(name) for name in choose(ids)]

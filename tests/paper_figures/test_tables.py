@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,11 +75,11 @@ def test_our_numbers_stand_beside_printed_ones_of_their_own_rank(records: comput
     )
 
 
-def test_printed_numbers_are_numbers_with_known_trust() -> None:
-    printed = json.loads(compute.PRINTED_NUMBERS.read_text(encoding="utf-8"))
-    for entry in printed["numbers"]:
-        assert entry["trust"] in printed["trust"] and entry["table"] in printed["tables"]
-        assert all(0 < float(part) < 100 for part in entry["value"].split(" / "))
+def test_printed_numbers_shown_are_accuracies_of_tables_that_vary_the_clients(records: compute.Records) -> None:
+    rows = tab_paper_table1.table(records).rows
+    assert len(rows) == 23
+    assert {row[1] for row in rows} == {"3", "20", "50"}
+    assert all(0 < float(part) < 100 for row in rows for part in row[4].split(" / "))
 
 
 def test_a_setting_that_varies_makes_its_own_group() -> None:

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import math
+import re
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -13,15 +15,34 @@ import pytest
 
 import theory.claims
 from rolora.errors import InputError
-from rolora.keys import Key
-from theory.claim import EPS, Claim, Result, at_least, at_most, equal, equal_arrays, judge, registry, run, select
+from theory.claim import (
+    EPS,
+    Claim,
+    Direction,
+    Result,
+    at_least,
+    at_most,
+    choose,
+    document,
+    equal,
+    equal_arrays,
+    judge,
+    load,
+    names,
+    registry,
+    run,
+    select,
+)
 
-FILES = sorted(Path(theory.claims.__file__).parent.glob("[a-z]*.py"))
+FOLDER = Path(theory.claims.__file__).parent
+FILES = sorted(FOLDER.glob("[a-z]*.py"))
+HEADINGS = ("Statement", "Assumptions", "Direction", "Source", "Corrected", "Derivation", "Test", "Control")
+OPTIONAL = {"Corrected", "Test"}
 
 
-@pytest.mark.parametrize("name", sorted(registry()))
+@pytest.mark.parametrize("name", names())
 def test_the_claim_has_its_expected_verdict_and_its_control_is_refuted(name):
-    outcome = run(registry()[name], seed=0)
+    outcome = run(load(name), seed=0)
     assert outcome.control.verdict == "refuted", outcome.control
     assert outcome.result.verdict == outcome.claim.expected, outcome.result
     assert outcome.passed
@@ -123,14 +144,42 @@ def test_a_file_without_its_claim_is_refused(monkeypatch, claim):
         registry()
 
 
-def test_unknown_ids_are_refused_and_known_ones_keep_their_order():
+def test_a_file_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    (tmp_path / "half_written.py").write_text("CLAIM = Claim(\n")
+    monkeypatch.setattr(theory.claims, "__path__", [*theory.claims.__path__, str(tmp_path)])
+    with pytest.raises(InputError, match=r"half_written\.py cannot be imported: SyntaxError"):
+        load("half-written")
+    assert [claim.id for claim in select(["saddle"])] == ["saddle"]
+
+
+def test_known_ids_keep_their_order():
     assert [claim.id for claim in select(["saddle", "population-map"])] == ["saddle", "population-map"]
-    assert [claim.id for claim in select([])] == list(registry())
-    with pytest.raises(InputError, match="no-such-claim"):
-        select(["saddle", "no-such-claim"])
+    assert choose([]) == names()
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["saddle", "population-map", "saddle"], "'saddle' is given 2 times, expected once"),
+        (
+            ["contraction-f"],
+            "'contraction-f'; it is the beginning of contraction-factor-1, contraction-factor-2, contr",
+        ),
+        (["saddl"], "'saddl'; it is the beginning of saddle$"),
+        (["sadle"], "'sadle'; the nearest are saddle "),
+        (["population_map"], "'population_map'; the nearest are population-map,"),
+        (["separates-ffa"], "'separates-ffa'; the nearest are linear-model-separates-ffa"),
+        (["xyzzy"], "'xyzzy'; no name is near it"),
+        ([""], "''; no name is near it"),
+    ],
+)
+def test_what_is_not_exactly_a_name_is_refused_with_the_nearest_ones(ids, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        select(ids)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("file", [*FILES, FOLDER / "_template.py"], ids=lambda file: file.stem)
 def test_claim_files_are_short_documented_and_independent(file):
     text = file.read_text(encoding="utf-8")
     tree = ast.parse(text)
@@ -138,13 +187,36 @@ def test_claim_files_are_short_documented_and_independent(file):
     assert not any(module.startswith("theory.claims") for module in imported)
     assert len(text.splitlines()) <= 100
     docstring = ast.get_docstring(tree) or ""
-    assert "**Statement" in docstring
-    assert "**Control.**" in docstring
+    claim = importlib.import_module(f"theory.claims.{file.stem}").CLAIM
+    headings = re.findall(r"^\*\*(.+?)\.\*\*", docstring, flags=re.MULTILINE)
+    assert headings == [heading for heading in HEADINGS if heading in headings or heading not in OPTIONAL]
+    if claim.expected != "holds":
+        assert "Corrected" in headings
+    assert claim.direction in Direction.__args__
+    assert re.search(rf"^\*\*Direction\.\*\* {claim.direction.capitalize()}\b", docstring, flags=re.MULTILINE)
 
 
-def test_equal_heads_pass_the_comparison_that_different_heads_fail():
-    """The check of heterogeneous-arbitrary-accuracy is able to hold."""
-    from theory.claims.heterogeneous_arbitrary_accuracy import instance
+def test_one_new_file_is_enough(tmp_path, monkeypatch):
+    shutil.copy(FOLDER / "_template.py", tmp_path / "my_statement.py")
+    file = tmp_path / "my_statement.py"
+    file.write_text(file.read_text().replace('id="template"', 'id="my-statement"'))
+    monkeypatch.setattr(theory.claims, "__path__", [*theory.claims.__path__, str(tmp_path)])
+    try:
+        assert "my-statement" in registry()
+        (claim,) = select(["my-statement"])
+        assert run(claim, seed=0).passed
+        assert "**Control.**" in document("my-statement")
+    finally:
+        sys.modules.pop("theory.claims.my_statement", None)
 
-    assert judge([instance(Key(0), 0.0)]).verdict == "holds"
-    assert judge([instance(Key(0), 0.1)]).verdict == "refuted"
+
+def test_the_template_itself_is_no_claim():
+    assert not any("template" in name for name in names())
+
+
+def test_a_contrast_has_to_hold():
+    claim = made_up("refuted", "refuted", expected="refuted")
+    assert run(replace(claim, contrast=lambda key: Result(0.0, 0.0, "holds", 1, "")), 0).passed
+    outcome = run(replace(claim, contrast=claim.check), 0)
+    assert not outcome.passed
+    assert outcome.as_record()["contrast_verdict"] == "refuted"

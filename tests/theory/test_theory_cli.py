@@ -1,18 +1,27 @@
 """The commands of ``python -m theory``, run in this process."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from typer.testing import CliRunner
 
 import theory.__main__ as cli
 from rolora.errors import InputError
+from theory import checking
 from theory.claim import Claim, Result
 
 FAST = ["interference-identity", "communication-halved"]
 FIELDS = {
     "id", "source", "convention", "kind", "direction", "statement", "measured", "predicted", "where", "verdict", "expected",
-    "control_verdict", "instances", "seed", "seconds",
+    "control_verdict", "contrast_verdict", "instances", "seed", "seconds", "error",
 }  # fmt: skip
 
 
@@ -23,7 +32,17 @@ def invoke(*arguments):
 def test_list_shows_every_claim():
     result = invoke("list")
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in cli.registry())
+    for claim in cli.registry().values():
+        assert re.search(rf"{claim.id} .*{claim.kind} .*{claim.direction} ", result.stdout)
+
+
+def test_show_prints_the_fields_and_the_account():
+    result = invoke("show", "saddle")
+    assert result.exit_code == 0
+    assert "direction:  tight\n" in result.stdout
+    assert "expected:   holds\n" in result.stdout
+    assert "**Assumptions.** S_i = I, by construction" in result.stdout
+    assert invoke("show", "sadle").exit_code == 2
 
 
 def test_check_prints_the_verdicts_and_writes_the_record(tmp_path):
@@ -48,7 +67,118 @@ def test_an_unknown_id_is_one_line_and_status_2():
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert "no-such-claim" in result.stderr
-    assert "interference-identity" in result.stderr
+    assert "python -m theory list" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["saddle", "saddle"], ["given 2 times"]),
+        (
+            ["saddle", "contraction-factor"],
+            ["contraction-factor-1", "contraction-factor-2", "contraction-factor-2-any-eta"],
+        ),
+        (["one-step-inequalty"], ["one-step-inequality"]),
+    ],
+)
+def test_a_name_twice_half_typed_or_misspelt_runs_nothing(monkeypatch, given, named):
+    monkeypatch.setattr(cli, "check_all", lambda *arguments: pytest.fail("a claim was run"))
+    result = invoke("check", *given)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert all(name in result.stderr for name in named)
+
+
+def test_jobs_change_no_number_and_no_order(tmp_path):
+    ids = ["saddle", "interference-identity", "communication-halved"]
+    found = []
+    for jobs in (1, 2):
+        file = tmp_path / f"{jobs}.json"
+        assert invoke("check", *ids, "--jobs", jobs, "--json", file, "--seed", 4).exit_code == 0
+        found.append([{**record, "seconds": None} for record in json.loads(file.read_text())])
+    assert [record["id"] for record in found[0]] == ids
+    assert found[0] == found[1]
+
+
+def test_no_jobs_are_refused():
+    assert invoke("check", *FAST, "--jobs", 0).exit_code == 2
+
+
+def breaking(monkeypatch, error):
+    def run(claim, seed):
+        if claim.id == FAST[0]:
+            raise error
+        return genuine(claim, seed)
+
+    genuine = checking.run
+    monkeypatch.setattr(checking, "run", run)
+
+
+def test_a_claim_that_raises_is_one_line_and_costs_no_other_its_result(monkeypatch, tmp_path):
+    breaking(monkeypatch, ZeroDivisionError("first line\nsecond line"))
+    file = tmp_path / "claims.json"
+    result = invoke("check", *FAST, "--jobs", 1, "--json", file)
+    assert result.exit_code == 1
+    assert result.stderr == f"{FAST[0]}: ZeroDivisionError: first line second line (--debug shows where)\n"
+    assert FAST[1] in result.stdout
+    broken, sound = json.loads(file.read_text())
+    assert set(broken) == set(sound) == FIELDS
+    assert (broken["id"], broken["verdict"], broken["control_verdict"]) == (FAST[0], "not run", "not run")
+    assert broken["error"] == "ZeroDivisionError: first line second line"
+    assert (sound["verdict"], sound["error"]) == ("holds", None)
+    assert "Traceback" in invoke("check", *FAST, "--jobs", 1, "--debug").stderr
+
+
+def test_an_interrupt_ends_the_checks(monkeypatch):
+    breaking(monkeypatch, KeyboardInterrupt())
+    result = invoke("check", *FAST, "--jobs", 1)
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted\n"
+
+
+def test_a_worker_that_dies_is_reported_by_its_claims():
+    future = Future()
+    future.set_exception(BrokenProcessPool("a process ended abruptly"))
+    failure = checking._collect(future, "saddle", 3)
+    assert (failure.id, failure.seed, failure.passed) == ("saddle", 3, False)
+    assert failure.error == "BrokenProcessPool: a process ended abruptly"
+
+
+def test_an_interrupt_ends_the_workers_too(tmp_path):
+    (tmp_path / "sleeping.py").write_text(SLEEPING)
+    started = tmp_path / "started"
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "sleeping.py", started], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not started.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    worker = int(started.read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+SLEEPING = """
+import os, sys, time
+from pathlib import Path
+from theory import checking
+
+def sleeping(name, seed):
+    started = Path(sys.argv[1])
+    started.with_suffix(".new").write_text(str(os.getpid()))
+    started.with_suffix(".new").rename(started)
+    time.sleep(600)
+
+# Both the parent and each spawned worker run this file, so both know the sleeping work.
+checking._work = sleeping
+if __name__ == "__main__":
+    sys.argv[2:] = ["check", "saddle", "population-map", "--jobs", "2"]
+    from theory.__main__ import app
+    app(sys.argv[2:])
+"""
 
 
 def test_debug_shows_the_traceback():
@@ -68,7 +198,8 @@ def test_a_surprise_is_status_1(monkeypatch, check, control):
         return lambda key: Result(1.0, 2.0, verdict, 1, "somewhere")
 
     claim = Claim("made-up", "none", "bound", "upper", "", "", "holds", result(check), result(control))
-    monkeypatch.setattr(cli, "select", lambda ids: [claim])
+    monkeypatch.setattr(cli, "choose", lambda ids: ["made-up"])
+    monkeypatch.setattr(checking, "load", lambda name: claim)
     outcome = invoke("check")
     assert outcome.exit_code == 1
     assert "made-up" in outcome.stderr

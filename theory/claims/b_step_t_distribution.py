@@ -1,6 +1,13 @@
 r"""The noise of the exact b-step is Student's t over the root of its degrees of freedom.
 
-**Statement.** For Gaussian inputs and a independent of X_i, :math:`\xi_i = (a^T S_i p)/(a^T S_i a) \sim t_m/\sqrt m`.
+**Statement.** :math:`\xi_i = (a^T S_i p)/(a^T S_i a) \sim t_m/\sqrt m`.
+
+**Assumptions.** Entries of X_i are independent N(0, 1), and a is independent of X_i; by construction of the draws. (On
+reused data every iterate after the first depends on X_i, and nothing is said of it.)
+
+**Direction.** Tight: the whole distribution, for every m >= 1.
+
+**Source.** Derived here, for the b-step of Algorithm 2, arXiv 2502.01755v4 (detail recalled; unverified).
 
 **Derivation.** u = X_i a and v = X_i p are independent N(0, I_m), as a and p are orthonormal. Given u, the quotient
 :math:`u^T v/\|u\|^2` is :math:`N(0, 1/\|u\|^2)`: a standard normal over the root of an independent chi^2_m. Hence mean 0 and

@@ -1,13 +1,20 @@
 r"""RoLoRA sends half of what FedAvg-LoRA sends, over any two consecutive rounds.
 
 **Statement.** Over rounds t and t + 1, up and (from round 1 on) down, RoLoRA's bytes are 1/2 of FedAvg-LoRA's for every
-shape (in, out). FFA-LoRA's are out/(in + out), which is 1/2 only for square layers.
+shape (in, out). FFA-LoRA's are out/(in + out).
+
+**Assumptions.** All clients take part in every round, and both methods send numbers of one size; by construction.
+
+**Direction.** Tight: bytes are counted, not estimated.
+
+**Source.** The traffic of Algorithm 1 and of FFA-LoRA, arXiv 2502.01755v4 (as quoted elsewhere); made exact here.
+
+**Corrected.** "The same as FFA-LoRA, and half of FedAvg-LoRA in every round" is so for square layers alone: elsewhere
+RoLoRA's half is that of two rounds together, and FFA-LoRA's share is out/(in + out).
 
 **Derivation.** FedAvg-LoRA moves r (in + out) numbers a client and round each way. RoLoRA moves r in and r out in turn, so
 two rounds cost half. FFA-LoRA moves r out in every round. A client that was sent everything in round 0 is sent only what
-the last round changed.
-
-The bytes are those of the messages that ``rolora.federation.run_round`` passed on, not a formula.
+the last round changed. The bytes are those of the messages that ``rolora.federation.run_round`` passed on.
 
 **Control.** RoLoRA over one round of a layer that is not square.
 """
@@ -68,7 +75,7 @@ def control(key: Key) -> Result:
 
 CLAIM = Claim(
     id="communication-halved",
-    source="arXiv 2502.01755v4, section 3 (traffic); made exact here",
+    source="traffic of Algorithm 1, arXiv 2502.01755v4 (as quoted elsewhere); made exact here",
     kind="identity",
     direction="tight",
     statement="bytes over two consecutive rounds: RoLoRA 1/2 of FedAvg-LoRA for any shape, FFA-LoRA out/(in + out)",

@@ -1,7 +1,15 @@
 r"""The claimed contraction at gradient factor 1: true for every step that the recalled statement allows.
 
-**Statement.** In the population, :math:`\delta^+ \le \delta\sqrt{1 - \kappa c_0}` at every angle with
-:math:`\cos^2\theta \ge c_0` for all :math:`\kappa \le 2 - c_0`, hence for all :math:`\kappa \le 1`.
+**Statement.** :math:`\delta^+ \le \delta\sqrt{1 - \kappa c_0}` at every angle with :math:`\cos^2\theta \ge c_0`, for all
+:math:`\kappa \le 2 - c_0`, hence for all :math:`\kappa \le 1`.
+
+**Assumptions.** The population, S_i = I, and kappa in the range, by construction; :math:`0 < c_0 < 1`, measured at the
+start. :math:`\cos^2\theta \ge c_0` then persists, because delta does not grow.
+
+**Direction.** Upper, and the end of the range is sharp: at :math:`\kappa = 2 - c_0` it is attained as delta -> 0. Inside
+the range it is loose: at kappa = 1 the true factor tends to 0.
+
+**Source.** arXiv 2502.01755v4, Lemma 4.4 (the factor as quoted elsewhere; range and convention recalled, unverified).
 
 **Derivation.** As for factor 2, with kappa/2 in the map: :math:`(1 - \kappa x)^2 \le (1 - \kappa c_0)(1 + \kappa^2 x(1-x))`
 is a convex parabola's sign in :math:`x = \cos^2\theta`. At x = 1 it asks for :math:`\kappa \le 2 - c_0`; at
@@ -24,7 +32,7 @@ from theory.linear import GradientFactor, population, random_truth
 from theory.linear_rounds import alt_min_gd
 
 DELTAS, DIMENSION, ITERATIONS = (0.1, 0.6, 0.95, 0.999), 6, 15
-SMALLEST = 1e-6  # an angle distance is known to rounding, absolute; ratios of smaller ones are not counted
+SMALLEST = 1e-6  # an angle distance is known to rounding, absolute: ratios of smaller ones say little
 
 
 def _instances(key: Key, gradient_factor: GradientFactor) -> list[Instance]:
@@ -41,7 +49,7 @@ def _instances(key: Key, gradient_factor: GradientFactor) -> list[Instance]:
             for before, after in pairwise(deltas):
                 if before > SMALLEST:
                     where = f"delta0={delta0}, kappa={step:.3f}, delta={before:.2g}"
-                    found.append(at_most(after / before, factor, EPS * DIMENSION / SMALLEST, where, met=c0 > 0))
+                    found.append(at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0))
     return found
 
 

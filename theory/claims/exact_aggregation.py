@@ -3,11 +3,16 @@ r"""RoLoRA and FFA-LoRA aggregate exactly, whatever the clients did locally.
 **Statement.** In every round the server's new update is the weighted mean of the clients' updates,
 :math:`A^{t+1} B^{t+1} = \sum_i p_i A_i B_i`.
 
-**Derivation.** One factor is common to all clients of a round, so the product is linear in the other:
-:math:`\sum_i p_i A^t B_i = A^t \bar B` and :math:`\sum_i p_i A_i B^t = \bar A B^t`.
+**Assumptions.** All clients of a round start from one broadcast and train one factor; by construction of the methods. The
+changes of that factor are arbitrary, the weights unequal.
 
-The aggregation is that of ``rolora.algorithms``, reached through ``rolora.federation.run_round``; local training is
-replaced by arbitrary changes of the trainable factors, and the clients have unequal weights.
+**Direction.** Tight: an identity in every round.
+
+**Source.** arXiv 2502.01755v4, Eqs. 3-4 (as quoted elsewhere).
+
+**Derivation.** One factor is common to all clients of a round, so the product is linear in the other:
+:math:`\sum_i p_i A^t B_i = A^t \bar B` and :math:`\sum_i p_i A_i B^t = \bar A B^t`. The aggregation is that of
+``rolora.algorithms``, reached through ``rolora.federation.run_round``.
 
 **Control.** FedAvg-LoRA, whose both factors differ between clients.
 """

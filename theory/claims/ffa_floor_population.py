@@ -1,7 +1,15 @@
 r"""FFA-LoRA's floor in the population risk.
 
 **Statement.** :math:`E\,\|a^0\bar b^T - a^* b^{*T}\|_F^2 = (1 + \tilde c)\,\|b^*\|^2\delta_0^2` with
-:math:`\tilde c = \frac{1}{N(m - 2)}`, m > 2.
+:math:`\tilde c = \frac{1}{N(m - 2)}`.
+
+**Assumptions.** Entries of X_i are independent N(0, 1), a^0 is independent of them, and equal heads; by construction.
+m > 2 (at m = 2 the mean is infinite).
+
+**Direction.** Tight: the mean itself, not a bound of it.
+
+**Source.** The form (1 + c~) ||b*||^2 delta_0^2 is Proposition 4.6, arXiv 2502.01755v4 (as quoted elsewhere, without the
+loss that it is of); the constant is derived here.
 
 **Derivation.** The product's error is :math:`\delta_0^2(1 + \bar\xi^2)\|b^*\|^2` (claim ``product-error``), and
 :math:`E\,\bar\xi^2 = \mathrm{Var}(t_m)/(mN) = 1/(N(m - 2))`.

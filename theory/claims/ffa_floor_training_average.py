@@ -1,7 +1,15 @@
 r"""FFA-LoRA's floor in the training loss, at the average of the clients' solutions.
 
 **Statement.** :math:`E\,\frac1N\sum_i \ell_i(a^0, \bar b) = (1 + \tilde c)\,\|b^*\|^2\delta_0^2` with
-:math:`\tilde c = -\frac{1}{Nm} + \frac{2(N - 1)}{N^2 m(m - 2)}`, m > 2.
+:math:`\tilde c = -\frac{1}{Nm} + \frac{2(N - 1)}{N^2 m(m - 2)}`.
+
+**Assumptions.** Entries of X_i are independent N(0, 1), a^0 is independent of them, and equal heads; by construction.
+m > 2 (at m = 2 and N > 1 the mean is infinite).
+
+**Direction.** Tight: the mean itself, not a bound of it.
+
+**Source.** The form (1 + c~) ||b*||^2 delta_0^2 is Proposition 4.6, arXiv 2502.01755v4 (as quoted elsewhere, without the
+loss that it is of); the constant is derived here.
 
 **Derivation.** The loss over :math:`\|b^*\|^2\delta_0^2` is :math:`\bar\xi^2 S_{aa} - 2\bar\xi S_{ap} + S_{pp}`. The last term has
 mean 1. With :math:`S_{i,ap} = \xi_i S_{i,aa}`, the middle one has mean :math:`-2/(Nm)`, and the first

@@ -3,6 +3,14 @@ r"""FFA-LoRA's floor in the training loss, at its minimiser.
 **Statement.** :math:`E\,\min_b \frac1N\sum_i \ell_i(a^0, b) = (1 + \tilde c)\,\|b^*\|^2\delta_0^2` with
 :math:`\tilde c = -\frac{1}{Nm}`.
 
+**Assumptions.** Entries of X_i are independent N(0, 1), a^0 is independent of them, and equal heads; by construction.
+Any N m > 1.
+
+**Direction.** Tight: the mean itself, not a bound of it.
+
+**Source.** The form (1 + c~) ||b*||^2 delta_0^2 is Proposition 4.6, arXiv 2502.01755v4 (as quoted elsewhere, without the
+loss that it is of); the constant is derived here.
+
 **Derivation.** The minimum over :math:`\|b^*\|^2\delta_0^2` is the residual of a regression of N m normal numbers X p on the
 independent X a, divided by N m: :math:`(Nm - 1)/(Nm)` on average. Many rounds of gradient training reach this one, not the
 one-shot average.

@@ -3,6 +3,13 @@ r"""A change of basis of the rank, common to server and clients, changes no meth
 **Statement.** If every client returns :math:`(A_i R, R^{-1} B_i)` with one R in the place of (A_i, B_i), and the server held
 the same, the aggregated update is the same for FedAvg-LoRA, FFA-LoRA and RoLoRA.
 
+**Assumptions.** R is invertible and common; by construction. (That gradient training commutes with R is not claimed: it
+does for orthogonal R alone.)
+
+**Direction.** Tight: an identity.
+
+**Source.** Derived here.
+
 **Derivation.** The means are linear: :math:`\overline{A R} = \bar A R` and :math:`\overline{R^{-1}B} = R^{-1}\bar B`, and R
 cancels in the product, whichever factors are averaged.
 

@@ -1,9 +1,15 @@
 r"""What averaging both factors misses is the factors' covariance over the clients.
 
-**Statement.** For weights p_i that sum to one, with weighted means A-bar and B-bar,
+**Statement.** With weighted means A-bar and B-bar,
 
 .. math::
     \sum_i p_i A_i B_i - \bar A \bar B = \sum_i p_i (A_i - \bar A)(B_i - \bar B).
+
+**Assumptions.** The weights sum to one, by construction; any factors.
+
+**Direction.** Tight: an identity.
+
+**Source.** arXiv 2502.01755v4, Eqs. 1-2 (as quoted elsewhere), made an identity here.
 
 **Derivation.** Expand the right-hand side. The two mixed sums are :math:`\bar A \bar B` each, because the weights sum to
 one, and the last sum is :math:`\bar A \bar B` again: one of the three survives, with a minus.

@@ -1,13 +1,21 @@
 r"""How fast Algorithm 2 converges in the end.
 
-**Statement.** In the population :math:`\delta_{t+1}/\delta_t \to |1 - f\kappa|` as delta -> 0.
+**Statement.** :math:`\delta_{t+1}/\delta_t \to |1 - f\kappa|` as delta -> 0.
+
+**Assumptions.** The population, S_i = I, and :math:`f\kappa < 2`, by construction. At :math:`f\kappa = 1` the limit is 0
+(claim ``cubic-convergence``), at 2 it is 1 (claim ``critical-step``), and beyond there is no convergence (claim
+``beyond-critical-step``).
+
+**Direction.** Tight, in the limit; at larger angles the ratio is given by the population map.
+
+**Source.** Derived here, for Algorithm 2 of arXiv 2502.01755v4 (detail recalled; unverified).
 
 **Derivation.** Linearise the population map at theta = 0. Exactly,
 :math:`\delta^+/\delta = |1 - f\kappa(1 - \delta^2)|/\sqrt{1 + f^2\kappa^2\delta^2(1 - \delta^2)}`, which differs from the
 limit by at most :math:`(f\kappa + f^2\kappa^2/2)\,\delta^2` for :math:`f\kappa \le 2`.
 
-**Test.** The slope of log delta_t against t, with its interval, plus that remainder at the largest delta; kappa = 1/2 (f = 2)
-is left out, where the limit is zero and the convergence cubic.
+**Test.** The slope of log delta_t against t, with its interval, plus that remainder at the largest delta, and rounding at
+the smallest.
 
 **Control.** The claimed factor :math:`\sqrt{1 - \kappa c_0}`, an upper bound, taken for the rate itself.
 """

@@ -1,10 +1,18 @@
 r"""One iteration on any finite data, deterministically.
 
-**Statement.** With :math:`e = \|S - I\|`, :math:`\bar\rho` and :math:`\bar\xi` of the b-step, and a positive denominator,
+**Statement.** With :math:`e = \|S - I\|`, :math:`\bar\rho` and :math:`\bar\xi` of the b-step,
 
 .. math::
     \delta^+ \le \delta\,\frac{|1 - 2\kappa\bar\rho^2| + 2\kappa|\bar\rho|\,e\sqrt{1 + \bar\xi^2}}
     {1 - 2\kappa|\bar\rho|\,\delta\,(|\bar\xi| + e\sqrt{1 + \bar\xi^2})}.
+
+**Assumptions.** Equal heads, by construction; a positive denominator, measured. Nothing on the data or on kappa. Counted are
+instances whose bound is below 1: others are true of every angle and no evidence.
+
+**Direction.** Upper. Attained in the population as delta -> 0; on these instances it comes within a hundredth of equality
+at the closest, and the median is 0.6 of it.
+
+**Source.** Derived here; the deterministic part of Lemma 4.4, arXiv 2502.01755v4 (as quoted elsewhere).
 
 **Derivation.** Before normalising, :math:`a' = a - 2\kappa\bar\rho\,S(\bar\rho a - a^*)`. Projected off a*, the terms with
 S = I give :math:`(1 - 2\kappa\bar\rho^2)\delta`, and those with S - I at most

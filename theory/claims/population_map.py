@@ -3,12 +3,17 @@ r"""One iteration of Algorithm 2 at infinitely many samples, in closed form.
 **Statement.** :math:`\theta^+ = \theta - \arctan(\tfrac f2\kappa\sin 2\theta)`, or
 :math:`\tan\theta^+ = \tan\theta\,(1 - f\kappa\cos^2\theta)/(1 + f\kappa\sin^2\theta)`.
 
+**Assumptions.** The population, S_i = I, and equal heads, by construction. That finite data tend to it is the claim
+``population-limit``.
+
+**Direction.** Tight: an identity, for every step size and both gradient factors.
+
+**Source.** Derived here, for Algorithm 2 of arXiv 2502.01755v4 (detail recalled; unverified).
+
 **Derivation.** With S_i = I the b-step gives :math:`\bar b = c\,b^*`, and the gradient is
 :math:`f c\|b^*\|^2 (c a - a^*) = -f\|b^*\|^2 c\,\delta\,p`, orthogonal to a. So a turns towards a* by
 :math:`\arctan(f\kappa c\,\delta)`, and :math:`2 c\delta = \sin 2\theta`. The addition theorem of the tangent gives the second
-form.
-
-The left side is RoLoRA's two rounds with S_i = I. That finite data tend to it is the claim ``population-limit``.
+form. The left side is RoLoRA's two rounds with S_i = I.
 
 **Control.** The formula of the other gradient factor.
 """

@@ -3,11 +3,16 @@ r"""The product's error after a b-round, exactly.
 **Statement.** With the averaged b-step, :math:`\|a \bar b^T - a^* b^{*T}\|_F = \delta \sqrt{1 + \bar\xi^2}\, \|b^*\|` and
 :math:`\|\bar b - (a^T a^*) b^*\| = \delta\, |\bar\xi|\, \|b^*\|`.
 
+**Assumptions.** Equal heads, by construction. Any data and any a, dependent on the data or not: the iterates are those of
+RoLoRA's own rounds on fixed data.
+
+**Direction.** Tight: two identities.
+
+**Source.** Derived here; sharpens the product's error in Theorem 4.5, arXiv 2502.01755v4 (constants recalled; unverified).
+
 **Derivation.** :math:`\bar b = \bar\rho b^*` with :math:`\bar\rho = c + \delta\bar\xi`, so the first norm is that of
 :math:`\bar\rho a - a^* = \delta(\bar\xi a - p)`, and a is orthogonal to p. This sharpens the theorem's
 :math:`(1 + \epsilon')\epsilon` to :math:`\sqrt{1 + \bar\xi^2}\,\epsilon`.
-
-The iterates are those of RoLoRA's own rounds on fixed data.
 
 **Control.** Heads that differ between clients.
 """

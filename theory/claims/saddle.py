@@ -2,6 +2,13 @@ r"""A start orthogonal to a* stays there: delta_0 < 1 is needed.
 
 **Statement.** In the population, a^0 orthogonal to a* is a fixed point of Algorithm 2, with b-bar = 0.
 
+**Assumptions.** S_i = I, by construction; :math:`a^{0T} a^* = 0` to rounding, measured.
+
+**Direction.** Tight: a fixed point. It is unstable: a remaining :math:`\cos\theta` grows by :math:`1 + f\kappa` an
+iteration, which the slack follows.
+
+**Source.** Derived here; why arXiv 2502.01755v4, section 4.1, asks for delta_0 < 1 (as quoted elsewhere).
+
 **Derivation.** With S_i = I the b-step gives :math:`\bar b = (a^T a^*) b^* = 0`, and at b = 0 the gradient in a vanishes.
 
 **Control.** Finite data, whose :math:`a^T S_i a^*` is not zero: the iteration leaves the saddle.
