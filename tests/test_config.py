@@ -21,6 +21,19 @@ from tests.conftest import changed
         ({"lora__rank": "four"}, "lora.rank: got 'four', expected a valid integer"),
         ({"lora__layers": [-1]}, "lora.layers.0: got -1"),
         ({"training__learning_rate": 0.0}, "training.learning_rate: got 0.0"),
+        ({"method": {"speed": 3}}, "method.speed is no option of rolora, expected one of schedule"),
+        ({"method": {"schedule": 3}}, "method.schedule is 3.0, expected a str"),
+        ({"method": {"schedule": "BC"}}, "schedule: got 'BC', expected letters A and B"),
+        (
+            {"federation__client_ranks": [1, 2]},
+            "expected one rank with rolora: a mean of factors needs factors of one rank",
+        ),
+        ({"algorithm": "flora", "federation__client_ranks": [9]}, "client_ranks is 9, expected at most lora.rank = 2"),
+        (
+            {"algorithm": "flora", "server": {"optimizer": "adam"}},
+            "server.optimizer is 'adam', expected none with flora",
+        ),
+        ({"algorithm": "centralised", "federation__clients_per_round": 2}, "expected 1 with one client"),
         ({"training__optimizer": "adam"}, "training.optimizer: got 'adam', expected 'sgd' or 'adamw'"),
         ({"algorithm": "fedlora"}, "algorithm is 'fedlora', expected one of fedavg-lora, ffa-lora, rolora, flexlora"),
         ({"federation__partition": "dirichlet"}, "dirichlet_alpha is None, expected a number"),
@@ -49,6 +62,22 @@ def test_the_hash_follows_every_field(table):
     assert one.hash() == changed(table).hash()
     for changes in ({"seed": 1}, {"lora__rank": 3}, {"runtime__threads": 2}, {"federation__client_state": "shared"}):
         assert changed(table, **changes).hash() != one.hash()
+
+
+def test_an_option_at_its_default_leaves_the_hash_as_it_was_before_there_was_the_option(table):
+    """So a record made by an older version still names the same experiment."""
+    one = changed(table)
+    assert one.hash() == changed(table, training__proximal=0.0, method={}, server={"optimizer": "none"}).hash()
+    assert not {"method", "server"} & one.resolved().keys()
+    assert not {"proximal", "learning_rate_a"} & one.resolved()["training"].keys()
+    for changes in (
+        {"training__proximal": 0.1},
+        {"method": {"schedule": "BBA"}},
+        {"server": {"optimizer": "momentum"}},
+    ):
+        other = changed(table, **changes)
+        assert other.hash() != one.hash()
+        assert configuration.check(other.resolved(), "again").hash() == other.hash()
 
 
 def test_a_config_is_frozen(table):

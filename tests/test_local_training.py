@@ -144,4 +144,4 @@ def test_the_proximal_term_pulls_back_to_the_broadcast(table):
     held = trained(table, "B", training__local_steps=2, training__proximal=3.0, **settings)
     for part in ("B", "head"):
         for start, one, other in zip(once[part], free[part], held[part], strict=True):
-            torch.testing.assert_close(other, one - 0.1 * 3.0 * start, rtol=1e-4, atol=1e-7)
+            torch.testing.assert_close(other, one - 0.1 * 3.0 * start, rtol=1e-4, atol=1e-6)  # of parameters of order 1
