@@ -24,7 +24,7 @@ from jaxtyping import Float
 from rolora.keys import Key
 from theory import linear_rounds
 from theory.ensemble import Ensemble, stack
-from theory.ensemble_rounds import BLOCK, alt_min_gd
+from theory.ensemble_rounds import alt_min_gd, block_size
 from theory.geometry import normalise, random_unit
 from theory.linear import LinearModel, sample
 
@@ -164,7 +164,7 @@ def bench(
             "samples": samples,
             "outputs": outputs,
             "iterations": iterations,
-            "block": BLOCK,
+            "block": block_size(ensemble),
         },
         "seed": seed,
         "seconds": {"rounds": rounds, "loop": loop, "batched": together},

@@ -23,8 +23,8 @@ Participants = Callable[[int], Sequence[int]]
 """Which clients take part in round t; the same ones in every instance."""
 
 
-BLOCK = 16
-"""Instances that run together by default: at 20 clients and d = 50 their S_i fill six megabytes."""
+CACHE = 6 * 2**20
+"""Bytes of S_i that run together by default: small enough for a core's cache, large enough to be worth a call."""
 
 
 SIMULATED = ("fedavg-lora", "ffa-lora", "rolora", "flexlora", "fedsvd", "lora-fair")
@@ -226,12 +226,25 @@ class AltMinRuns:
     b: Float[Array, "*instances iterations r k"]
 
 
+def block_size(ensemble: Ensemble) -> int:
+    """How many instances' S_i fit ``CACHE``, at least one.
+
+    Example:
+        >>> import numpy as np
+        >>> from theory.ensemble import isotropic, planted
+        >>> block_size(planted(isotropic(1, 20, 50), np.eye(50)[None, :, :1], np.ones((1, 20, 1, 1)), 2))
+        15
+    """
+    *_, num_clients, dimension, _ = ensemble.moments.shape
+    return max(1, CACHE // (8 * num_clients * dimension**2))
+
+
 def alt_min_gd(
     data: Data,
     a0: Float[Array, "*instances d r"],
     eta: float | Float[Array, "*instances"],
     iterations: int,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> AltMinRuns:
     r"""Algorithm 2 (Alt-min-GD) on every instance, by RoLoRA's own file: B exactly, averaged; one step on A; orthonormalise.
 
@@ -240,7 +253,8 @@ def alt_min_gd(
         a0: the starts, orthonormal columns; B starts at zero, which nothing depends on.
         eta: the step size, of all instances or of each; kappa = eta ||b*||^2 at rank 1.
         iterations: T.
-        block: how many instances run together where the data stay the same, so that they stay in a core's cache too.
+        block: how many instances run together where the data stay the same, so that they stay in a core's cache too;
+            as many as fit ``CACHE`` if left out.
 
     Returns:
         All iterates.
@@ -257,6 +271,8 @@ def alt_min_gd(
     """
     xp = array_api_compat.array_namespace(a0)
     instances = a0.shape[0]
+    if block is None:
+        block = block_size(data(0) if callable(data) else data)
     if a0.ndim == 3 and instances > block and isinstance(data, Ensemble):
         parts = [slice(first, first + block) for first in range(0, instances, block)]
         each = isinstance(eta, int | float)
