@@ -145,6 +145,7 @@ class EvaluationConfig(Section):
     every: PositiveInt = Field(description="rounds between evaluations; the last round is always evaluated")
     split: Literal["validation", "test"] = "test"
     batch_size: PositiveInt = 64
+    interference: bool = optional(False, description="measure, layer by layer, what every round loses")
 
 
 class RuntimeConfig(Section):

@@ -162,7 +162,15 @@ def run(
         started = time.perf_counter()
         clients = sample_clients(setup.key, t, len(setup.clients), config.federation.clients_per_round)
         server, ledger, report = run_round(
-            t, server, algorithm, clients, engine.local_update, ledger, setup.key.fold("model", "adapter"), ranks
+            t,
+            server,
+            algorithm,
+            clients,
+            engine.local_update,
+            ledger,
+            setup.key.fold("model", "adapter"),
+            ranks,
+            config.evaluation.interference,
         )
         due = (t + 1) % config.evaluation.every == 0 or t + 1 == rounds
         trained = time.perf_counter() - started
@@ -191,7 +199,8 @@ def save_beside_adapter(directory: Path, server: ServerState) -> None:
 
 def entry(report: RoundReport) -> dict[str, Any]:
     """A round's report as a record keeps it: what JSON gives back is what was put in."""
-    return json.loads(json.dumps(asdict(report)))
+    kept = asdict(report)
+    return json.loads(json.dumps(kept if report.lost else {name: kept[name] for name in kept if name != "lost"}))
 
 
 def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:

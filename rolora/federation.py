@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import array_api_compat
 
+from rolora import interference
 from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.base import Algorithm, weighted_mean
 from rolora.communication import Ledger, Message, total
@@ -67,7 +68,8 @@ class ClientUpdate:
 class RoundReport:
     """What a round cost and how it went.
 
-    ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent.
+    ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent;
+    ``lost`` is what ``rolora.interference`` measured of each layer, if it was asked to.
     """
 
     round: int
@@ -77,6 +79,7 @@ class RoundReport:
     bytes_up: Mapping[str, int]
     bytes_down: Mapping[str, int]
     bytes_joining: Mapping[str, int]
+    lost: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
@@ -92,6 +95,7 @@ def run_round(
     ledger: Ledger,
     key: Key | None = None,
     ranks: Mapping[int, int] | None = None,
+    measure_loss: bool = False,
 ) -> tuple[ServerState, Ledger, RoundReport]:
     """One communication round of any algorithm (Algorithm 1 of arXiv 2502.01755v4, if the algorithm is RoLoRA).
 
@@ -104,6 +108,7 @@ def run_round(
         ledger: which client holds what, for the count of bytes.
         key: names the streams of new adapters, for methods that restart them.
         ranks: client -> rank, where it is not the server's.
+        measure_loss: whether interference and miss of every layer are measured (one dense product a client and layer).
 
     Returns:
         The state after the round, the ledger after the round, and the report.
@@ -130,6 +135,7 @@ def run_round(
         bytes_up=total(update.message.bytes_by_part() for update in updates),
         bytes_down=total(down),
         bytes_joining=total(joining),
+        lost=_lost(server, state, broadcasts, updates) if measure_loss and not algorithm.personal else {},
     )
     changed = algorithm.changed(t) | ({"head"} if server.head else set())
     return state, ledger.after_round(t, clients, changed), report
@@ -217,19 +223,11 @@ def aggregate(
         The state after the round.
     """
     updates = sorted(updates, key=lambda update: update.client)
-    whole = sum(update.weight for update in updates)
-    weights = [update.weight / whole for update in updates]
+    weights = shares(updates)
     starts = [(broadcasts or {}).get(u.client) or start_of(t, server, algorithm, u.client) for u in updates]
     layers = {}
     for name, layer in server.layers.items():
-        trained = [
-            replace(
-                start.layers[name],
-                **{factor: arrays[name] for factor, arrays in update.message.factors.items()},
-                **update.kept.get(name, {}),
-            )
-            for start, update in zip(starts, updates, strict=True)
-        ]
+        trained = [trained_layer(start, update, name) for start, update in zip(starts, updates, strict=True)]
         layers[name] = algorithm.aggregate(t, layer, trained, weights)
         if algorithm.restarts:
             if key is None:
@@ -240,10 +238,33 @@ def aggregate(
     return ServerState(layers=layers, head=head, personal=dict(server.personal) | kept)
 
 
+def shares(updates: Sequence[ClientUpdate]) -> list[float]:
+    """The updates' weights, summing to one."""
+    whole = sum(update.weight for update in updates)
+    return [update.weight / whole for update in updates]
+
+
+def trained_layer(start: ServerState, update: ClientUpdate, name: str) -> Layer:
+    """A client's layer after its local update: what it started from, with what it trained in its place."""
+    sent = {factor: arrays[name] for factor, arrays in update.message.factors.items()}
+    return replace(start.layers[name], **sent, **update.kept.get(name, {}))
+
+
+def _lost(
+    server: ServerState, after: ServerState, starts: Mapping[int, ServerState], updates: Sequence[ClientUpdate]
+) -> dict[str, Mapping[str, float | None]]:
+    weights = shares(updates)
+    return {
+        name: interference.lost(
+            layer, after.layers[name], [trained_layer(starts[u.client], u, name) for u in updates], weights
+        )
+        for name, layer in server.layers.items()
+    }
+
+
 def mean_loss(updates: Sequence[ClientUpdate]) -> float:
     """The weighted mean of the clients' training losses."""
-    whole = sum(update.weight for update in updates)
-    return sum(update.weight * update.loss for update in updates) / whole
+    return sum(share * update.loss for share, update in zip(shares(updates), updates, strict=True))
 
 
 def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerState, algorithm: Algorithm) -> None:

@@ -15,10 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from rolora import config as configuration
 from rolora.config import Config
 from rolora.keys import Key
+
+# Same examples in every run; "thorough" is the 2,000 of a release.
+settings.register_profile("default", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None, derandomize=True, database=None)
+settings.load_profile("default")
 
 WORDS = ["good", "great", "fine", "bad", "awful", "poor", "film", "plot", "the", "a", "was", "cast"]
 
