@@ -264,7 +264,8 @@ def _lost(
 
 def mean_loss(updates: Sequence[ClientUpdate]) -> float:
     """The weighted mean of the clients' training losses."""
-    return sum(share * update.loss for share, update in zip(shares(updates), updates, strict=True))
+    whole = sum(update.weight for update in updates)
+    return sum(update.weight * update.loss for update in updates) / whole
 
 
 def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerState, algorithm: Algorithm) -> None:
