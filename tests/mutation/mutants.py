@@ -153,7 +153,7 @@ MUTANTS = (
         "theory/assumptions.py",
         "return eta * float(model.b_mean @ model.b_mean)",
         "return eta * float(np.sqrt(model.b_mean @ model.b_mean))",
-        "kappa: ||b*|| in the place of its square",
+        "kappa: the norm of b* in the place of its square",
     ),
     Mutant(
         "theory/geometry.py",
