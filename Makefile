@@ -16,7 +16,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock reproduce theory test lint notebooks figures clean
+.PHONY: help setup lock reproduce theory test lint bench mutation notebooks figures clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -50,13 +50,19 @@ reproduce: $(READY) ## All claims, both models, federated fine-tuning, figures a
 	$(BIN)/python -m paper_figures report --records $(OUT) --out $(OUT)/report.html
 	@echo "done: open $(OUT)/report.html"
 
-theory: $(OUT)/claims.json $(OUT)/linear.json $(OUT)/nonlinear.json ## The theory's part of reproduce
+theory: $(OUT)/claims.json $(OUT)/linear.json $(OUT)/contraction.json $(OUT)/sample_complexity.json $(OUT)/nonlinear.json ## The theory's part of reproduce
 
 $(OUT)/claims.json: $(THEORY_CODE) | $(READY)
 	$(BIN)/python -m theory check --json $@
 
 $(OUT)/linear.json: $(THEORY_CODE) | $(READY)
 	$(BIN)/python -m theory simulate linear --json $@
+
+$(OUT)/contraction.json: $(THEORY_CODE) | $(READY)
+	$(BIN)/python -m theory simulate contraction --json $@
+
+$(OUT)/sample_complexity.json: $(THEORY_CODE) | $(READY)
+	$(BIN)/python -m theory simulate sample_complexity --json $@
 
 $(OUT)/nonlinear.json: $(THEORY_CODE) | $(READY)
 	$(BIN)/python -m theory simulate nonlinear --json $@
@@ -75,6 +81,12 @@ lint: $(READY) ## Style, import contracts, figures and README in step with their
 figures: $(READY) ## Draw the committed records again: figures, README tables
 	$(BIN)/python -m paper_figures build
 	$(BIN)/python -m paper_figures readme
+
+bench: $(READY) ## The batched simulation against plain loops, as ratios
+	$(BIN)/python -m theory bench
+
+mutation: $(READY) ## Make mistakes on purpose, one at a time, and see what notices them (minutes)
+	$(BIN)/python -m tests.mutation --jobs $(JOBS)
 
 notebooks: $(READY) ## Execute the notebooks from their .py sources
 	$(BIN)/python -m paper_figures notebooks

@@ -32,7 +32,7 @@ from IPython.display import Image, Markdown
 from paper_figures import compute, fig_contraction, fig_linear, findings, render
 
 RECOMPUTE = False
-records = compute.open_records(["linear"], recompute_first=RECOMPUTE)
+records = compute.open_records(["linear", "contraction"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## What happens, round by round

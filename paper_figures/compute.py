@@ -16,17 +16,18 @@ from rolora.records import read_json
 COMMITTED = Path(__file__).resolve().parent / "data"
 """The records that come with the project."""
 
-PRINTED_NUMBERS = COMMITTED / "printed_numbers.json"
-"""What the papers print; not a record, and the same for every records directory."""
-
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of record: its file below the records directory, and the arguments that make it."""
+    """One kind of record: its file below the records directory, and the arguments that make it.
+
+    ``given`` names what a reader has to put into the arguments; such records are not made without it.
+    """
 
     file: str
     module: str
     arguments: tuple[str, ...]
+    given: str | None = None
 
     def command(self, directory: Path | str) -> list[str]:
         """The command line that makes these records in ``directory``, without the interpreter."""
@@ -40,7 +41,21 @@ class Source:
 SOURCES = {
     "claims": Source("claims.json", "theory", ("check", "--json", "{directory}/claims.json")),
     "linear": Source("linear.json", "theory", ("simulate", "linear", "--json", "{directory}/linear.json")),
+    "contraction": Source(
+        "contraction.json", "theory", ("simulate", "contraction", "--json", "{directory}/contraction.json")
+    ),
+    "sample_complexity": Source(
+        "sample_complexity.json",
+        "theory",
+        ("simulate", "sample_complexity", "--json", "{directory}/sample_complexity.json"),
+    ),
     "nonlinear": Source("nonlinear.json", "theory", ("simulate", "nonlinear", "--json", "{directory}/nonlinear.json")),
+    "nonlinear_mnist": Source(
+        "nonlinear_mnist.json",
+        "theory",
+        ("simulate", "nonlinear", "--images", "DIR", "--json", "{directory}/nonlinear_mnist.json"),
+        given="DIR, a folder with MNIST's four files",
+    ),
     "finetuning": Source(
         "finetuning/*/record.json", "rolora", ("run", "reproduce", "--resume", "--out", "{directory}/finetuning")
     ),
@@ -64,7 +79,10 @@ class Records:
     directory: Path
     claims: list[dict[str, Any]] | None = None
     linear: dict[str, Any] | None = None
+    contraction: dict[str, Any] | None = None
+    sample_complexity: dict[str, Any] | None = None
     nonlinear: dict[str, Any] | None = None
+    nonlinear_mnist: dict[str, Any] | None = None
     finetuning: list[dict[str, Any]] = field(default_factory=list)
     sweep: list[dict[str, Any]] = field(default_factory=list)
 
@@ -98,7 +116,10 @@ def load(directory: Path) -> Records:
         directory=directory,
         claims=_claims(directory / SOURCES["claims"].file),
         linear=_experiment(directory / SOURCES["linear"].file, "linear"),
+        contraction=_experiment(directory / SOURCES["contraction"].file, "contraction"),
+        sample_complexity=_experiment(directory / SOURCES["sample_complexity"].file, "sample_complexity"),
         nonlinear=_experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
+        nonlinear_mnist=_experiment(directory / SOURCES["nonlinear_mnist"].file, "nonlinear_mnist"),
         finetuning=_runs(directory / "finetuning"),
         sweep=_runs(directory / "learning_rates"),
     )
@@ -151,13 +172,19 @@ def _require_keys(value: Any, keys: Sequence[str], where: str) -> None:
 def recompute(kinds: Iterable[str], directory: Path) -> None:
     """Run the commands that make these kinds of record, one after the other.
 
+    A kind that needs what only the reader has stays as it is, and its command is named.
+
     Raises:
         InputError: a command failed; its own message stands above.
     """
     wanted = set(kinds)
     directory.mkdir(parents=True, exist_ok=True)
     for kind, source in SOURCES.items():
-        if kind in wanted:
+        if kind in wanted and source.given:
+            print(
+                f"{kind}: left as it is; {source.given}, is for you to name: {source.shown(directory)}", file=sys.stderr
+            )
+        elif kind in wanted:
             done = subprocess.run([sys.executable, *source.command(directory)], check=False)
             if done.returncode:
                 raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ def shows(records: Records) -> list[str]:
     return [
         *(claims(records) if records.claims else []),
         *(linear(records) if records.linear else []),
-        *(nonlinear(records) if records.nonlinear else []),
+        *(nonlinear(records.nonlinear, "Digits") if records.nonlinear else []),
+        *(nonlinear(records.nonlinear_mnist, "MNIST") if records.nonlinear_mnist else []),
         *(finetuning(records) if records.finetuning else []),
     ]
 
@@ -28,7 +30,14 @@ def shows_not(records: Records) -> list[str]:
     """Sentences on what must not be concluded."""
     result = ["No number of the papers' tables is reproduced: models, data and budgets here are smaller."]
     if records.linear and linear_record.fedavg_converges(records.linear):
-        result.append("The linear model is no evidence for RoLoRA over FedAvg-LoRA: both converge on it.")
+        result.append("The linear model with equal heads is no evidence for RoLoRA over FedAvg-LoRA: both converge on it.")
+    if records.nonlinear_mnist:
+        parameters = records.nonlinear_mnist["parameters"]
+        result.append(
+            f"The two-layer model on MNIST has the paper's sizes, but its gradient clip ({parameters['clip']:g}), number "
+            f"of rounds ({parameters['rounds']}), first B and grid of learning rates are this project's, and its seeds are "
+            f"{parameters['seeds']}: curves can be compared in their order, not number by number."
+        )
     if records.nonlinear:
         parameters = records.nonlinear["parameters"]
         result.append(
@@ -85,28 +94,37 @@ def linear(records: Records) -> Iterator[str]:
             yield f"Linear model, {title}: the angle distance goes for {'; '.join(ends)}."
 
 
-def nonlinear(records: Records) -> Iterator[str]:
-    """Final accuracies at the chosen learning rates, and who leads at a common rate."""
-    window = records.nonlinear["parameters"]["window"]
-    for panel in nonlinear_record.panels(records.nonlinear):
+def nonlinear(record: dict[str, Any], data: str) -> Iterator[str]:
+    """Final accuracies at the chosen learning rates, and who leads at a common rate.
+
+    Args:
+        record: of the two-layer model; with a stage in its series, finals come from one and common rates from the other.
+        data: what opens every sentence.
+    """
+    window = record["parameters"]["window"]
+    staged = "stage" in record["series"][0]
+    swept = {panel.name: panel.grid for panel in nonlinear_record.panels(record, "sweep" if staged else None)}
+    for panel in nonlinear_record.panels(record, "final" if staged else None):
         finals = {name: nonlinear_record.finals(runs, window) for name, runs in panel.chosen.items()}
         texts = [
             f"{method_style(name).label} {np.mean(values):.3f} (rate {panel.rate(name):g})"
             for name, values in sorted(finals.items(), key=lambda item: -np.mean(item[1]))
         ]
-        yield f"Digits, {panel.name}: {', '.join(texts)}{_difference(finals)}."
-        rates = [
-            rate
-            for rate in sorted(panel.grid.get("rolora", {}))
-            if {"rolora", "fedavg-lora"} <= panel.grid.keys()
-            and np.mean(nonlinear_record.finals(panel.grid["rolora"][rate], window))
-            > np.mean(nonlinear_record.finals(panel.grid["fedavg-lora"][rate], window))
-        ]
-        if {"rolora", "fedavg-lora"} <= panel.grid.keys():
-            listed = ", ".join(f"{rate:g}" for rate in rates) or "none"
+        after = f" after {next(iter(panel.chosen.values()))[0]['rounds'][-1]} rounds" if staged else ""
+        yield f"{data}, {panel.name}{after}: {', '.join(texts)}{_difference(finals)}."
+        grid = swept[panel.name]
+        if {"rolora", "fedavg-lora"} <= grid.keys():
+            means = {
+                name: {rate: np.mean(nonlinear_record.finals(runs, window)) for rate, runs in grid[name].items()}
+                for name in ("rolora", "fedavg-lora")
+            }
+            rates = sorted(means["rolora"])
+            ahead = [f"{rate:g}" for rate in rates if means["rolora"][rate] > means["fedavg-lora"][rate]]
+            runs = grid["rolora"][rates[0]]
+            sweep = f" ({runs[0]['rounds'][-1]} rounds, {len(runs)} seed{'s' * (len(runs) > 1)})" if staged else ""
             yield (
-                f"Digits, {panel.name}: at one common learning rate RoLoRA is ahead of FedAvg-LoRA at {listed} "
-                f"of {', '.join(f'{rate:g}' for rate in sorted(panel.grid['rolora']))}."
+                f"{data}, {panel.name}: at one common learning rate{sweep} RoLoRA is ahead of FedAvg-LoRA at "
+                f"{', '.join(ahead) or 'none'} of {', '.join(f'{rate:g}' for rate in rates)}."
             )
 
 

@@ -1,4 +1,4 @@
-"""The nonlinear record, put into panels of runs."""
+"""The records of the two-layer model, put into panels of runs, and what is quoted beside them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from paper_figures.compute import COMMITTED
 from paper_figures.style import in_order, method_style
+from rolora.records import read_json
 
 CENTRALISED = "centralised"
+
+QUOTED_NUMBERS = COMMITTED / "printed_figure2.json"
+"""What others report for the paper's Figure 2, and how far it can be trusted; not a record."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,17 @@ class Panel:
         return self.chosen[method][0]["learning_rate"]
 
 
-def panels(record: dict[str, Any]) -> list[Panel]:
-    """The panels in the order of the record; the centralised reference is none of them."""
+def panels(record: dict[str, Any], stage: str | None = None) -> list[Panel]:
+    """The panels in the order of the record; the centralised reference is none of them.
+
+    Args:
+        record: of the two-layer model.
+        stage: "sweep" or "final" where the record has both.
+    """
     ranks = {panel["name"]: panel["rank"] for panel in record["parameters"]["panels"]}
-    names = dict.fromkeys(run["panel"] for run in record["series"] if run["panel"] != CENTRALISED)
-    return [_panel(name, ranks[name], [run for run in record["series"] if run["panel"] == name]) for name in names]
+    runs = [run for run in record["series"] if run.get("stage") == stage]
+    names = dict.fromkeys(run["panel"] for run in runs if run["panel"] != CENTRALISED)
+    return [_panel(name, ranks[name], [run for run in runs if run["panel"] == name]) for name in names]
 
 
 def _panel(name: str, rank: int, runs: Sequence[dict[str, Any]]) -> Panel:
@@ -49,10 +60,16 @@ def _panel(name: str, rank: int, runs: Sequence[dict[str, Any]]) -> Panel:
     return Panel(name, rank, grid, chosen)
 
 
-def reference(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def reference(record: dict[str, Any], stage: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """The centralised runs at their chosen rate, under the method's name; empty if there are none."""
-    runs = [run for run in record["series"] if run["panel"] == CENTRALISED]
-    return _panel(CENTRALISED, main_rank(panels(record)), runs).chosen if runs else {}
+    found = reference_panel(record, stage)
+    return found.chosen if found else {}
+
+
+def reference_panel(record: dict[str, Any], stage: str | None = None) -> Panel | None:
+    """The centralised runs as a panel of their own; None if there are none."""
+    runs = [run for run in record["series"] if run["panel"] == CENTRALISED and run.get("stage") == stage]
+    return _panel(CENTRALISED, main_rank(panels(record, stage)), runs) if runs else None
 
 
 def main_rank(found: Sequence[Panel]) -> int:
@@ -85,3 +102,25 @@ def described(record: dict[str, Any]) -> str:
         f"{ranks[0]} unless named; {parameters['local_epochs']} local epochs of SGD, "
         f"batch {parameters['batch_size']}, gradient clip {parameters['clip']:g}"
     )
+
+
+def described_in_full(record: dict[str, Any]) -> str:
+    """The same for a study at full size, whose model, arithmetic and sweep are part of what was run."""
+    parameters = record["parameters"]
+    sizes, sweep = parameters["split_sizes"], parameters["sweep"]
+    shortened = "shortened run, numbers mean nothing; " if parameters["quick"] else ""
+    return (
+        f"{shortened}{parameters['model'].split(',')[0]}, {parameters['initialisation']}; rank "
+        f"{parameters['panels'][0]['rank']}. "
+        f"{parameters['data']}, of which {sizes['train']:,} train and {sizes['validation']:,} choose the learning rate. "
+        f"{parameters['local_epochs']} local epochs of SGD a round, batch {parameters['batch_size']}, gradient norm "
+        f"clipped at {parameters['clip']:g}, {parameters['dtype']}, all clients in every round. Learning rate: "
+        f"{len(parameters['learning_rates'])} values from {parameters['learning_rates'][0]:g} to "
+        f"{parameters['learning_rates'][-1]:g}, each for {sweep['rounds']} rounds (IID and centralised "
+        f"{sweep['control_rounds']}) with {'one seed' if sweep['seeds'] == 1 else str(sweep['seeds']) + ' seeds'}"
+    )
+
+
+def quoted() -> dict[str, Any]:
+    """What others report for Figure 2: ``note``, ``trust``, and ``numbers`` by panel, method and source, in per cent."""
+    return read_json(QUOTED_NUMBERS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from paper_figures import file_tree, findings, registry
+from paper_figures import file_tree, findings, registry, tab_claims
 from paper_figures.compute import Records
 from rolora.errors import InputError
 
@@ -17,8 +18,14 @@ NOTHING = "Not made yet: there are no records. `python -m paper_figures list` na
 
 
 def claims(records: Records) -> str:
-    """The verdict table, without the statements."""
-    return _table(records, "tab_claims", CLAIM_COLUMNS)
+    """The verdicts on what the papers say, without the statements, and where the others are."""
+    if not records.claims:
+        return NOTHING
+    papers = tuple(claim for claim in records.claims if not claim["source"].lower().startswith("derived here"))
+    table = tab_claims.table(replace(records, claims=list(papers))).select(CLAIM_COLUMNS)
+    notes = (tab_claims.summary(records), f"Shown: {len(papers)} that stand in the papers or are read out of them.")
+    table = replace(table, notes=(*notes, *table.notes[1:]))
+    return f"{table.to_markdown()}\nAll {len(records.claims)}, with their statements: [tab_claims](paper_figures/rendered/tab_claims.md).\n"
 
 
 def results(records: Records) -> str:

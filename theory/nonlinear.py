@@ -1,132 +1,39 @@
-r"""The two-layer model :math:`f(x) = \mathrm{ReLU}(x A B) W_\mathrm{out}` on small images of handwritten digits.
+r"""The two-layer model :math:`f(x) = \mathrm{ReLU}(x A B) W_\mathrm{out}`: gradients, local update, round.
 
-The model is that of arXiv 2502.01755, section 4.2 (Figure 2). The paper trains it on 60,000 images of 28 x 28 pixels
-(d = 784). Here the data are scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels (d = 64). The rank (16),
-the five local epochs and plain SGD are the paper's; the batch is 16 instead of 64, because a client holds about a
-hundred images and not six thousand. Numbers from here can be compared with each other, not with the paper's.
-
-Two choices that the model forces:
+The model is that of arXiv 2502.01755, section 4.2 (Figure 2). Two choices that it forces:
 
 * B does not start at zero. ReLU has slope 0 at 0 here, so with B = 0 every hidden unit is off and both gradients vanish
-  for ever. Language models may start at B = 0 because their backbone carries the signal.
-* The step sizes are compared, not assumed: each method's learning rate is chosen on a validation split from one common
-  grid, and every run of the grid is in the record. The norm of each gradient is clipped at 10, which leaves ordinary
-  steps alone and keeps the rates that diverge finite.
+  for ever (claim ``nonlinear-zero-start``). Language models may start at B = 0 because their backbone carries the
+  signal.
+* The norm of each gradient is clipped, which keeps the rates that diverge finite. Each record says where.
 
-All learning rates and seeds run at once on leading axes of the factors; the algorithms, the round and the checks of
-``rolora.federation`` are the ones that fine-tune language models.
+Learning rates, seeds and the clients of a round run at once on leading axes of the factors, in this order; the
+algorithms, the check of what a client sends and the aggregate are those that fine-tune language models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from sklearn.datasets import load_digits
+from jaxtyping import Bool, Float
 
 from rolora.adapter import Layer
-from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger, Message
-from rolora.federation import ClientUpdate, ServerState, run_round
+from rolora.algorithms.base import Algorithm
+from rolora.communication import Message
+from rolora.federation import ClientUpdate, ServerState, aggregate, check_update
 from rolora.keys import Key
-from rolora.partition import by_label, iid
+from theory.images import NUM_CLASSES, Images
 
-METHODS = ("fedavg-lora", "ffa-lora", "rolora")
-"""The methods compared; names of ``rolora.algorithms.ALGORITHMS``."""
+HIDDEN = "hidden"
+"""The name of the one adapted layer."""
 
-CENTRALISED = "centralised"
-"""The reference: one client that holds all training images and trains both factors."""
+BLOCK = 2000
+"""Images that are evaluated at once; bounds the memory."""
 
-NUM_CLASSES = 10
-PIXEL_SCALE = 16.0  # the largest grey value in these images
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Who holds what. ``labels_per_client`` is None where the images are dealt out at random."""
-
-    name: str
-    num_clients: int
-    labels_per_client: int | None
-    rank: int = 16
-
-
-PANELS = (
-    Panel("5 clients x 2 labels", 5, 2),
-    Panel("10 clients x 1 label", 10, 1),
-    Panel("10 clients, IID", 10, None),
-    Panel("10 clients x 1 label, rank 4", 10, 1, rank=4),
-)
-"""The paper's two partitions, a control without skew, and the harder one at a rank whose share of d is nearer to the
-paper's (4/64 against 16/784)."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is common to all runs.
-
-    Args:
-        learning_rates: the grid, the same for every method.
-        seeds: how many; each has its own split, partition, initial adapter and batches.
-        rounds: communication rounds.
-        evaluate_every: rounds between evaluations. Odd, so that RoLoRA is measured after A rounds and after B rounds.
-        window: the learning rate is chosen, and the final accuracy reported, as a mean over this many last evaluations.
-        clip: largest norm of one client's gradient, all trained factors together.
-    """
-
-    learning_rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-    seeds: int = 5
-    rounds: int = 100
-    evaluate_every: int = 5
-    window: int = 4
-    local_epochs: int = 5
-    batch_size: int = 16
-    clip: float = 10.0
-    validation_share: float = 0.2
-    test_share: float = 0.2
-
-
-QUICK = Settings(learning_rates=(0.2, 1.0), seeds=2, rounds=20, evaluate_every=5, window=2)
-"""A shortened grid, to see in seconds that everything works; its numbers mean nothing."""
-
-
-@dataclass(frozen=True)
-class Digits:
-    """One seed's images: pixels in [0, 1], labels, and the indices of each split."""
-
-    pixels: Float[np.ndarray, "n d"]
-    labels: Int[np.ndarray, " n"]
-    splits: dict[str, Int[np.ndarray, " part"]]
-
-
-def load(key: Key, settings: Settings) -> Digits:
-    """The digits with a stratified split: each class gives the same shares to test, validation and training."""
-    images = load_digits()
-    labels = images.target.astype(np.int64)
-    parts: dict[str, list[np.ndarray]] = {"test": [], "validation": [], "train": []}
-    for label in range(NUM_CLASSES):
-        members = np.flatnonzero(labels == label)
-        order = key.fold("split", label).generator().permutation(members)
-        num_test = round(settings.test_share * len(members))
-        num_validation = round(settings.validation_share * len(members))
-        pieces = np.split(order, [num_test, num_test + num_validation])
-        for part, piece in zip(parts.values(), pieces, strict=True):
-            part.append(piece)
-    splits = {name: np.sort(np.concatenate(pieces)) for name, pieces in parts.items()}
-    return Digits(images.data / PIXEL_SCALE, labels, splits)
-
-
-def divide(key: Key, digits: Digits, panel: Panel) -> list[Int[np.ndarray, " part"]]:
-    """The indices of the images that each client holds."""
-    train = digits.splits["train"]
-    stream = key.fold("partition", panel.num_clients, panel.labels_per_client or "iid")
-    if panel.labels_per_client is None:
-        return [train[part] for part in iid(stream, digits.labels[train], panel.num_clients)]
-    parts = by_label(stream, digits.labels[train], panel.num_clients, panel.labels_per_client)
-    return [train[part] for part in parts]
+STACK = 2**20
+"""Bytes of activations of the clients that train in one stacked update; more of them would leave the cache."""
 
 
 def gradients(
@@ -188,148 +95,150 @@ class LocalSGD:
     images left over differ from epoch to epoch.
 
     Args:
-        digits: one a seed.
+        images: common to the seeds; their dtype is that of the arithmetic.
         clients: seed -> client -> indices of its images.
         keys: one a seed; neither the algorithm nor the learning rate is in them, so comparisons are paired.
         readout: W_out, (seeds, k, classes).
-        settings: learning rates, epochs, batch size, clip.
+        learning_rates: on the first axis of the factors.
+        local_epochs: passes over the client's images in a round.
+        batch_size: images a step.
+        clip: largest norm of one client's gradient, all trained factors together.
     """
 
-    digits: Sequence[Digits]
+    images: Images
     clients: Sequence[Sequence[np.ndarray]]
     keys: Sequence[Key]
     readout: np.ndarray
-    settings: Settings
+    learning_rates: Sequence[float]
+    local_epochs: int
+    batch_size: int
+    clip: float
+
+    @property
+    def num_clients(self) -> int:
+        """N."""
+        return len(self.clients[0])
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, the same for every client and seed."""
+        return min(len(part) for parts in self.clients for part in parts) // self.batch_size
 
     def __call__(self, t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> ClientUpdate:
-        """Train from the broadcast and return the trained factors."""
-        layer = broadcast.layers["hidden"]
-        rates = np.reshape(self.settings.learning_rates, (-1, 1, 1, 1))
+        """Train one client from the broadcast and return the trained factors: the specification of :meth:`together`."""
+        batches = ((pixels[:, 0], targets[:, 0]) for pixels, targets in self.batches(t, [client]))
+        layer, loss = self._fit(broadcast.layers[HIDDEN], self.readout, batches, trainable)
+        factors = {factor: {HIDDEN: getattr(layer, factor)} for factor in trainable}
+        return ClientUpdate(client, t, weight=1.0, message=Message(factors), loss=float(loss.mean()))
+
+    def together(self, t: int, broadcast: ServerState, trainable: frozenset[str]) -> list[ClientUpdate]:
+        """Train all clients from the broadcast, many in one stacked update, and return one view a client.
+
+        Every matrix product has the sizes that it has for one client alone, so both ways give the same bits.
+        """
+        sent = broadcast.layers[HIDDEN]
+        one = sent.A[..., 0, 0].size * self.batch_size * sent.B.shape[-1] * sent.B.itemsize
+        size = max(1, STACK // one)
+        updates = []
+        for first in range(0, self.num_clients, size):
+            clients = range(first, min(first + size, self.num_clients))
+            layer = Layer(*(np.repeat(factor[:, :, None], len(clients), axis=2) for factor in (sent.A, sent.B)))
+            trained, loss = self._fit(layer, self.readout[:, None], self.batches(t, clients), trainable)
+            for index, client in enumerate(clients):
+                factors = {factor: {HIDDEN: getattr(trained, factor)[:, :, index]} for factor in trainable}
+                mean = float(loss[:, :, index].mean())
+                updates.append(ClientUpdate(client, t, weight=1.0, message=Message(factors), loss=mean))
+        return updates
+
+    def _fit(
+        self,
+        layer: Layer,
+        readout: np.ndarray,
+        batches: Iterator[tuple[np.ndarray, np.ndarray]],
+        trainable: frozenset[str],
+    ) -> tuple[Layer, Float[np.ndarray, "..."]]:
+        """The layer after a step on every batch, and the mean loss of each replica."""
+        rates = np.reshape(self.learning_rates, (-1, *[1] * (layer.A.ndim - 1))).astype(layer.A.dtype)
+        smallest = np.finfo(layer.A.dtype).tiny
         losses = []
-        for pixels, targets in self.batches(t, client):
-            loss, slopes = gradients(layer, self.readout, pixels, targets, trainable)
+        for pixels, targets in batches:
+            loss, slopes = gradients(layer, readout, pixels, targets, trainable)
             square = sum((slope**2).sum(axis=(-2, -1), keepdims=True) for slope in slopes.values())
-            step = rates * np.minimum(1.0, self.settings.clip / np.sqrt(np.maximum(square, np.finfo(float).tiny)))
+            step = rates * np.minimum(1.0, self.clip / np.sqrt(np.maximum(square, smallest)))
             layer = replace(layer, **{name: getattr(layer, name) - step * slope for name, slope in slopes.items()})
-            losses.append(loss.mean())
-        factors = {factor: {"hidden": getattr(layer, factor)} for factor in trainable}
-        return ClientUpdate(client, t, weight=1.0, message=Message(factors), loss=float(np.mean(losses)))
+            losses.append(loss)
+        return layer, np.mean(losses, axis=0)
 
-    def batches(self, t: int, client: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pixels (seeds, batch, d) and one-hot targets (seeds, batch, classes) of one local update."""
-        size = self.settings.batch_size
-        steps = min(len(part) for parts in self.clients for part in parts) // size
-        held = [parts[client] for parts in self.clients]
-        streams = [key.fold("client", client, "round", t, "batches").generator() for key in self.keys]
-        classes = np.eye(NUM_CLASSES)
-        for _ in range(self.settings.local_epochs):
-            orders = [stream.permutation(part)[: steps * size] for stream, part in zip(streams, held, strict=True)]
-            pixels = np.stack([digits.pixels[order] for digits, order in zip(self.digits, orders, strict=True)])
-            labels = np.stack([digits.labels[order] for digits, order in zip(self.digits, orders, strict=True)])
-            for start in range(0, steps * size, size):
-                yield pixels[:, start : start + size], classes[labels[:, start : start + size]]
+    def batches(self, t: int, clients: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pixels (seeds, clients, batch, d) and one-hot targets (seeds, clients, batch, classes) of a local update."""
+        streams = [[key.fold("client", c, "round", t, "batches").generator() for c in clients] for key in self.keys]
+        classes = np.eye(NUM_CLASSES, dtype=self.images.pixels.dtype)
+        used = self.steps * self.batch_size
+        for _ in range(self.local_epochs):
+            orders = np.array(
+                [
+                    [stream.permutation(held[c])[:used] for c, stream in zip(clients, row, strict=True)]
+                    for held, row in zip(self.clients, streams, strict=True)
+                ]
+            )
+            for start in range(0, used, self.batch_size):
+                batch = orders[..., start : start + self.batch_size]
+                yield self.images.pixels[batch], classes[self.images.labels[batch]]
 
 
-def initial(keys: Sequence[Key], rank: int, num_rates: int) -> tuple[Layer, np.ndarray]:
-    """The first adapter, (rates, seeds, ...), and W_out: Gaussian, variance one over the number of inputs."""
-    d = load_digits().data.shape[1]
+def federated_round(t: int, server: ServerState, algorithm: Algorithm, local: LocalSGD) -> ServerState:
+    """One communication round with all clients: broadcast, stacked local update, check, aggregate.
+
+    Raises:
+        UpdateError: if a client's update is malformed or not finite.
+    """
+    trainable = algorithm.trainable(t)
+    layers = {name: algorithm.broadcast(t, layer, layer.rank) for name, layer in server.layers.items()}
+    broadcast = replace(server, layers=layers)
+    updates = local.together(t, broadcast, trainable)
+    for client, update in enumerate(updates):
+        check_update(update, t, client, broadcast, trainable)
+    return aggregate(t, server, algorithm, updates)
+
+
+def initial(
+    keys: Sequence[Key], d: int, rank: int, num_rates: int, dtype: str = "float64"
+) -> tuple[Layer, Float[np.ndarray, "seeds d classes"]]:
+    """The first adapter, (rates, seeds, ...), and W_out: Gaussian, variance one over the number of inputs.
+
+    Args:
+        keys: one a seed.
+        d: pixels of an image, and hidden units.
+        rank: r.
+        num_rates: copies of the adapter on the first axis.
+        dtype: of the result; the numbers are drawn in float64.
+    """
     shapes = {"A": (d, rank), "B": (rank, d), "readout": (d, NUM_CLASSES)}
     drawn = {
         name: np.stack([key.fold("initial", rank, name).generator().normal(size=shape) for key in keys])
         / np.sqrt(shape[0])
         for name, shape in shapes.items()
     }
+    drawn = {name: array.astype(dtype, copy=False) for name, array in drawn.items()}
     factors = {name: np.repeat(drawn[name][None], num_rates, axis=0) for name in ("A", "B")}
     return Layer(**factors), drawn["readout"]
 
 
 def accuracy(
-    layer: Layer, readout: np.ndarray, digits: Sequence[Digits], split: str
+    layer: Layer, readout: np.ndarray, images: Images, splits: Sequence[np.ndarray]
 ) -> Float[np.ndarray, "rates seeds"]:
-    """The share of one split's images that each replica labels correctly."""
-    pixels = np.stack([one.pixels[one.splits[split]] for one in digits])
-    labels = np.stack([one.labels[one.splits[split]] for one in digits])
-    hidden, _, _ = _forward(layer, pixels)
-    return ((hidden @ readout).argmax(axis=-1) == labels).mean(axis=-1)
-
-
-def train(panel: Panel, method: str, root: Key, settings: Settings) -> list[dict[str, Any]]:
-    """Every run of one method on one panel: a series for each learning rate and seed, the chosen rate marked.
-
-    The chosen rate has the highest validation accuracy, averaged over seeds and the last evaluations; the test split
-    takes no part in the choice.
-    """
-    keys = [root.fold("nonlinear", index) for index in range(settings.seeds)]
-    digits = [load(key, settings) for key in keys]
-    layer, readout = initial(keys, panel.rank, len(settings.learning_rates))
-    clients = [divide(key, one, panel) for key, one in zip(keys, digits, strict=True)]
-    if method == CENTRALISED:
-        clients = [[one.splits["train"]] for one in digits]
-    local_sgd = LocalSGD(digits, clients, keys, readout, settings)
-    algorithm = ALGORITHMS["fedavg-lora" if method == CENTRALISED else method]()
-    server, ledger = ServerState({"hidden": layer}), Ledger()
-    rounds, curves = [0], {split: [accuracy(layer, readout, digits, split)] for split in ("test", "validation")}
-    for t in range(settings.rounds):
-        server, ledger, _ = run_round(t, server, algorithm, range(len(clients[0])), local_sgd, ledger)
-        if (t + 1) % settings.evaluate_every == 0:
-            rounds.append(t + 1)
-            for split, curve in curves.items():
-                curve.append(accuracy(server.layers["hidden"], readout, digits, split))
-    return _series(panel, method, settings, rounds, {split: np.array(curve) for split, curve in curves.items()})
-
-
-def _series(
-    panel: Panel, method: str, settings: Settings, rounds: list[int], curves: dict[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    best = int(curves["validation"][-settings.window :].mean(axis=(0, 2)).argmax())
-    return [
-        {
-            "panel": CENTRALISED if method == CENTRALISED else panel.name,
-            "algorithm": method,
-            "learning_rate": rate,
-            "chosen": index == best,
-            "seed": seed,
-            "rounds": rounds,
-            **{f"{split}_accuracy": np.round(curve[:, index, seed], 5).tolist() for split, curve in curves.items()},
-        }
-        for index, rate in enumerate(settings.learning_rates)
-        for seed in range(settings.seeds)
-    ]
-
-
-def experiment(seed: int, quick: bool, progress: Callable[[float], None]) -> dict[str, Any]:
-    """All panels, methods, learning rates and seeds.
+    """The share of a split's images that each replica labels correctly.
 
     Args:
-        seed: the root of every random stream; the runs' own seeds count from 0 below it.
-        quick: a shortened grid that only shows that everything works.
-        progress: told the share that is done, from 0 to 1.
-
-    Returns:
-        ``{"parameters": ..., "series": [...]}``, JSON-ready; one series a (panel, algorithm, learning rate, seed).
+        layer: the factors, (rates, seeds, ...).
+        readout: W_out, (seeds, k, classes).
+        images: all of them.
+        splits: seed -> indices of the split's images.
     """
-    settings = QUICK if quick else Settings()
-    tasks = [(panel, method) for panel in PANELS for method in METHODS] + [(PANELS[2], CENTRALISED)]
-    series = []
-    for done, (panel, method) in enumerate(tasks):
-        progress(done / len(tasks))
-        series += train(panel, method, Key(seed), settings)
-    progress(1.0)
-    return {"parameters": parameters(seed, quick, settings), "series": series}
-
-
-def parameters(seed: int, quick: bool, settings: Settings) -> dict[str, Any]:
-    """What the record says about its runs, JSON-ready."""
-    digits = load(Key(seed).fold("nonlinear", 0), settings)
-    return {
-        "model": "ReLU(x A B) W_out, W_out fixed and random, A and B Gaussian",
-        "data": "scikit-learn handwritten digits, 1,797 images of 8 x 8 pixels",
-        "paper_data": "60,000 handwritten digits of 28 x 28 pixels, batch 64",
-        "d": digits.pixels.shape[1],
-        "split_sizes": {name: len(split) for name, split in digits.splits.items()},
-        "optimizer": "SGD, cross-entropy",
-        "quick": quick,
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()},
-        "panels": [asdict(panel) for panel in PANELS],
-        "selection": f"validation accuracy, mean over seeds and the last {settings.window} evaluations",
-    }
+    chosen = np.stack(splits)
+    correct = 0
+    for start in range(0, chosen.shape[1], BLOCK):
+        block = chosen[:, start : start + BLOCK]
+        hidden, _, _ = _forward(layer, images.pixels[block])
+        correct = correct + ((hidden @ readout).argmax(axis=-1) == images.labels[block]).sum(axis=-1)
+    return correct / chosen.shape[1]

@@ -108,6 +108,87 @@ def fake_nonlinear(seeds: int = 5) -> dict[str, Any]:
     return envelope("nonlinear", parameters, series)
 
 
+def fake_contraction(seeds: int = 5) -> dict[str, Any]:
+    """Ratios that are exact near the solution and everywhere, fixed data a little above the population."""
+    series = []
+    for factor, end in ((1, 1.36), (2, 0.84)):
+        for seed in [None, *range(seeds)]:
+            kappa = [0.1 * step for step in range(1, 25 if factor == 1 else 13)]
+            local = [abs(1 - factor * one) for one in kappa]
+            above = 0.0 if seed is None else 0.01 * (seed + 1)
+            series.append(
+                {"panel": "range", "algorithm": "rolora", "local_update": "made-up solver", "seed": seed}
+                | {"data": "population" if seed is None else "fixed", "gradient_factor": factor, "range_end": end}
+                | {"kappa": kappa, "local": local, "worst": [one + above for one in local]}
+                | {"claimed": [math.sqrt(1 - 0.64 * one) if 0.64 * one <= 1 else None for one in kappa]}
+            )
+    return envelope("contraction", {"num_clients": 10, "samples": 200, "dimension": 20, "delta0": 0.6}, series)
+
+
+def fake_sample_complexity(seeds: int = 5) -> dict[str, Any]:
+    """Ratios on the predicted line but for one factor a seed; slopes of exactly one."""
+    series: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        for clients in (1, 4, 16):
+            common = {"algorithm": "rolora", "local_update": "made-up solver", "seed": seed, "num_clients": clients}
+            samples = [pool // clients for pool in (256, 1024, 4096)]
+            ratio = [math.sqrt(20 / (clients * m)) for m in samples]
+            series.append(
+                common
+                | {"panel": "ratio", "samples": samples, "predicted": ratio}
+                | {"measured": [one * 1.02 ** (seed - 2) for one in ratio]}
+            )
+            needed = [64.0 * d for d in (8, 16, 32)]
+            series.append(
+                common
+                | {"panel": "needed", "dimensions": [8, 16, 32], "predicted": needed, "slope": 1 + 0.01 * (seed - 2)}
+                | {"measured": [one * 1.05 ** (seed - 2) for one in needed]}
+            )
+    parameters = {"dimension": 20, "instances": 60, "kappa": 0.5, "gradient_factor": 2, "contraction": 0.125}
+    return envelope("sample_complexity", parameters, series)
+
+
+def fake_nonlinear_mnist(seeds: int = 3) -> dict[str, Any]:
+    """A sweep of few rounds at two seeds and final runs at the chosen rate, RoLoRA's the small one."""
+    top = {"fedavg-lora": (0.70, 0.80), "ffa-lora": (0.50, 0.55), "rolora": (0.90, 0.85), "centralised": (0.95, 0.97)}
+    panels = [
+        {"name": name, "rank": 16} for name in ("5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID")
+    ]
+    series = []
+    for panel in [*(one["name"] for one in panels), "centralised"]:
+        for name in ["centralised"] if panel == "centralised" else METHODS:
+            best = int(name != "rolora")
+            plan = [("sweep", index, seed) for index in (0, 1) for seed in range(2)]
+            plan += [("final", best, seed) for seed in range(seeds)]
+            for stage, index, seed in plan:
+                rounds = list(range(31 if stage == "sweep" else 101))
+                curve = [0.1 + (top[name][index] - 0.1 + 0.01 * seed) * (1 - math.exp(-t / 15)) for t in rounds]
+                series.append(
+                    {"panel": panel, "algorithm": name, "learning_rate": (0.1, 1.0)[index], "seed": seed}
+                    | {"rounds": rounds, "chosen": index == best, "stage": stage}
+                    | {"test_accuracy": curve, "validation_accuracy": curve}
+                )
+    parameters = {
+        "model": "a made-up model",
+        "initialisation": "B not zero",
+        "data": "made-up MNIST: 60 training and 10 test images",
+        "panels": panels,
+        "split_sizes": {"test": 10, "validation": 6, "train": 54},
+        "quick": False,
+        "learning_rates": [0.1, 1.0],
+        "seeds": seeds,
+        "rounds": 100,
+        "control_rounds": 100,
+        "sweep": {"seeds": 2, "rounds": 30, "control_rounds": 30},
+        "window": 4,
+        "local_epochs": 5,
+        "batch_size": 64,
+        "clip": 1.0,
+        "dtype": "float32",
+    }
+    return envelope("nonlinear_mnist", parameters, series)
+
+
 def fake_run(name: str, clients: int, rounds: int, seed: int, state: str = "isolated") -> dict[str, Any]:
     """One fine-tuning run: accuracy rises to a level that depends on method, clients and seed."""
     level = {"fedavg-lora": 0.74, "ffa-lora": 0.70, "rolora": 0.76}[name] - 0.001 * clients + 0.005 * seed
@@ -169,7 +250,9 @@ def fake_sweep() -> list[dict[str, Any]]:
 def write_records(directory: Path, seeds: int = 3) -> Path:
     """Lay all fake records out as the commands do."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, value in {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}.items():
+    made = {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}
+    made |= {"contraction": fake_contraction(), "sample_complexity": fake_sample_complexity()}
+    for name, value in (made | {"nonlinear_mnist": fake_nonlinear_mnist()}).items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
     for kind, run in placed:

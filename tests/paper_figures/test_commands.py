@@ -47,7 +47,7 @@ def test_every_entry_is_built(rendered: Path) -> None:
 def test_check_rebuilds_the_same_bytes(rendered: Path, records_directory: Path) -> None:
     result = run("check", "--records", records_directory, "--out", rendered)
     assert result.exit_code == 0, result.output
-    assert "21 files are in step" in result.output
+    assert f"{2 * len(registry.ENTRIES) + 1} files are in step" in result.output
 
 
 def test_check_notices_a_changed_a_missing_and_a_surplus_file(records_directory: Path, tmp_path: Path) -> None:
@@ -122,6 +122,15 @@ def test_records_without_the_runs_of_a_figure_are_one_line(tmp_path: Path) -> No
     assert run("build", "--records", tmp_path, "--out", tmp_path / "out").exit_code == 0
 
 
+def test_records_that_need_a_readers_folder_are_named_and_not_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    compute.recompute(["nonlinear_mnist"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    said = capfd.readouterr().err
+    assert "nonlinear_mnist: left as it is; DIR" in said and "simulate nonlinear --images DIR --json" in said
+
+
 class References(HTMLParser):
     """Collects whatever a page would load or link to."""
 
@@ -142,7 +151,9 @@ def test_report_stands_alone(rendered: Path) -> None:
     assert all(one.startswith(("#", "data:image/png;base64,")) for one in references.found)
     assert not references.tags & {"link", "iframe", "object"}
     assert "http" not in text and "url(" not in text and "@import" not in text
-    assert sum(one.startswith("data:") for one in references.found) == 6
+    assert sum(one.startswith("data:") for one in references.found) == sum(
+        entry.kind == "figure" for entry in registry.ENTRIES
+    )
     assert "prefers-color-scheme: dark" in text and "@media print" in text and 'name="viewport"' in text
 
 

@@ -14,15 +14,22 @@ from matplotlib.figure import Figure
 from paper_figures import (
     compute,
     fig_communication,
-    fig_contraction,
     fig_finetuning,
     fig_learning_rates,
     fig_linear,
     fig_nonlinear,
+    fig_nonlinear_mnist,
+    fig_nonlinear_mnist_rates,
     registry,
     style,
 )
-from tests.paper_figures.conftest import fake_finetuning, fake_linear, fake_nonlinear, fake_run
+from tests.paper_figures.conftest import (
+    fake_finetuning,
+    fake_linear,
+    fake_nonlinear,
+    fake_nonlinear_mnist,
+    fake_run,
+)
 from theory.statistics import mean_interval
 
 LABELS = ["FedAvg-LoRA", "FFA-LoRA", "RoLoRA"]
@@ -100,14 +107,6 @@ def test_linear_note_follows_the_record_when_fedavg_stays(records: compute.Recor
     assert "converges too" not in texts(fig_linear.figure(replace(records, linear=stuck)))
 
 
-def test_contraction_draws_prediction_and_measured_means(records: compute.Records) -> None:
-    ax = fig_contraction.figure(records).axes[0]
-    predicted = line(ax, "|1 − 2κ|")
-    np.testing.assert_allclose(predicted[:, 1], np.abs(1 - 2 * predicted[:, 0]), atol=1e-12)
-    (bars,) = ax.containers
-    np.testing.assert_allclose(bars.lines[0].get_ydata(), predicted[:, 1] + 0.004, atol=1e-12)
-
-
 def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: compute.Records) -> None:
     figure = fig_nonlinear.figure(records)
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
@@ -131,6 +130,70 @@ def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: compu
     np.testing.assert_array_equal(line(ax, "RoLoRA")[:, 0], [0.1, 1.0])
     np.testing.assert_array_equal(line(ax, "chosen: rolora")[:, 0], [0.1])
     np.testing.assert_array_equal(line(ax, "chosen: ffa-lora")[:, 0], [1.0])
+
+
+def test_mnist_draws_the_final_runs_and_the_centralised_level(records: compute.Records) -> None:
+    figure = fig_nonlinear_mnist.figure(records)
+    titles = [ax.get_title(loc="left")[4:] for ax in figure.axes]
+    assert titles[:3] == ["5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID"]
+    assert titles[3] == "final accuracy, 10 clients x 1 label"
+    assert legend(figure) == [*LABELS, "centralised LoRA"]
+    finals = {
+        name: [
+            one["test_accuracy"]
+            for one in records.nonlinear_mnist["series"]
+            if one["panel"] == panel and one["algorithm"] == name and one["stage"] == "final"
+        ]
+        for panel, name in (("10 clients x 1 label", "rolora"), ("centralised", "centralised"))
+    }
+    assert len(finals["rolora"]) == 3
+    np.testing.assert_allclose(line(figure.axes[1], "RoLoRA")[:, 1], np.mean(finals["rolora"], axis=0))
+    level = np.mean([curve[-4:] for curve in finals["centralised"]])
+    np.testing.assert_allclose(line(figure.axes[0], "centralised LoRA")[:, 1], level)
+    assert "learning rates: FedAvg 1, FFA 1, RoLoRA 0.1" in [text.get_text() for text in figure.axes[1].texts]
+    (ours,) = [one for one in figure.axes[3].containers if one.get_label() == "here: rolora"]
+    assert ours.lines[0].get_xdata()[0] == pytest.approx(np.mean([curve[-4:] for curve in finals["rolora"]]))
+
+
+def test_mnist_says_what_was_run_and_marks_what_is_quoted(records: compute.Records) -> None:
+    figure = fig_nonlinear_mnist.figure(records)
+    note = texts(figure).replace("\n", " ")
+    for wanted in (
+        "a made-up model", "B not zero", "made-up MNIST", "54 train and 6 choose", "clipped at 1,", "float32",
+        "100 rounds", "mean of 3 seeds", "each for 30 rounds", "quotes them [S]",
+    ):  # fmt: skip
+        assert wanted in note
+    ax = figure.axes[3]
+    assert line(ax, "paper: ffa-lora")[0, 0] == 0.55 and line(ax, "rerun: rolora")[0, 0] == 0.8389
+    quoted = [text.get_text() for text in ax.texts if "paper" in text.get_text() or "rerun" in text.get_text()]
+    assert len(quoted) == 5 and all(text.endswith("[S]") for text in quoted)
+    assert "about 0.55, paper [S]" in quoted
+
+
+def test_a_quick_mnist_run_is_called_one(records: compute.Records) -> None:
+    quick = fake_nonlinear_mnist()
+    quick["parameters"]["quick"] = True
+    for draw in (fig_nonlinear_mnist.figure, fig_nonlinear_mnist_rates.figure):
+        assert "numbers mean nothing" in texts(draw(replace(records, nonlinear_mnist=quick))).replace("\n", " ")
+
+
+def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: compute.Records) -> None:
+    figure = fig_nonlinear_mnist_rates.figure(records)
+    assert [ax.get_title(loc="left")[4:] for ax in figure.axes][1:] == [
+        "10 clients x 1 label, 30 rounds", "10 clients, IID, 30 rounds", "centralised, 30 rounds",
+    ]  # fmt: skip
+    ax = figure.axes[1]
+    assert ax.get_xscale() == "log"
+    np.testing.assert_array_equal(line(ax, "RoLoRA")[:, 0], [0.1, 1.0])
+    np.testing.assert_array_equal(line(ax, "chosen: rolora")[:, 0], [0.1])
+    swept = [
+        np.mean(one["test_accuracy"][-4:])
+        for one in records.nonlinear_mnist["series"]
+        if (one["panel"], one["algorithm"], one["stage"]) == ("10 clients x 1 label", "rolora", "sweep")
+        and one["chosen"]
+    ]
+    assert len(swept) == 2
+    assert line(ax, "chosen: rolora")[0, 1] == pytest.approx(np.mean(swept))
 
 
 def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(records: compute.Records) -> None:

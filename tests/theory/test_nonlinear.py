@@ -1,19 +1,19 @@
-"""The two-layer model: gradients, data, pairing of the methods, and the shape of the record."""
+"""The two-layer model: gradients, batches, and the stacked local update against the plain one."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rolora.adapter import Layer
-from rolora.federation import ServerState
+from rolora.algorithms import ALGORITHMS
+from rolora.communication import Ledger
+from rolora.federation import ServerState, run_round
 from rolora.keys import Key
-from theory import nonlinear
-
-TINY = replace(nonlinear.QUICK, learning_rates=(0.2,), seeds=1, rounds=5, evaluate_every=5, window=1)
+from theory import images, nonlinear
+from theory.nonlinear_study import PANELS, Settings, divide, split
 
 
 def problem(replicas: tuple[int, ...] = ()) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
@@ -63,104 +63,96 @@ def test_zero_up_projection_kills_both_gradients() -> None:
     assert not slopes["A"].any() and not slopes["B"].any()
 
 
-def test_split_is_stratified_disjoint_and_named_by_the_key() -> None:
-    digits = nonlinear.load(Key(3), nonlinear.Settings())
-    together = np.concatenate(list(digits.splits.values()))
-    assert len(together) == len(digits.labels) == 1797
-    assert len(np.unique(together)) == 1797
-    counts = np.bincount(digits.labels[digits.splits["test"]], minlength=10)
-    assert counts.min() >= 35 and counts.max() <= 37
-    other = nonlinear.load(Key(4), nonlinear.Settings())
-    assert not np.array_equal(digits.splits["test"], other.splits["test"])
-
-
-@pytest.mark.parametrize("panel", nonlinear.PANELS, ids=lambda panel: panel.name)
-def test_clients_hold_the_training_images_and_the_stated_labels(panel: nonlinear.Panel) -> None:
-    digits = nonlinear.load(Key(0), nonlinear.Settings())
-    clients = nonlinear.divide(Key(0), digits, panel)
-    assert len(clients) == panel.num_clients
-    assert np.array_equal(np.sort(np.concatenate(clients)), digits.splits["train"])
-    labels = [set(digits.labels[part]) for part in clients]
-    if panel.labels_per_client is None:
-        assert all(len(held) == 10 for held in labels)
-    else:
-        assert [len(held) for held in labels] == [panel.labels_per_client] * panel.num_clients
-        assert len(set.union(*labels)) == 10
-
-
-def local_sgd(settings: nonlinear.Settings) -> tuple[nonlinear.LocalSGD, Layer]:
-    keys = [Key(0).fold("seed", index) for index in range(settings.seeds)]
-    digits = [nonlinear.load(key, settings) for key in keys]
-    panel = nonlinear.PANELS[1]
-    layer, readout = nonlinear.initial(keys, panel.rank, len(settings.learning_rates))
-    clients = [nonlinear.divide(key, one, panel) for key, one in zip(keys, digits, strict=True)]
-    return nonlinear.LocalSGD(digits, clients, keys, readout, settings), layer
+def local_sgd(
+    seeds: int = 2, rates: tuple[float, ...] = (0.1, 0.5), clip: float = 10.0, epochs: int = 2, dtype: str = "float64"
+) -> tuple[nonlinear.LocalSGD, Layer]:
+    keys = [Key(0).fold("seed", index) for index in range(seeds)]
+    found = images.find("digits", dtype)
+    parts = [split(key, found, Settings())["train"] for key in keys]
+    clients = [divide(key, found.labels, part, PANELS[1]) for key, part in zip(keys, parts, strict=True)]
+    layer, readout = nonlinear.initial(keys, 64, 16, len(rates), dtype)
+    return nonlinear.LocalSGD(found, clients, keys, readout, rates, epochs, 16, clip), layer
 
 
 def test_batches_are_full_distinct_within_an_epoch_and_the_same_for_every_method() -> None:
-    local, _ = local_sgd(TINY)
-    first, again, later = (list(local.batches(t, 2)) for t in (0, 0, 1))
-    steps = len(first) // TINY.local_epochs
-    assert {pixels.shape[:2] for pixels, _ in first} == {(1, TINY.batch_size)}
+    local, _ = local_sgd(seeds=1)
+    first, again, later = (list(local.batches(t, [2])) for t in (0, 0, 1))
+    assert len(first) == local.steps * local.local_epochs
+    assert {pixels.shape[:3] for pixels, _ in first} == {(1, 1, 16)}
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a[0], b[0]) for a, b in zip(first, later, strict=True))
-    held = {image.tobytes() for image in local.digits[0].pixels[local.clients[0][2]]}
-    epoch = np.concatenate([pixels[0] for pixels, _ in first[:steps]])
+    held = {image.tobytes() for image in local.images.pixels[local.clients[0][2]]}
+    epoch = np.concatenate([pixels[0, 0] for pixels, _ in first[: local.steps]])
     assert {image.tobytes() for image in epoch} <= held
 
 
-def test_one_learning_rate_does_not_depend_on_the_others() -> None:
-    both = replace(TINY, learning_rates=(0.1, 0.5))
-    local, layer = local_sgd(both)
-    alone, first = local_sgd(replace(TINY, learning_rates=(0.5,)))
-    trained = local(0, 0, ServerState({"hidden": layer}), frozenset("AB")).message.factors
-    expected = alone(0, 0, ServerState({"hidden": first}), frozenset("AB")).message.factors
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("trained", ["A", "B", "AB"])
+@pytest.mark.parametrize("stack", [1, 2**17, 2**30], ids=["one client", "some clients", "all clients"])
+def test_clients_trained_together_have_the_bits_of_clients_trained_alone(
+    dtype: str, trained: str, stack: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonlinear, "STACK", stack)
+    local, layer = local_sgd(dtype=dtype)
+    broadcast = ServerState({nonlinear.HIDDEN: layer})
+    together = local.together(3, broadcast, frozenset(trained))
+    assert [update.client for update in together] == list(range(10))
+    for update in together:
+        alone = local(3, update.client, broadcast, frozenset(trained))
+        assert update.round == alone.round and update.loss == pytest.approx(alone.loss, rel=1e-6)
+        for part, name, array in alone.message.arrays():
+            found = update.message.factors[part][name]
+            assert found.dtype == dtype
+            np.testing.assert_array_equal(found, array, strict=True)
+
+
+@pytest.mark.parametrize("method", ["fedavg-lora", "ffa-lora", "rolora"])
+def test_a_stacked_round_is_the_round_of_the_core(method: str) -> None:
+    local, layer = local_sgd(epochs=1)
+    stacked = plain = ServerState({nonlinear.HIDDEN: layer})
+    ledger, algorithm = Ledger(), ALGORITHMS[method]()
+    for t in range(2):
+        stacked = nonlinear.federated_round(t, stacked, algorithm, local)
+        plain, ledger, _ = run_round(t, plain, algorithm, range(10), local, ledger)
     for factor in "AB":
-        np.testing.assert_allclose(trained[factor]["hidden"][1], expected[factor]["hidden"][0], rtol=1e-9, atol=1e-12)
+        expected = getattr(plain.layers[nonlinear.HIDDEN], factor)
+        np.testing.assert_array_equal(getattr(stacked.layers[nonlinear.HIDDEN], factor), expected)
+
+
+def test_one_learning_rate_does_not_depend_on_the_others() -> None:
+    local, layer = local_sgd(rates=(0.1, 0.5))
+    alone, first = local_sgd(rates=(0.5,))
+    trained = local(0, 0, ServerState({nonlinear.HIDDEN: layer}), frozenset("AB")).message.factors
+    expected = alone(0, 0, ServerState({nonlinear.HIDDEN: first}), frozenset("AB")).message.factors
+    for factor in "AB":
+        np.testing.assert_allclose(
+            trained[factor][nonlinear.HIDDEN][1], expected[factor][nonlinear.HIDDEN][0], rtol=1e-9, atol=1e-12
+        )
 
 
 def test_gradient_clip_bounds_a_step() -> None:
-    local, layer = local_sgd(replace(TINY, learning_rates=(1.0,), clip=1e-3, local_epochs=1))
-    update = local(0, 0, ServerState({"hidden": layer}), frozenset("AB"))
-    moved = [update.message.factors[factor]["hidden"] - getattr(layer, factor) for factor in "AB"]
-    steps = len(list(local.batches(0, 0)))
-    assert np.sqrt(sum((one**2).sum() for one in moved)) <= steps * 1e-3 * (1 + 1e-9)
+    local, layer = local_sgd(seeds=1, rates=(1.0,), clip=1e-3, epochs=1)
+    update = local(0, 0, ServerState({nonlinear.HIDDEN: layer}), frozenset("AB"))
+    moved = [update.message.factors[factor][nonlinear.HIDDEN] - getattr(layer, factor) for factor in "AB"]
+    assert np.sqrt(sum((one**2).sum() for one in moved)) <= local.steps * 1e-3 * (1 + 1e-9)
 
 
-def test_methods_start_from_the_same_point_and_learn() -> None:
-    settings = replace(TINY, learning_rates=(0.5,))
-    panel = nonlinear.PANELS[2]
-    curves = {
-        method: nonlinear.train(panel, method, Key(0), settings)[0]["test_accuracy"] for method in nonlinear.METHODS
-    }
-    assert len({curve[0] for curve in curves.values()}) == 1
-    # Five rounds of IID clients: far above a guess (.1) for every method.
-    assert all(curve[-1] > 0.3 for curve in curves.values())
+def test_float32_agrees_with_float64_to_its_rounding() -> None:
+    moved = {}
+    for dtype in ("float32", "float64"):
+        local, layer = local_sgd(seeds=1, rates=(0.1,), epochs=1, dtype=dtype)
+        server = nonlinear.federated_round(0, ServerState({nonlinear.HIDDEN: layer}), ALGORITHMS["rolora"](), local)
+        moved[dtype] = server.layers[nonlinear.HIDDEN].B - layer.B
+    error = np.linalg.norm(moved["float32"] - moved["float64"]) / np.linalg.norm(moved["float64"])
+    # Six steps of sums of at most 64 terms; the start itself is rounded once.
+    assert error < 6 * 64 * np.finfo(np.float32).eps
 
 
-def test_experiment_is_json_ready_complete_and_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(nonlinear.QUICK, rounds=2, evaluate_every=1, window=1, local_epochs=1)
-    monkeypatch.setattr(nonlinear, "QUICK", small)
-    monkeypatch.setattr(nonlinear, "PANELS", nonlinear.PANELS[:3])
-    shares: list[float] = []
-    record = nonlinear.experiment(1, True, shares.append)
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert shares == sorted(shares) and shares[-1] == 1.0
-    assert record == nonlinear.experiment(1, True, lambda share: None)
-    grid = len(small.learning_rates) * small.seeds
-    assert len(record["series"]) == (3 * 3 + 1) * grid
-    chosen = {(one["panel"], one["algorithm"], one["learning_rate"]) for one in record["series"] if one["chosen"]}
-    assert len(chosen) == 3 * 3 + 1
-    for one in record["series"]:
-        assert one["rounds"] == [0, 1, 2]
-        assert len(one["test_accuracy"]) == len(one["validation_accuracy"]) == 3
-
-
-def test_the_learning_rate_is_chosen_on_validation_and_not_on_test() -> None:
-    settings = replace(TINY, learning_rates=(0.1, 0.2))
-    curves = {
-        "validation": np.array([[[0.0], [0.0]], [[0.9], [0.1]]]),
-        "test": np.array([[[0.0], [0.0]], [[0.1], [0.9]]]),
-    }
-    series = nonlinear._series(nonlinear.PANELS[0], "rolora", settings, [0, 5], curves)
-    assert [one["learning_rate"] for one in series if one["chosen"]] == [0.1]
+def test_accuracy_counts_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    local, layer = local_sgd()
+    parts = [np.arange(index, 1000 + index) for index in range(2)]
+    whole = nonlinear.accuracy(layer, local.readout, local.images, parts)
+    monkeypatch.setattr(nonlinear, "BLOCK", 300)
+    blocks = nonlinear.accuracy(layer, local.readout, local.images, parts)
+    assert whole.shape == (2, 2)
+    np.testing.assert_allclose(blocks, whole, atol=1e-3)

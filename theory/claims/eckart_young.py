@@ -39,7 +39,8 @@ def _instance(key: Key, number: int, method: str) -> Instance:
     # An eigenvalue of D^T D is known to rounding of the largest; the root of a small sum loses accordingly.
     slack = EPS * k * squares[0] / max(tail, EPS)
     where = f"d={d}, k={k}, N={n}, r={r}"
-    return equal(np.linalg.norm(mean - layer.update), tail, slack, where, met=tail > 1e-3 * np.sqrt(squares[0]))
+    missed = float(np.linalg.norm(mean - layer.update))
+    return equal(missed, tail, float(slack), where, met=bool(tail > 1e-3 * np.sqrt(squares[0])))
 
 
 def check(key: Key) -> Result:
