@@ -64,6 +64,15 @@ SOURCES = {
         "rolora",
         ("run", "learning_rates", "--resume", "--out", "{directory}/learning_rates"),
     ),
+    "methods_rates": Source(
+        "methods_rates/*/record.json",
+        "rolora",
+        ("run", "methods_rates", "--resume", "--out", "{directory}/methods_rates"),
+    ),
+    "methods": Source(
+        "methods/*/record.json", "rolora", ("run", "methods", "--resume", "--out", "{directory}/methods")
+    ),
+    "conformance": Source("conformance.json", "rolora", ("conformance", "--json", "{directory}/conformance.json")),
 }
 """Kind of record -> its source, in the order in which they are made."""
 
@@ -85,6 +94,9 @@ class Records:
     nonlinear_mnist: dict[str, Any] | None = None
     finetuning: list[dict[str, Any]] = field(default_factory=list)
     sweep: list[dict[str, Any]] = field(default_factory=list)
+    methods_rates: list[dict[str, Any]] = field(default_factory=list)
+    methods: list[dict[str, Any]] = field(default_factory=list)
+    conformance: list[dict[str, Any]] | None = None
 
     def missing(self, kinds: Iterable[str]) -> list[str]:
         """Those of ``kinds`` that are not there."""
@@ -122,6 +134,9 @@ def load(directory: Path) -> Records:
         nonlinear_mnist=_experiment(directory / SOURCES["nonlinear_mnist"].file, "nonlinear_mnist"),
         finetuning=_runs(directory / "finetuning"),
         sweep=_runs(directory / "learning_rates"),
+        methods_rates=_runs(directory / "methods_rates"),
+        methods=_runs(directory / "methods"),
+        conformance=_findings(directory / SOURCES["conformance"].file),
     )
 
 
@@ -134,6 +149,17 @@ def _claims(path: Path) -> list[dict[str, Any]] | None:
     for index, claim in enumerate(claims):
         _require_keys(claim, CLAIM_KEYS, f"{path}: claim {index}")
     return sorted(claims, key=lambda claim: claim["id"])
+
+
+def _findings(path: Path) -> list[dict[str, Any]] | None:
+    if not path.exists():
+        return None
+    findings = read_json(path)
+    if not isinstance(findings, list) or not findings:
+        raise InputError(f"{path}: got {type(findings).__name__}, expected findings from: python -m rolora conformance")
+    for index, finding in enumerate(findings):
+        _require_keys(finding, ("subject", "law", "asks", "verdict", "words"), f"{path}: finding {index}")
+    return findings
 
 
 def _experiment(path: Path, name: str) -> dict[str, Any] | None:

@@ -30,7 +30,9 @@ def shows_not(records: Records) -> list[str]:
     """Sentences on what must not be concluded."""
     result = ["No number of the papers' tables is reproduced: models, data and budgets here are smaller."]
     if records.linear and linear_record.fedavg_converges(records.linear):
-        result.append("The linear model with equal heads is no evidence for RoLoRA over FedAvg-LoRA: both converge on it.")
+        result.append(
+            "The linear model with equal heads is no evidence for RoLoRA over FedAvg-LoRA: both converge on it."
+        )
     if records.nonlinear_mnist:
         parameters = records.nonlinear_mnist["parameters"]
         result.append(

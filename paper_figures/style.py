@@ -71,6 +71,12 @@ METHODS = {
     "flexlora": MethodStyle("FlexLoRA", "#CC79A7", "D", (0, (3, 1, 1, 1))),
     "flora": MethodStyle("FLoRA", "#E69F00", "v", (0, (7, 2))),
     "fedex-lora": MethodStyle("FedEx-LoRA", "#56B4E9", "P", (0, (4, 1, 1, 1, 1, 1))),
+    "fedsvd": MethodStyle("FedSVD", "#8C6D1F", ">", (0, (2, 1))),
+    "lora-fair": MethodStyle("LoRA-FAIR", "#7B4FA3", "<", (0, (6, 1, 1, 1))),
+    "la-lora": MethodStyle("LA-LoRA", "#A6440B", "X", (0, (3, 2, 1, 2))),
+    "hetlora": MethodStyle("HetLoRA", "#3A7D44", "h", (0, (5, 1, 2, 1))),
+    "fedsa-lora": MethodStyle("FedSA-LoRA", "#004B7A", "*", (0, (8, 1))),
+    "local-only": MethodStyle("local only", "#999999", "d", (0, (1, 2))),
     "centralised": MethodStyle("centralised LoRA", "#555555", "", (0, (6, 2, 1, 2))),
 }
 """Method name -> look, in the order of every legend and table."""

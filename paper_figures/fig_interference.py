@@ -1,0 +1,45 @@
+"""What a round loses on a real model: the interference of the clients' factors, and what each method missed."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from paper_figures.compute import Records
+from paper_figures.finetuning import describe
+from paper_figures.methods import by_method, lost
+from paper_figures.style import count_note, furnish, grid, letter, plot_seeds, styled
+
+PANELS = {"interference": "interference of the factors", "missed": "what the method missed"}
+"""What is drawn -> the panel's title."""
+
+SMALLEST = 1e-9
+"""What is drawn for an exact method: float32 factors leave about 1e-7."""
+
+
+@styled
+def figure(records: Records) -> Figure:
+    """(a) interference of the factors, (b) what was missed, relative to the round's movement, against rounds."""
+    methods = {name: runs for name, runs in by_method(records.methods).items() if lost(runs, "missed")[0]}
+    result, axes = grid(1, 2, height=3.6)
+    handles = {}
+    for index, (what, title) in enumerate(PANELS.items()):
+        ax = axes[0, index]
+        for name, runs in methods.items():
+            rounds, curves = lost(runs, what)
+            if not rounds:
+                continue
+            floored = [[max(value, SMALLEST) for value in curve] for curve in curves]
+            handles[name] = plot_seeds(ax, name, rounds, floored, logarithmic=True)
+        ax.set_yscale("log")
+        ax.set_xlabel("round")
+        letter(ax, index, title)
+    axes[0, 0].set_ylabel("relative to the round's movement")
+    run = next(iter(methods.values()))[0]
+    note = (
+        f"{describe(run)}; {run['config']['federation']['num_clients']} clients. Frobenius norms, median over "
+        f"{len(run['model']['adapted_layers'])} adapted layers, {count_note([len(runs) for runs in methods.values()])} "
+        "(geometric). (a) ‖mean (Aᵢ − Ā)(Bᵢ − B̄)‖ / ‖D − U‖ with the mean update D and the server's update U before the "
+        "round: zero where one factor is common; not defined with mixed ranks. (b) ‖D − U'‖ / ‖D − U‖ after the "
+        f"aggregation; what is below {SMALLEST:g} is drawn there."
+    )
+    return furnish(result, f"{run['model']['name']}: what a round loses", note, list(handles.values()))
