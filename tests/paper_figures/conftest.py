@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 METHODS = ("fedavg-lora", "ffa-lora", "rolora")
+ALL_METHODS = (*METHODS, "flexlora", "local-only", "centralised")
 ENVIRONMENT = {"python": "3.11.7", "processor": "Made-up processor", "device": "cpu", "threads": 1, "dtype": "float32"}
 
 
@@ -191,7 +192,7 @@ def fake_nonlinear_mnist(seeds: int = 3) -> dict[str, Any]:
 
 def fake_run(name: str, clients: int, rounds: int, seed: int, state: str = "isolated") -> dict[str, Any]:
     """One fine-tuning run: accuracy rises to a level that depends on method, clients and seed."""
-    level = {"fedavg-lora": 0.74, "ffa-lora": 0.70, "rolora": 0.76}[name] - 0.001 * clients + 0.005 * seed
+    level = {"fedavg-lora": 0.74, "ffa-lora": 0.70, "rolora": 0.76}.get(name, 0.72) - 0.001 * clients + 0.005 * seed
     history = []
     for t in range(rounds):
         trained = {"fedavg-lora": ["A", "B"], "ffa-lora": ["B"]}.get(name, ["B"] if t % 2 == 0 else ["A"])
@@ -236,6 +237,48 @@ def fake_finetuning(seeds: int = 3) -> list[dict[str, Any]]:
     return [fake_run(name, *size, seed) for size in plan for name in METHODS for seed in range(seeds)]
 
 
+def fake_methods(seeds: int = 3) -> list[dict[str, Any]]:
+    """All methods at 20 clients; interference of the factors where both are trained, missed by one of them alone."""
+    runs = []
+    for name in ALL_METHODS:
+        for seed in range(seeds):
+            run = fake_run(name, 20, 15, seed)
+            run["model"] |= {"adapted_layers": ["first", "second"]}
+            for entry in run["rounds"]:
+                apart = 0.0 if name in ("ffa-lora", "rolora") else 0.1 * 0.9 ** entry["round"]
+                missed = apart if name == "fedavg-lora" else 1e-8
+                if name != "local-only":
+                    entry["lost"] = {layer: {"interference": apart, "missed": missed} for layer in ("first", "second")}
+            runs.append(run)
+    return runs
+
+
+def fake_methods_rates() -> list[dict[str, Any]]:
+    """Every method at three learning rates; the middle one is the best."""
+    runs = []
+    for name in ALL_METHODS:
+        for rate, accuracy in ((1e-3, 0.70), (2e-3, 0.75), (4e-3, 0.72)):
+            run = fake_run(name, 20, 15, 0)
+            run["name"] = f"{run['name']}-{rate:g}"
+            run["config"] = run["config"] | {"training": run["config"]["training"] | {"learning_rate": rate}}
+            run["final"] = run["final"] | {"accuracy": accuracy}
+            runs.append(run)
+    return runs
+
+
+def fake_conformance() -> list[dict[str, Any]]:
+    """Three methods and two laws, with each verdict once."""
+    verdicts = {
+        ("fedavg-lora", 3): ("pass", "misses by the interference"), ("fedavg-lora", 5): ("pass", ""),
+        ("rolora", 3): ("pass", ""), ("rolora", 5): ("fail", "3 clients: A is frozen and has changed"),
+        ("fedsvd", 3): ("not applicable", "made up"), ("fedsvd", 5): ("exception", "the server turns A"),
+    }  # fmt: skip
+    return [
+        {"subject": name, "law": law, "asks": f"what law {law} asks", "verdict": verdict, "words": words}
+        for (name, law), (verdict, words) in verdicts.items()
+    ]
+
+
 def fake_sweep() -> list[dict[str, Any]]:
     """One method at three learning rates, measured on validation text."""
     runs = []
@@ -252,9 +295,12 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     made = {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}
     made |= {"contraction": fake_contraction(), "sample_complexity": fake_sample_complexity()}
-    for name, value in (made | {"nonlinear_mnist": fake_nonlinear_mnist()}).items():
+    made |= {"nonlinear_mnist": fake_nonlinear_mnist(), "conformance": fake_conformance()}
+    for name, value in made.items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
+    placed += [("methods", run) for run in fake_methods(seeds)]
+    placed += [("methods_rates", run) for run in fake_methods_rates()]
     for kind, run in placed:
         folder = directory / kind / run["name"]
         folder.mkdir(parents=True)
