@@ -72,6 +72,7 @@ METHODS = {
     "flora": MethodStyle("FLoRA", "#E69F00", "v", (0, (7, 2))),
     "fedex-lora": MethodStyle("FedEx-LoRA", "#56B4E9", "P", (0, (4, 1, 1, 1, 1, 1))),
     "fedsvd": MethodStyle("FedSVD", "#8C6D1F", ">", (0, (2, 1))),
+    "fedrot-lora": MethodStyle("FedRot-LoRA", "#B03060", "p", (0, (2, 2, 6, 2))),
     "lora-fair": MethodStyle("LoRA-FAIR", "#7B4FA3", "<", (0, (6, 1, 1, 1))),
     "la-lora": MethodStyle("LA-LoRA", "#A6440B", "X", (0, (3, 2, 1, 2))),
     "hetlora": MethodStyle("HetLoRA", "#3A7D44", "h", (0, (5, 1, 2, 1))),

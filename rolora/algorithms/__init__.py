@@ -4,6 +4,7 @@ from rolora.algorithms.base import Algorithm, weighted_mean
 from rolora.algorithms.baselines import Centralised, LocalOnly
 from rolora.algorithms.fedavg_lora import FedAvgLoRA
 from rolora.algorithms.fedex_lora import FedExLoRA
+from rolora.algorithms.fedrot_lora import FedRotLoRA
 from rolora.algorithms.fedsa_lora import FedSALoRA
 from rolora.algorithms.fedsvd import FedSVD
 from rolora.algorithms.ffa_lora import FFALoRA
@@ -17,7 +18,8 @@ from rolora.algorithms.rolora import RoLoRA
 ALGORITHMS: dict[str, type[Algorithm]] = {
     method.name: method
     for method in (
-        FedAvgLoRA, FFALoRA, RoLoRA, FlexLoRA, FLoRA, FedExLoRA, FedSALoRA, FedSVD, LoRAFair, HetLoRA, LALoRA,
+        FedAvgLoRA, FFALoRA, RoLoRA, FlexLoRA, FLoRA, FedExLoRA, FedSALoRA, FedSVD, FedRotLoRA, LoRAFair,
+        HetLoRA, LALoRA,
         Centralised, LocalOnly,
     )
 }  # fmt: skip

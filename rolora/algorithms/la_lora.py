@@ -12,13 +12,13 @@ from rolora.errors import InputError
 
 @dataclass(frozen=True)
 class LALoRA(Algorithm):
-    r"""Local step j trains the j-th letter of the schedule; both factors are sent and averaged.
+    r"""Local step j trains the j-th letter of the schedule; both factors are sent and averaged (Liu et al., arXiv 2602.19926).
 
     .. math::
         \bar A = \sum_i p_i A_i, \qquad \bar B = \sum_i p_i B_i
 
     Alternating inside a round leaves the interference of FedAvg-LoRA where it was: both factors have moved when they are
-    averaged.
+    averaged. The paper's smoothing of noisy gradients is not part of this.
 
     Args:
         local_schedule: letters A and B; "BA" begins with B, because at B = 0 a step on A goes nowhere.

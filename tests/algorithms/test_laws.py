@@ -268,3 +268,18 @@ def test_sixteen_bit_means_are_rounded_once():
     assert mean.dtype == torch.bfloat16
     exact = values.double().mean(dim=0)
     assert torch.all((mean.double() - exact).abs() <= exact.abs() * 2**-8 + 1e-6)
+
+
+def test_fedrot_undoes_rotations_of_each_client():
+    """Clients that hold one update in rotated bases are averaged exactly, and rotations of the clients change nothing."""
+    algorithm, server = ALGORITHMS["fedrot-lora"](), server_layer(np.asarray)
+    clients = client_layers(np.asarray, algorithm, 0)
+    turns = [np.linalg.qr(numbers(f"turn {i}", RANK, RANK))[0] for i in range(3)]
+    one = Layer(server.A, clients[0].B)
+    spread = [Layer(one.A @ turn, turn.T @ one.B) for turn in turns]
+    assert relative_error(algorithm.aggregate(0, server, spread, WEIGHTS).update, one.update) < ROUNDING
+    turned = [Layer(c.A @ turn, turn.T @ c.B) for c, turn in zip(clients, turns, strict=True)]
+    plain = algorithm.aggregate(0, server, clients, WEIGHTS).update
+    assert relative_error(algorithm.aggregate(0, server, turned, WEIGHTS).update, plain) < 100 * ROUNDING
+    with pytest.raises(InputError, match="expected A or B"):
+        ALGORITHMS["fedrot-lora"]("C")
