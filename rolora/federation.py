@@ -14,7 +14,8 @@ import array_api_compat
 
 from rolora import interference
 from rolora.adapter import FACTORS, Array, Layer
-from rolora.algorithms.base import Algorithm, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import weighted_mean
 from rolora.communication import Ledger, Message, total
 from rolora.keys import Key
 

@@ -1,6 +1,6 @@
 """Federated LoRA methods, one file each, as three pure functions on one layer."""
 
-from rolora.algorithms.base import Algorithm, weighted_mean
+from rolora.algorithms.base import Algorithm
 from rolora.algorithms.baselines import Centralised, LocalOnly
 from rolora.algorithms.fedavg_lora import FedAvgLoRA
 from rolora.algorithms.fedex_lora import FedExLoRA
@@ -13,6 +13,7 @@ from rolora.algorithms.flora import FLoRA
 from rolora.algorithms.hetlora import HetLoRA
 from rolora.algorithms.la_lora import LALoRA
 from rolora.algorithms.lora_fair import LoRAFair
+from rolora.algorithms.means import weighted_mean
 from rolora.algorithms.rolora import RoLoRA
 
 ALGORITHMS: dict[str, type[Algorithm]] = {

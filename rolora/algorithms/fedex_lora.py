@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import array_api_compat
 
 from rolora.adapter import Layer, smaller_form
-from rolora.algorithms.base import Algorithm, side_by_side, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import side_by_side, weighted_mean
 
 
 @dataclass(frozen=True)

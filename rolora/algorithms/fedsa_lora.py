@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import Algorithm, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import weighted_mean
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import ClassVar
 import array_api_compat
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import Algorithm, accumulator, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import accumulator, weighted_mean
 
 
 @dataclass(frozen=True)

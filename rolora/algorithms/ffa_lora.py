@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rolora.adapter import Layer
-from rolora.algorithms.base import Algorithm, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import weighted_mean
 
 
 @dataclass(frozen=True)

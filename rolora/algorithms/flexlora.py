@@ -9,7 +9,8 @@ import array_api_compat
 from jaxtyping import Float
 
 from rolora.adapter import Array, Layer
-from rolora.algorithms.base import Algorithm, side_by_side
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import side_by_side
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import array_api_compat
 
 from rolora.adapter import Layer, first_down_projection, smaller_form
-from rolora.algorithms.base import Algorithm, side_by_side
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import side_by_side
 from rolora.keys import Key
 
 

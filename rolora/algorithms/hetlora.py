@@ -10,7 +10,8 @@ import array_api_compat
 from jaxtyping import Float
 
 from rolora.adapter import Array, Layer
-from rolora.algorithms.base import Algorithm, accumulator, weighted_mean
+from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import accumulator, weighted_mean
 
 
 @dataclass(frozen=True)
