@@ -53,8 +53,14 @@ def tree(records: Records) -> str:
     return file_tree.markdown()
 
 
+def conformance(records: Records) -> str:
+    """Every method against every law, with the reasons."""
+    return _table(records, "tab_conformance", None)
+
+
 SECTIONS: dict[str, Callable[[Records], str]] = {
     "claims": claims,
+    "conformance": conformance,
     "figures": figures,
     "results": results,
     "tree": tree,
