@@ -52,16 +52,7 @@ def figure(records: Records) -> Figure:
         f"(c) {described(records.linear['parameters'], NAMED)}, gradient factor 2, "
         f"{seeds_note(len(runs)).replace('band', 'bars')}. (d) is a formula, not a measurement."
     )
-    return _settled(furnish(result, "Linear model: contraction of RoLoRA (Algorithm 2)", note, handles))
-
-
-def _settled(figure: Figure) -> Figure:
-    # The layout's solver leaves the last digits of a position to chance, and a PDF's tenth decimal may show it.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for ax in figure.axes:
-        ax.set_position([round(number, 6) for number in ax.get_position().bounds])
-    return figure
+    return furnish(result, "Linear model: contraction of RoLoRA (Algorithm 2)", note, handles)
 
 
 def _range(ax: Axes, series: list[dict[str, Any]]) -> list[Any]:

@@ -114,5 +114,5 @@ def _finals(ax: Axes, chosen: dict[str, list[dict[str, Any]]], window: int) -> N
             )  # fmt: skip
     ax.set_yticks(range(len(names)), [nonlinear_record.short(name).removesuffix(" LoRA") for name in names])
     ax.set_ylim(len(names) - 0.3, -0.5)
-    ax.set_xlim(0.25, 1.05)
+    ax.set_xlim(0.2, 1.08)
     ax.set_xlabel("test accuracy")

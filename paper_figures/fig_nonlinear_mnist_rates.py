@@ -17,7 +17,7 @@ def figure(records: Records) -> Figure:
     reference = nonlinear_record.reference_panel(record, "sweep")
     panels = nonlinear_record.panels(record, "sweep") + ([reference] if reference else [])
     rows = -(-len(panels) // 2)
-    result, axes = grid(rows, 2, height=2.6 * rows)
+    result, axes = grid(rows, 2, height=2.5 * rows)
     handles = {}
     for index, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         for name in in_order(panel.grid):
@@ -42,8 +42,14 @@ def figure(records: Records) -> Figure:
     note = (
         f"{nonlinear_record.described_in_full(record)}; {seeds_note(parameters['sweep']['seeds'])}. Accuracy: mean of "
         f"the last {parameters['window']} rounds of the sweep. Ring: chosen on the validation split, from which the test "
-        "accuracy drawn here may differ. A ring at either end of the grid says that a better rate may lie outside."
+        "accuracy drawn here may differ; the best rate after all rounds may be another."
     )
+    ends = "; ".join(
+        f"{', '.join(nonlinear_record.short(name) for name in panel.at_an_end())} in ({'abcd'[index]})"
+        for index, panel in enumerate(panels)
+        if panel.at_an_end()
+    )
+    note += f" Chosen at an end of the grid, so that a better rate may lie outside: {ends}." if ends else ""
     return furnish(
         result, "Two-layer ReLU model on MNIST: accuracy against learning rate", note,
         [handles[name] for name in in_order(handles)],

@@ -37,8 +37,9 @@ def shows_not(records: Records) -> list[str]:
         parameters = records.nonlinear_mnist["parameters"]
         result.append(
             f"The two-layer model on MNIST has the paper's sizes, but its gradient clip ({parameters['clip']:g}), number "
-            f"of rounds ({parameters['rounds']}), first B and grid of learning rates are this project's, and its seeds are "
-            f"{parameters['seeds']}: curves can be compared in their order, not number by number."
+            f"of rounds ({parameters['rounds']}), first B and grid of learning rates are this project's, its seeds are "
+            f"{parameters['seeds']}, and rates are chosen after {parameters['sweep']['rounds']} rounds with "
+            f"{parameters['sweep']['seeds']} seed: curves can be compared in their order, not number by number."
         )
     if records.nonlinear:
         parameters = records.nonlinear["parameters"]

@@ -38,6 +38,10 @@ class Panel:
         """The learning rate that validation chose for a method."""
         return self.chosen[method][0]["learning_rate"]
 
+    def at_an_end(self) -> list[str]:
+        """The methods whose chosen rate is the smallest or the largest of the grid: a better one may lie outside."""
+        return [name for name in self.chosen if self.rate(name) in (min(self.grid[name]), max(self.grid[name]))]
+
 
 def panels(record: dict[str, Any], stage: str | None = None) -> list[Panel]:
     """The panels in the order of the record; the centralised reference is none of them.

@@ -213,6 +213,15 @@ def furnish(figure: Figure, title: str, note: str, handles: Sequence[Any]) -> Fi
         columnspacing=1.6, handlelength=2.6, borderaxespad=0.3,
     )  # fmt: skip
     legend.set_in_layout(False)
+    return _settled(figure)
+
+
+def _settled(figure: Figure) -> Figure:
+    # The layout's solver leaves the last digits of a position to chance, and a PDF's tenth decimal may show it.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position([round(number, 6) for number in ax.get_position().bounds])
     return figure
 
 

@@ -193,6 +193,9 @@ def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: compute.Reco
         and one["chosen"]
     ]
     assert len(swept) == 2
+    assert "Chosen at an end of the grid" in texts(figure) and "FedAvg, FFA, RoLoRA in (b)" in texts(figure).replace(
+        "\n", " "
+    )
     assert line(ax, "chosen: rolora")[0, 1] == pytest.approx(np.mean(swept))
 
 

@@ -95,12 +95,12 @@ def test_experiment_is_json_ready_complete_and_repeatable(monkeypatch: pytest.Mo
 
 
 def test_the_committed_digits_record_is_what_the_code_gives() -> None:
-    """The first rounds of one cell: further ones need minutes, and another BLAS kernel may round another way."""
+    """The first rounds of one cell at two rates at which rounding does not grow; the largest ones are chaotic."""
     record = compute.load(compute.COMMITTED).nonlinear
     settings = study.Settings()
     parameters = study.parameters(record["seed"], False, DIGITS, study.PANELS, settings)
     assert json.loads(json.dumps(parameters)) == record["parameters"]
-    panel, short = study.PANELS[1], replace(settings, rounds=5)
+    panel, short = study.PANELS[1], replace(settings, rounds=5, learning_rates=(0.05, 0.2))
     for run in study.train(panel, "rolora", Key(record["seed"]), DIGITS, short):
         (found,) = [
             one["test_accuracy"][:2]

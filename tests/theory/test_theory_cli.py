@@ -147,8 +147,13 @@ def test_a_worker_that_dies_is_reported_by_its_claims():
 def test_an_interrupt_ends_the_workers_too(tmp_path):
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     started = tmp_path / "started"
+    # Whoever runs the tests in the background of a shell has SIGINT ignored, and children inherit that.
     process = subprocess.Popen(
-        [sys.executable, tmp_path / "sleeping.py", started], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, tmp_path / "sleeping.py", started],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not started.exists():
         assert process.poll() is None, process.stderr.read()
