@@ -171,8 +171,8 @@ MUTANTS = (
     # The methods.
     Mutant(
         "rolora/algorithms/rolora.py",
-        'return frozenset({"B"} if t % 2 == 0 else {"A"})',
-        'return frozenset({"A"} if t % 2 == 0 else {"B"})',
+        "return frozenset(self.schedule[t % len(self.schedule)])",
+        "return frozenset(self.schedule[(t + 1) % len(self.schedule)])",
         "RoLoRA: A and B swapped",
     ),
     Mutant(
@@ -183,12 +183,12 @@ MUTANTS = (
     ),
     Mutant(
         "rolora/algorithms/flexlora.py",
-        "root = xp.sqrt(s[..., : server.rank])",
-        "root = s[..., : server.rank]",
+        "root = xp.sqrt(s)",
+        "root = s",
         "FlexLoRA: singular values on both sides",
     ),
     Mutant(
-        "rolora/algorithms/base.py",
+        "rolora/algorithms/means.py",
         "total = total + weight * xp.astype(array, wide, copy=False)",
         "total = total + weights[0] * xp.astype(array, wide, copy=False)",
         "mean: every client weighs what the first one does",
