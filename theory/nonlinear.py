@@ -197,7 +197,7 @@ def federated_round(t: int, server: ServerState, algorithm: Algorithm, local: Lo
     broadcast = replace(server, layers=layers)
     updates = local.together(t, broadcast, trainable)
     for client, update in enumerate(updates):
-        check_update(update, t, client, broadcast, trainable)
+        check_update(update, t, client, broadcast, algorithm)
     return aggregate(t, server, algorithm, updates)
 
 

@@ -1,63 +1,22 @@
 r"""Which factor is trained when, and with which step: schedules beyond B, A, B, A, ... in the linear model.
 
-A schedule repeats a pattern of rounds, each of which trains A or B; broadcast and aggregation are RoLoRA's. Mixtures of
-RoLoRA and FFA-LoRA iterations (BA and BB) are patterns too. The closed forms are those of infinitely many samples, S_i = I.
+A schedule repeats a pattern of rounds, each of which trains A or B (``RoLoRA.schedule``). Mixtures of RoLoRA and FFA-LoRA
+iterations (BA and BB) are patterns too. The closed forms are those of infinitely many samples, S_i = I.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from rolora.adapter import Array, Layer
-from rolora.algorithms import RoLoRA
+from rolora.adapter import Array
+from rolora.algorithms.rolora import RoLoRA
 from theory.linear import GradientFactor
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """RoLoRA with another order of the factors.
-
-    Args:
-        pattern: the rounds' factors as letters, repeated for ever: "BA" is RoLoRA, "B" FFA-LoRA, "BBAA" two rounds each.
-
-    Raises:
-        ValueError: the pattern is empty or has another letter.
-
-    Example:
-        >>> [sorted(Schedule("BAA").trainable(t)) for t in range(4)]
-        [['B'], ['A'], ['A'], ['B']]
-    """
-
-    pattern: str
-    name = "schedule"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no pattern."""
-        if not self.pattern or set(self.pattern) - {"A", "B"}:
-            raise ValueError(f"got the pattern {self.pattern!r}, expected letters A and B")
-
-    def trainable(self, t: int) -> frozenset[str]:
-        """The factor whose letter is at t, counted modulo the pattern's length."""
-        return frozenset(self.pattern[t % len(self.pattern)])
-
-    def broadcast(self, t: int, server: Layer, rank: int) -> Layer:
-        """RoLoRA's: the server's layer as it is."""
-        return RoLoRA().broadcast(self._counterpart(t), server, rank)
-
-    def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
-        """RoLoRA's mean of the factor that was trained."""
-        return RoLoRA().aggregate(self._counterpart(t), server, clients, weights)
-
-    def _counterpart(self, t: int) -> int:
-        """A round of RoLoRA that trains the same factor."""
-        return next(round_ for round_ in (0, 1) if RoLoRA().trainable(round_) == self.trainable(t))
-
-
-def mixture(trains_a: Sequence[bool]) -> Schedule:
+def mixture(trains_a: Sequence[bool]) -> RoLoRA:
     """Iterations of two rounds: B then A (RoLoRA) where ``trains_a`` is true, B twice (FFA-LoRA) where it is not.
 
     Args:
@@ -67,10 +26,10 @@ def mixture(trains_a: Sequence[bool]) -> Schedule:
         Their schedule.
 
     Example:
-        >>> mixture([True, False, True]).pattern
+        >>> mixture([True, False, True]).schedule
         'BABBBA'
     """
-    return Schedule("".join("BA" if chosen else "BB" for chosen in trains_a))
+    return RoLoRA("".join("BA" if chosen else "BB" for chosen in trains_a))
 
 
 def repeated_a_steps(

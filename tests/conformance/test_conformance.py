@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 import rolora.__main__ as cli
 from rolora.adapter import Layer
-from rolora.algorithms import ALGORITHMS
-from rolora.algorithms import Algorithm, weighted_mean
+from rolora.algorithms import ALGORITHMS, Algorithm, weighted_mean
 from rolora.conformance import SUBJECTS, Aggregated, examine, of_method
 from rolora.conformance.engines import OurEngine, Trace, examine_engine
 from rolora.conformance.laws import LAWS

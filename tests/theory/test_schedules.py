@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS, Algorithm
+from rolora.algorithms.rolora import RoLoRA
 from theory.bounds import population_step
 from theory.schedules import (
-    Schedule,
     mixture,
     mode_factors,
     rate_a_round,
@@ -23,7 +23,7 @@ def test_the_two_known_patterns_are_the_two_algorithms():
     server = Layer(np.ones((3, 2)), np.ones((2, 4)))
     clients = [Layer(np.full((3, 2), 2.0), np.full((2, 4), 3.0)), Layer(np.zeros((3, 2)), np.zeros((2, 4)))]
     for pattern, name in (("BA", "rolora"), ("B", "ffa-lora")):
-        schedule, known = Schedule(pattern), ALGORITHMS[name]()
+        schedule, known = RoLoRA(pattern), ALGORITHMS[name]()
         assert isinstance(schedule, Algorithm)
         for t in range(5):
             assert schedule.trainable(t) == known.trainable(t)
@@ -31,12 +31,6 @@ def test_the_two_known_patterns_are_the_two_algorithms():
             one, other = (method.aggregate(t, server, clients, [0.25, 0.75]) for method in (schedule, known))
             np.testing.assert_array_equal(one.A, other.A)
             np.testing.assert_array_equal(one.B, other.B)
-
-
-@pytest.mark.parametrize("pattern", ["", "BC", "ba"])
-def test_other_letters_are_refused(pattern):
-    with pytest.raises(ValueError, match="pattern"):
-        Schedule(pattern)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12))

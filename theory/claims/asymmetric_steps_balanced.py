@@ -22,11 +22,11 @@ sizes** are another matter (claim ``asymmetric-steps-equal``).
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Instance, Result, at_least, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds
-from theory.schedules import Schedule
 
 SMALL, DIMENSION, FACTOR = 1e-6, 3, 2
 MEANS, RATIOS = (0.1, 0.4, 0.8, 1.2), (0.25, 0.5, 0.9, 1.0, 1.2, 2.0, 4.0)  # w, and the root of u/v
@@ -41,7 +41,7 @@ def _instance(key: Key, w: float, ratio: float, outputs: int) -> Instance:
     b = length / scale * eye_b[:1] + SMALL * stream.uniform(0.5, 1, (1, outputs))
     u, v = w * ratio, w / ratio
     training = LocalTraining(u / (FACTOR * (length / scale) ** 2), v / (FACTOR * scale**2), 1, frozenset())
-    *_, layer = rounds(data, Schedule("BA"), Layer(A=a[None], B=b[None]), training, 2)
+    *_, layer = rounds(data, RoLoRA("BA"), Layer(A=a[None], B=b[None]), training, 2)
     before, after = (update - length * eye_a[:, :1] * eye_b[:1] for update in (a @ b, layer.update[0]))
     parts = [(0, 0), (1, 0), (0, 1)][: 2 if outputs == 1 else 3]
     slowest = max(abs(after[part] / before[part]) for part in parts)

@@ -25,12 +25,12 @@ invariant under (s a, b/s) can be (claim ``asymmetric-steps-gauge``).
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Result, at_most, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds
 from theory.geometry import start_at
-from theory.schedules import Schedule
 
 DIMENSION, OUTPUTS, FACTOR, ACCURACY, LONGEST, LENGTH, DELTA0 = 4, 3, 2, 1e-6, 1200, 2.0, 0.6
 MEANS, RATIOS = (0.1, 0.2), (0.25, 1.0, 4.0)  # sqrt(eta_A eta_B) ||b*||, and sqrt(eta_A / eta_B)
@@ -42,7 +42,7 @@ def _rounds_needed(key: Key, mean: float, ratio: float) -> float:
     a0 = start_at(key.fold("a0"), truth[0][0, :, 0], DELTA0)[None, :, None]
     training = LocalTraining(mean / LENGTH * ratio, mean / LENGTH / ratio, 1, frozenset())
     start = Layer(A=a0, B=np.zeros((1, 1, OUTPUTS)))
-    for t, layer in enumerate(rounds(data, Schedule("BA"), start, training, LONGEST)):
+    for t, layer in enumerate(rounds(data, RoLoRA("BA"), start, training, LONGEST)):
         if np.linalg.norm(layer.update[0] - truth[0][0] @ truth[1][0, 0]) <= ACCURACY * LENGTH:
             return t + 1.0
     return np.inf

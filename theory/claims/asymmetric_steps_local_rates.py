@@ -25,11 +25,12 @@ alpha along a* against beta along b*, is the gauge: it changes no product.
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Result, equal, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds
-from theory.schedules import Schedule, mode_factors
+from theory.schedules import mode_factors
 
 SMALL, DIMENSION, OUTPUTS, FACTOR = 1e-6, 4, 3, 2
 CASES = [(0.10, 0.20, 1, "BA"), (0.05, 0.20, 3, "BA"), (0.10, 0.05, 2, "BBA"), (0.08, 0.3, 1, "BAAA")]
@@ -45,7 +46,7 @@ def _judge(key: Key, exchanged: bool) -> Result:
         a = scale * eye_a[:, :1] + SMALL * stream.uniform(0.5, 1, (DIMENSION, 1))
         b = length / scale * eye_b[:1] + SMALL * stream.uniform(0.5, 1, (1, OUTPUTS))
         training = LocalTraining(eta_a, eta_b, local_steps, frozenset())
-        *_, layer = rounds(data, Schedule(pattern), Layer(A=a[None], B=b[None]), training, len(pattern))
+        *_, layer = rounds(data, RoLoRA(pattern), Layer(A=a[None], B=b[None]), training, len(pattern))
         before, after = (update - length * eye_a[:, :1] * eye_b[:1] for update in (a @ b, layer.update[0]))
         steps = (eta_b, eta_a) if exchanged else (eta_a, eta_b)
         one_a, one_b = mode_factors(*steps, scale, length / scale, FACTOR)

@@ -25,11 +25,11 @@ is increasing in theta for g <= 1: by induction over A-rounds BA is never behind
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Instance, Result, at_least, judge
 from theory.ensemble import Ensemble, isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds, subspace_distance
-from theory.schedules import Schedule
 
 DELTAS, ACCURACIES, DIMENSION, FACTOR, LONGEST = (0.5, 0.9, 0.999), (1e-3, 1e-6), 4, 2, 400
 KAPPAS, REPEATS = (0.05, 0.1, 0.25, 0.4, 0.5), (2, 4, 16)
@@ -37,7 +37,7 @@ KAPPAS, REPEATS = (0.05, 0.1, 0.25, 0.4, 0.5), (2, 4, 16)
 
 def _rounds_needed(data: Ensemble, start: Layer, q: int, kappa: float) -> np.ndarray:
     """The first round after which each start is within each accuracy."""
-    run = rounds(data, Schedule("B" + "A" * q), start, LocalTraining(kappa), LONGEST, retracted=True)
+    run = rounds(data, RoLoRA("B" + "A" * q), start, LocalTraining(kappa), LONGEST, retracted=True)
     a_star = np.tile(np.eye(DIMENSION)[:, :1], (len(DELTAS), 1, 1))
     deltas = np.stack([subspace_distance(layer.A, a_star) for layer in run], axis=-1)
     within = deltas[:, None] <= np.array(ACCURACIES)[:, None]

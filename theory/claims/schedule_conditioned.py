@@ -27,11 +27,12 @@ balance what the step sizes do not.
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Instance, Result, at_most, equal, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds
-from theory.schedules import Schedule, rate_a_round
+from theory.schedules import rate_a_round
 
 SMALL, DIMENSION, OUTPUTS, FACTOR = 1e-6, 3, 3, 2
 FACTORS = ((0.8, 0.512), (0.9, 0.9), (0.49, 0.7))  # phi_A, phi_B: L_A : L_B = 1:3, 1:1, 2:1
@@ -51,7 +52,7 @@ def _instances(key: Key, one_to_one: bool) -> list[Instance]:
                 b = length / scale * eye[:1] + SMALL * stream.uniform(0.5, 1, (1, OUTPUTS))
                 eta_a, eta_b = (1 - left_a) * (scale / length) ** 2 / FACTOR, (1 - left_b) / (FACTOR * scale**2)
                 run = rounds(
-                    data, Schedule(pattern), Layer(A=a[None], B=b[None]),
+                    data, RoLoRA(pattern), Layer(A=a[None], B=b[None]),
                     LocalTraining(eta_a, eta_b, steps, frozenset()), len(pattern),
                 )  # fmt: skip
                 *_, layer = run

@@ -25,12 +25,13 @@ short with it: by c^2, not by f kappa alone. Retraction lengthens b between the 
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.bounds import population_step
 from theory.claim import EPS, Claim, Result, equal, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds
-from theory.schedules import Schedule, repeated_a_steps, repeated_a_steps_retracted
+from theory.schedules import repeated_a_steps, repeated_a_steps_retracted
 
 INSTANCES, DIMENSION, OUTPUTS = 40, 5, 3
 
@@ -47,7 +48,7 @@ def _judge(key: Key, one_long_step: bool) -> Result:
         for kappa in (0.05, 0.3, 0.5):
             training = LocalTraining(kappa / float(np.sum(b_star[0] ** 2)))
             for retracted in (False, True):
-                *_, layer = rounds(data, Schedule("B" + "A" * q), start, training, q + 1, retracted)
+                *_, layer = rounds(data, RoLoRA("B" + "A" * q), start, training, q + 1, retracted)
                 after = np.arctan2(layer.A[:, 1, 0], layer.A[:, 0, 0])
                 form = repeated_a_steps_retracted if retracted else repeated_a_steps
                 for before, angle in zip(theta, after, strict=True):

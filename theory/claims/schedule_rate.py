@@ -23,12 +23,12 @@ most q times the relative :math:`(f\kappa + f^2\kappa^2/2)\,\delta^2/|1 - f\kapp
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Result, equal, judge
 from theory.ensemble import isotropic, planted
 from theory.ensemble_rounds import LocalTraining, rounds, subspace_distance
 from theory.geometry import start_at
-from theory.schedules import Schedule
 
 DELTA0, SMALLEST, DIMENSION, FACTOR = 1e-4, 1e-9, 5, 2
 KAPPAS, REPEATS = (0.05, 0.2, 0.35, 0.6), (1, 2, 3, 6)
@@ -45,7 +45,7 @@ def _judge(key: Key, one_to_one: bool) -> Result:
         training = LocalTraining(kappa / float(np.sum(b_star**2)))
         for q in REPEATS:
             periods = max(1, int(np.log(SMALLEST / DELTA0) / (q * np.log(ratio))))  # delta stays above SMALLEST
-            *_, layer = rounds(data, Schedule("B" + "A" * q), start, training, periods * (q + 1), retracted=True)
+            *_, layer = rounds(data, RoLoRA("B" + "A" * q), start, training, periods * (q + 1), retracted=True)
             delta = float(subspace_distance(layer.A, a_star)[0])
             fall = np.log(delta / DELTA0) / (periods * (q + 1))
             step = FACTOR * kappa

@@ -18,11 +18,11 @@ depends on nothing else.
 import numpy as np
 
 from rolora.adapter import Layer
+from rolora.algorithms.rolora import RoLoRA
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Result, equal_arrays, judge
 from theory.ensemble import draw_noisy
 from theory.ensemble_rounds import LocalTraining, retract, rounds
-from theory.schedules import Schedule
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS, RANK, INSTANCES, PERIODS = 3, 25, 6, 4, 2, 5, 6
 
@@ -36,9 +36,9 @@ def _judge(key: Key, exact: frozenset[str]) -> Result:
     start = retract(Layer(A=a0, B=np.zeros((INSTANCES, RANK, OUTPUTS))))
     training = LocalTraining(0.02, 0.02, 2, exact)
     found = []
-    once = list(rounds(data, Schedule("BA"), start, training, 2 * PERIODS, retracted=True))[1::2]
+    once = list(rounds(data, RoLoRA("BA"), start, training, 2 * PERIODS, retracted=True))[1::2]
     for p in (2, 3, 5):
-        repeated = list(rounds(data, Schedule("B" * p + "A"), start, training, (p + 1) * PERIODS, retracted=True))
+        repeated = list(rounds(data, RoLoRA("B" * p + "A"), start, training, (p + 1) * PERIODS, retracted=True))
         for number, (one, other) in enumerate(zip(once, repeated[p :: p + 1], strict=True)):
             size = EPS * float(np.linalg.norm(one.update))
             found.append(equal_arrays(other.update, one.update, size, f"p={p}, period {number + 1}"))
