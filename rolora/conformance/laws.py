@@ -303,8 +303,8 @@ def _one_rank(seeds: int) -> Iterator[Case]:
 
 
 def _single(seeds: int) -> Iterator[Case]:
-    yield Case(ranks=(2,) * 3, t=0)
-    yield Case(ranks=(2,) * 3, t=1)
+    for count, t in product((1, 3), (0, 1)):
+        yield Case(ranks=(2,) * count, weights=(10.0, 20.0, 70.0)[:count], t=t)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ The default run tries a few dozen examples of each law; `pytest --hypothesis-pro
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
+from rolora.communication import Ledger, Message
+from rolora.federation import ClientUpdate, ServerState, UpdateError, pack, run_round, start_of
 from rolora.keys import Key
 
 FEDERATED = [name for name, method in ALGORITHMS.items() if not (method.pooled or method.personal)]
@@ -164,3 +169,153 @@ def test_law_6_common_gauge(situation):
     plain = algorithm.aggregate(t, server, clients, shares)
     gauged = algorithm.aggregate(t, turned(server), [turned(client) for client in clients], shares)
     assert np.abs(dense(plain) - dense(gauged)).max() <= allowed(clients, dtype, server, condition)
+
+
+# The laws of the round: whatever the shapes, who takes part, and what is broken in an update.
+
+
+@st.composite
+def rounds_of(draw):
+    """A method, its layers' shapes, and who takes part in each of a few rounds."""
+    name = draw(st.sampled_from(sorted(ALGORITHMS)))
+    pooled = ALGORITHMS[name].pooled
+    mixed = not ALGORITHMS[name].mixed_ranks
+    rank = draw(st.integers(1, 3))
+    clients = 1 if pooled else draw(st.integers(1, 4))
+    everyone = st.lists(st.integers(0, clients - 1), min_size=1, max_size=clients, unique=True)
+    return {
+        "name": name,
+        "shapes": draw(st.lists(st.tuples(st.integers(3, 7), st.integers(3, 7)), min_size=1, max_size=3)),
+        "rank": rank,
+        "ranks": [draw(st.integers(1, rank)) if mixed else rank for _ in range(clients)],
+        "present": [draw(everyone) for _ in range(draw(st.integers(1, 4)))],
+        "head": draw(st.booleans()),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+    }
+
+
+def server_of(case):
+    stream = Key(case["seed"]).fold("server").generator()
+    rank = case["rank"]
+    layers = {
+        f"layer {index}": Layer(stream.standard_normal((d, rank)), stream.standard_normal((rank, k)))
+        for index, (d, k) in enumerate(case["shapes"])
+    }
+    return ServerState(layers, {"head": stream.standard_normal((2, 3))} if case["head"] else {})
+
+
+def local(case, algorithm):
+    """Noise of the client's own on what it trains; the shapes are those that it received."""
+
+    def update(t, client, broadcast, trainable):
+        stream = Key(case["seed"]).fold("client", client, "round", t).generator()
+        trained = pack(broadcast, trainable | {"head"})
+        factors = {
+            f: {name: array + stream.standard_normal(array.shape) for name, array in layers.items()}
+            for f, layers in trained.factors.items()
+        }
+        personal = algorithm.personal & trainable
+        kept = {name: {f: factors[f][name] for f in personal} for name in broadcast.layers if personal}
+        head = {name: array + stream.standard_normal(array.shape) for name, array in trained.head.items()}
+        message = Message({f: factors[f] for f in sorted(algorithm.sent(t))}, head)
+        return ClientUpdate(client, t, 1.0 + client, message, kept=kept)
+
+    return update
+
+
+def play(case, order=lambda clients: clients):
+    algorithm, state, ledger, reports = ALGORITHMS[case["name"]](), server_of(case), Ledger(), []
+    ranks = dict(enumerate(case["ranks"]))
+    for t, present in enumerate(case["present"]):
+        state, ledger, report = run_round(
+            t, state, algorithm, order(present), local(case, algorithm), ledger, Key(case["seed"]), ranks
+        )
+        reports.append(report)
+    return state, reports
+
+
+@given(rounds_of())
+def test_law_7_bytes(case):
+    algorithm = ALGORITHMS[case["name"]]()
+    _, reports = play(case)
+    for t, report in enumerate(reports):
+        entries = {"A": 0, "B": 0, "head": 6 * len(report.clients) * case["head"]}
+        for client in report.clients:
+            for d, k in case["shapes"]:
+                entries["A"] += d * case["ranks"][client] * ("A" in algorithm.sent(t))
+                entries["B"] += k * case["ranks"][client] * ("B" in algorithm.sent(t))
+        assert report.bytes_up == {part: 8 * count for part, count in entries.items()}
+        newcomers = [c for c in report.clients if not any(c in earlier.clients for earlier in reports[:t])]
+        full = sum(case["ranks"][c] * (d + k) for c in newcomers for d, k in case["shapes"])
+        assert report.bytes_joining["A"] + report.bytes_joining["B"] == 8 * full
+
+
+@given(rounds_of())
+def test_law_9_order(case):
+    forwards, _ = play(case)
+    backwards, _ = play(case, lambda clients: clients[::-1])
+    for name, layer in forwards.layers.items():
+        assert np.array_equal(layer.A, backwards.layers[name].A)
+        assert np.array_equal(layer.B, backwards.layers[name].B)
+        if layer.residual is not None:
+            assert np.array_equal(layer.residual, backwards.layers[name].residual)
+    assert forwards.personal.keys() == backwards.personal.keys()
+
+
+@given(rounds_of())
+def test_law_8_seeds(case):
+    once, again = play(case)[0], play(case)[0]
+    other = play(case | {"seed": case["seed"] + 1})[0]
+    for name, layer in once.layers.items():
+        assert np.array_equal(layer.A, again.layers[name].A)
+        assert np.array_equal(layer.B, again.layers[name].B)
+        assert not np.array_equal(layer.A, other.layers[name].A)
+
+
+@given(rounds_of(), st.sampled_from(["NaN", "infinity", "shape", "missing", "surplus", "weight", "round"]), st.data())
+def test_law_11_malformed_updates(case, kind, data):
+    algorithm = ALGORITHMS[case["name"]]()
+    assume(algorithm.sent(0))
+    victim = data.draw(st.sampled_from(case["present"][0]))
+    factor = data.draw(st.sampled_from(sorted(algorithm.sent(0))))
+    good, name = local(case, algorithm), "layer 0"
+
+    def update(t, client, broadcast, trainable):
+        returned = good(t, client, broadcast, trainable)
+        if client != victim:
+            return returned
+        factors = {f: dict(layers) for f, layers in returned.message.factors.items()}
+        if kind == "NaN":
+            factors[factor][name] = factors[factor][name] * np.nan
+        elif kind == "infinity":
+            factors[factor][name] = np.full_like(factors[factor][name], np.inf)
+        elif kind == "shape":
+            factors[factor][name] = factors[factor][name][:, :-1]
+        elif kind == "missing":
+            del factors[factor][name]
+        elif kind == "surplus":
+            factors[factor]["another layer"] = factors[factor][name]
+        elif kind == "weight":
+            return replace(returned, weight=-1.0)
+        else:
+            return replace(returned, round=t + 1)
+        return replace(returned, message=Message(factors, returned.message.head))
+
+    state = server_of(case)
+    before = {key: (layer.A.copy(), layer.B.copy()) for key, layer in state.layers.items()}
+    with pytest.raises(UpdateError, match=f"client {victim}, round 0"):
+        run_round(0, state, algorithm, case["present"][0], update, Ledger(), Key(0), dict(enumerate(case["ranks"])))
+    assert all(
+        np.array_equal(layer.A, before[key][0]) and np.array_equal(layer.B, before[key][1])
+        for key, layer in state.layers.items()
+    )
+
+
+@given(rounds_of())
+def test_law_10_a_round_moves_the_model(case):
+    algorithm = ALGORITHMS[case["name"]]()
+    state, _ = play(case | {"present": case["present"][:1]})
+    start = server_of(case)
+    client = case["present"][0][0]
+    one, other = (start_of(1, each, algorithm, client, case["ranks"][client]) for each in (start, state))
+    assert all(not np.array_equal(one.layers[name].update, other.layers[name].update) for name in one.layers)
