@@ -29,9 +29,10 @@ def claims(records: Records) -> str:
 
 
 def results(records: Records) -> str:
-    """The table of fine-tuning, and what all records say."""
+    """The table of fine-tuning, and what the records of training say."""
     table = _table(records, "tab_finetuning", None)
-    sentences = [text for text in findings.shows(records) if not text.startswith("Linear model")]
+    # The claims have a table of their own below.
+    sentences = findings.shows(replace(records, claims=None, linear=None))
     said = f"What the records show:\n\n{findings.bullets(sentences)}\n" if sentences else ""
     return f"{table}\n{said}What they do not show:\n\n{findings.bullets(findings.shows_not(records))}"
 
