@@ -23,7 +23,7 @@ def fake_claims() -> list[dict[str, Any]]:
         | {"measured": 0.125, "predicted": 0.5, "verdict": "holds", "expected": "holds"}
         | {"control_verdict": "refuted", "instances": 1234},
         common
-        | {"id": "made-up-rate", "kind": "rate", "statement": "a made-up rate"}
+        | {"id": "made-up-rate", "kind": "rate", "statement": "a made-up rate", "source": "a made-up paper"}
         | {"measured": 0.7071, "predicted": 0.7, "verdict": "refuted", "expected": "refuted"}
         | {"control_verdict": "refuted", "instances": 50},
         common
