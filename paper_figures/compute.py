@@ -38,6 +38,9 @@ class Source:
         return "python " + shlex.join(self.command(directory))
 
 
+FOREIGN = ("flower_fedavg", "chorus_fedavg", "chorus_fedex")
+"""The adapters whose findings come with the project."""
+
 SOURCES = {
     "claims": Source("claims.json", "theory", ("check", "--json", "{directory}/claims.json")),
     "linear": Source("linear.json", "theory", ("simulate", "linear", "--json", "{directory}/linear.json")),
@@ -73,6 +76,17 @@ SOURCES = {
         "methods/*/record.json", "rolora", ("run", "methods", "--resume", "--out", "{directory}/methods")
     ),
     "conformance": Source("conformance.json", "rolora", ("conformance", "--json", "{directory}/conformance.json")),
+    "conformance_foreign": Source(
+        "conformance_foreign.json",
+        "rolora",
+        (
+            "conformance",
+            *(part for name in FOREIGN for part in ("--against", f"rolora.conformance.foreign:{name}")),
+            "--json",
+            "{directory}/conformance_foreign.json",
+        ),
+        given="the packages flwr and chorus-fl beside this one; its status is 1, because a law fails",
+    ),
 }
 """Kind of record -> its source, in the order in which they are made."""
 
@@ -97,6 +111,7 @@ class Records:
     methods_rates: list[dict[str, Any]] = field(default_factory=list)
     methods: list[dict[str, Any]] = field(default_factory=list)
     conformance: list[dict[str, Any]] | None = None
+    conformance_foreign: list[dict[str, Any]] | None = None
 
     def missing(self, kinds: Iterable[str]) -> list[str]:
         """Those of ``kinds`` that are not there."""
@@ -137,6 +152,7 @@ def load(directory: Path) -> Records:
         methods_rates=_runs(directory / "methods_rates"),
         methods=_runs(directory / "methods"),
         conformance=_findings(directory / SOURCES["conformance"].file),
+        conformance_foreign=_findings(directory / SOURCES["conformance_foreign"].file),
     )
 
 

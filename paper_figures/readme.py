@@ -55,8 +55,9 @@ def tree(records: Records) -> str:
 
 
 def conformance(records: Records) -> str:
-    """Every method against every law, with the reasons."""
-    return _table(records, "tab_conformance", None)
+    """Every method against every law, with the reasons; and what was found of other packages."""
+    tables = [_table(records, name, None) for name in ("tab_conformance", "tab_conformance_foreign")]
+    return "\n".join(text for text in tables if text != NOTHING) or NOTHING
 
 
 SECTIONS: dict[str, Callable[[Records], str]] = {

@@ -142,6 +142,11 @@ ENTRIES = (
         "none", ("conformance",), tab_conformance.table,
     ),
     Entry(
+        "tab_conformance_foreign", "table", "Other packages and laws",
+        "Which law the aggregators of other packages meet, with the smallest counterexample where they do not.",
+        "none", ("conformance_foreign",), tab_conformance.foreign,
+    ),
+    Entry(
         "tab_claims", "table", "Claims checked",
         "Every statement of the theory that is checked here: measured beside predicted, the verdict, and the control.",
         "arXiv 2502.01755v4, sections 3 and 4", ("claims",), tab_claims.table,

@@ -51,7 +51,8 @@ def run(
 def conformance(
     methods: Annotated[list[str] | None, typer.Argument(metavar="[METHOD ...]", help="All by default.")] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="A foreign aggregator instead of the methods here.")
+        list[str] | None,
+        typer.Option(metavar="MODULE:ATTRIBUTE", help="Foreign aggregators instead of the methods here; repeatable."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the findings here.")] = None,
     debug: Debug = False,
@@ -61,7 +62,7 @@ def conformance(
     from rolora.conformance import report
 
     with one_line_errors(debug):
-        found = report.foreign(against) if against is not None else report.ours(methods or [])
+        found = report.foreign(against) if against else report.ours(methods or [])
         console.print(report.table(found))
         for line in report.remarks(found):
             console.print(line, markup=False, highlight=False)

@@ -43,7 +43,7 @@ def _flower(clients: Sequence[Adapter], weights: Sequence[float], server: Adapte
 
 
 flower_fedavg = Subject(
-    name="flwr FedAvg",
+    name="flwr 1.42.0, FedAvg",
     aggregate=_flower,
     exactness="interference",
     mixed_ranks="a mean of factors needs factors of one rank",
@@ -68,7 +68,7 @@ def _chorus(strategy: str) -> Any:
 
 
 chorus_fedex = Subject(
-    name="chorus-fl fedex-lora",
+    name="chorus-fl 0.1.0, fedex-lora",
     aggregate=_chorus("fedex-lora"),
     exactness="exact",
     working="float32",
@@ -76,7 +76,7 @@ chorus_fedex = Subject(
 """chorus-fl's "exact" aggregation, with its residual folded into the backbone at the right scale."""
 
 chorus_fedavg = Subject(
-    name="chorus-fl fedavg",
+    name="chorus-fl 0.1.0, fedavg",
     aggregate=_chorus("fedavg"),
     exactness="interference",
     mixed_ranks="a mean of factors needs factors of one rank",

@@ -35,14 +35,14 @@ def ours(names: Sequence[str]) -> Found:
     }
 
 
-def foreign(name: str) -> Found:
-    """A foreign aggregator; the laws of an engine do not apply to it.
+def foreign(names: Sequence[str]) -> Found:
+    """Foreign aggregators; the laws of an engine do not apply to them.
 
     Raises:
-        InputError: it cannot be imported.
+        InputError: one of them cannot be imported.
     """
-    subject = load(name)
-    return {subject.name: examine(subject)}
+    subjects = [load(name) for name in names]
+    return {subject.name: examine(subject) for subject in subjects}
 
 
 MARKS = {"pass": "yes", "fail": "NO", "exception": "exception", "not applicable": "-"}

@@ -296,6 +296,7 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
     made = {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}
     made |= {"contraction": fake_contraction(), "sample_complexity": fake_sample_complexity()}
     made |= {"nonlinear_mnist": fake_nonlinear_mnist(), "conformance": fake_conformance()}
+    made |= {"conformance_foreign": fake_conformance()}
     for name, value in made.items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
