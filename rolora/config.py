@@ -151,9 +151,14 @@ class EvaluationConfig(Section):
 class RuntimeConfig(Section):
     """Where and how exactly it is computed. Part of the hash: all of it can change bits."""
 
-    engine: Literal["sequential"] = "sequential"
+    engine: Literal["sequential", "batched"] = Field(
+        default="sequential", description="one client after another, or many on one backbone at the same time"
+    )
+    group_size: PositiveInt | None = optional(
+        description="clients that the batched engine trains at the same time; leave out to choose by memory"
+    )
     device: str = "cpu"
-    dtype: Literal["float32", "bfloat16"] = Field(
+    dtype: Literal["float32", "bfloat16", "float64"] = Field(
         default="float32", description="of the backbone; adapters stay in float32"
     )
     threads: PositiveInt = Field(default=1, description="fixed, so that the bits do not depend on the number of cores")
@@ -202,6 +207,11 @@ class Config(Section):
             )
         if ranks and max(ranks) > self.lora.rank:
             raise ValueError(f"federation.client_ranks is {max(ranks)}, expected at most lora.rank = {self.lora.rank}")
+        if self.federation.client_state == "shared" and self.runtime.engine == "batched":
+            raise ValueError(
+                'runtime.engine is "batched", expected "sequential" with federation.client_state = "shared": a chain of '
+                "clients has no two at the same time"
+            )
         if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
             raise ValueError(
                 f"federation.clients_per_round is {self.federation.clients_per_round}, expected 1 with one client"

@@ -109,7 +109,6 @@ def tokenise(backbone: models.Backbone, split: Any, max_length: int) -> Examples
         fields={name: rows for name, rows in encoded.items() if name in pad and name in taken},
         labels=split.labels,
         pad=pad,
-        padding_side=tokenizer.padding_side,
     )
 
 

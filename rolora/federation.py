@@ -87,6 +87,27 @@ LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
 """(round, client, broadcast, trainable factors) -> what the client returns."""
 
 
+@dataclass(frozen=True)
+class OpenRound:
+    """A round between broadcast and aggregation: what the clients were given, and what that cost.
+
+    Args:
+        t: the round.
+        clients: who takes part, in the order in which they were asked.
+        trainable: the factors that they train.
+        broadcasts: client -> the state it starts from.
+        down: what those were sent that took part before, a count each.
+        joining: what newcomers were sent, a count each.
+    """
+
+    t: int
+    clients: tuple[int, ...]
+    trainable: frozenset[str]
+    broadcasts: Mapping[int, ServerState]
+    down: Sequence[Mapping[str, int]]
+    joining: Sequence[Mapping[str, int]]
+
+
 def run_round(
     t: int,
     server: ServerState,
@@ -117,29 +138,60 @@ def run_round(
     Raises:
         UpdateError: if a client's update is malformed; ``server`` is still good.
     """
-    trainable = algorithm.trainable(t)
-    updates, broadcasts, down, joining = [], {}, [], []
+    opened = open_round(t, server, algorithm, clients, ledger, ranks)
+    updates = [local_update(t, client, opened.broadcasts[client], opened.trainable) for client in opened.clients]
+    return close_round(opened, server, algorithm, updates, ledger, key, measure_loss)
+
+
+def open_round(
+    t: int,
+    server: ServerState,
+    algorithm: Algorithm,
+    clients: Sequence[int],
+    ledger: Ledger,
+    ranks: Mapping[int, int] | None = None,
+) -> OpenRound:
+    """The first half of a round: who starts from what, and what it costs to send. Arguments as in :func:`run_round`."""
+    broadcasts, down, joining = {}, [], []
     for client in clients:
         broadcasts[client] = broadcast = start_of(t, server, algorithm, client, (ranks or {}).get(client))
         sent = sent_down(broadcast, ledger, client, algorithm).bytes_by_part()
         (joining if ledger.is_new(client) else down).append(sent)
-        update = local_update(t, client, broadcast, trainable)
-        check_update(update, t, client, broadcast, algorithm)
-        updates.append(update)
+    return OpenRound(t, tuple(clients), algorithm.trainable(t), broadcasts, down, joining)
 
+
+def close_round(
+    opened: OpenRound,
+    server: ServerState,
+    algorithm: Algorithm,
+    updates: Sequence[ClientUpdate],
+    ledger: Ledger,
+    key: Key | None = None,
+    measure_loss: bool = False,
+) -> tuple[ServerState, Ledger, RoundReport]:
+    """The second half of a round: check what came back, aggregate, account. ``updates`` follow ``opened.clients``.
+
+    Raises:
+        UpdateError: if an update is missing or malformed; ``server`` is still good.
+    """
+    t, broadcasts = opened.t, opened.broadcasts
+    if len(updates) != len(opened.clients):
+        raise UpdateError(f"round {t}: {len(updates)} updates, expected {len(opened.clients)}")
+    for client, update in zip(opened.clients, updates, strict=True):
+        check_update(update, t, client, broadcasts[client], algorithm)
     state = aggregate(t, server, algorithm, updates, broadcasts, key)
     report = RoundReport(
         round=t,
-        trained=tuple(sorted(trainable)),
-        clients=tuple(clients),
+        trained=tuple(sorted(opened.trainable)),
+        clients=opened.clients,
         loss=mean_loss(updates),
         bytes_up=total(update.message.bytes_by_part() for update in updates),
-        bytes_down=total(down),
-        bytes_joining=total(joining),
+        bytes_down=total(opened.down),
+        bytes_joining=total(opened.joining),
         lost=_lost(server, state, broadcasts, updates) if measure_loss and not algorithm.personal else {},
     )
     changed = algorithm.changed(t) | ({"head"} if server.head else set())
-    return state, ledger.after_round(t, clients, changed), report
+    return state, ledger.after_round(t, opened.clients, changed), report
 
 
 def start_of(t: int, server: ServerState, algorithm: Algorithm, client: int, rank: int | None = None) -> ServerState:

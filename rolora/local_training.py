@@ -10,8 +10,8 @@ import torch
 
 from rolora import precision
 from rolora.config import TrainingConfig
+from rolora.dropout import has_dropout, named_dropout
 from rolora.keys import Key
-from rolora.streams import named_stream
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""
@@ -24,7 +24,6 @@ class Examples:
     fields: dict[str, Sequence[Sequence[int]]]
     labels: np.ndarray
     pad: dict[str, int]
-    padding_side: str = "right"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,18 +33,32 @@ class Examples:
         fields = {name: [rows[index] for index in indices] for name, rows in self.fields.items()}
         return replace(self, fields=fields, labels=self.labels[indices])
 
+    def longest(self, indices: np.ndarray) -> int:
+        """The number of tokens of the longest of these examples."""
+        return max(len(self.fields["input_ids"][index]) for index in indices)
+
     def batch(self, indices: np.ndarray, device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """These examples as model inputs, padded to the longest of them, and their labels."""
-        longest = max(len(self.fields["input_ids"][index]) for index in indices)
-        inputs = {}
-        for name, rows in self.fields.items():
-            padded = np.full((len(indices), longest), self.pad[name], dtype=np.int64)
-            for row, index in enumerate(indices):
-                values = rows[index]
-                start = longest - len(values) if self.padding_side == "left" else 0
-                padded[row, start : start + len(values)] = values
-            inputs[name] = torch.from_numpy(padded).to(device)
-        return inputs, torch.from_numpy(self.labels[indices]).to(device)
+        return pad([(self, int(index)) for index in indices], device)
+
+
+def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Examples, given as (source, index), as model inputs, (rows, tokens) each, and their labels, (rows,).
+
+    Padded at the end to the longest of them, whatever side the tokenizer prefers: a text's positions, and so its logits,
+    then do not depend on the texts beside it.
+    """
+    source = texts[0][0]
+    longest = max(len(each.fields["input_ids"][index]) for each, index in texts)
+    inputs = {}
+    for name in source.fields:
+        padded = np.full((len(texts), longest), source.pad[name], dtype=np.int64)
+        for row, (each, index) in enumerate(texts):
+            values = each.fields[name][index]
+            padded[row, : len(values)] = values
+        inputs[name] = torch.from_numpy(padded).to(device)
+    labels = np.array([each.labels[index] for each, index in texts], dtype=np.int64)
+    return inputs, torch.from_numpy(labels).to(device)
 
 
 def batches(key: Key, indices: np.ndarray, batch_size: int, steps: int) -> Iterator[np.ndarray]:
@@ -107,14 +120,17 @@ def train(
     starts = [parameter.detach().clone() for parameter in parameters] if config.proximal else []
     losses = []
     model.train()
-    with named_stream(key.fold("dropout"), device):
+    with named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout:
         for step, chosen in enumerate(batches(key.fold("batches"), indices, config.batch_size, config.local_steps)):
             if schedule:
-                _take_turns(parts, schedule[step % len(schedule)])
+                take_turns(parts, schedule[step % len(schedule)])
             inputs, labels = examples.batch(chosen, device)
+            if dropout is not None:
+                own = tuple(inputs["input_ids"].shape)
+                dropout.next_batch([own], own)
             with precision.arithmetic(model):
                 logits = model(**inputs).logits
-            loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+            loss = cross_entropy(logits, labels)
             descent.zero_grad(set_to_none=True)
             loss.backward()
             for parameter, start in zip(parameters, starts, strict=False):
@@ -127,7 +143,13 @@ def train(
     return float(torch.stack(losses).double().mean())
 
 
-def _take_turns(parts: Parts, factor: str) -> None:
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """The cross-entropy in nats, computed in float32 at least."""
+    exact = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.nn.functional.cross_entropy(exact, labels, reduction=reduction)
+
+
+def take_turns(parts: Parts, factor: str) -> None:
     """Only this factor, and the head, require gradients; what has none is left alone by the optimiser."""
     for part, chosen in parts.items():
         for parameter in chosen:

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
+from peft.utils import ModulesToSaveWrapper
 
 from rolora.adapter import FACTORS, Layer, first_down_projection
 from rolora.config import LoraConfig
@@ -75,7 +76,8 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
             factors["A"].copy_(torch.from_numpy(first_down_projection(key.fold("adapter", name), dimension, rank)).T)
             factors["B"].zero_()
     for parameter in head_parameters(wrapped).values():
-        parameter.data = parameter.data.float()  # like the adapter: what is trained is in float32
+        if parameter.dtype != torch.float64:  # like the adapter: what is trained is in float32 at least
+            parameter.data = parameter.data.float()
     return wrapped
 
 
@@ -108,6 +110,25 @@ def head_parameters(model: PeftModel) -> dict[str, torch.nn.Parameter]:
         for name, parameter in model.named_parameters()
         if mark in name
     }
+
+
+def head_wrappers(model: PeftModel) -> dict[str, ModulesToSaveWrapper]:
+    """The modules of the head as PEFT wraps them, by their name in the model below PEFT's wrapper."""
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, ModulesToSaveWrapper)
+    }
+
+
+def trained_copy(wrapper: ModulesToSaveWrapper) -> torch.nn.Module:
+    """The module that is trained and used in the place of the one that PEFT wrapped."""
+    return wrapper.modules_to_save[ADAPTER]
+
+
+def dropout_of(module: LoraLayer) -> float:
+    """The dropout rate before A."""
+    return getattr(module.lora_dropout[ADAPTER], "p", 0.0)
 
 
 def scales(model: PeftModel) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def apply(runtime: RuntimeConfig) -> dict[str, Any]:

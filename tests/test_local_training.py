@@ -20,20 +20,6 @@ def test_batches_are_shuffled_epochs_with_their_incomplete_last_one():
     assert not np.array_equal(np.concatenate(drawn[:3]), np.concatenate(drawn[3:6]))
 
 
-def test_padding_follows_the_tokenizers_side():
-    examples = local_training.Examples(
-        fields={"input_ids": [[1, 2, 3], [4]], "attention_mask": [[1, 1, 1], [1]]},
-        labels=np.array([0, 1]),
-        pad={"input_ids": 9, "attention_mask": 0},
-    )
-    right, labels = examples.batch(np.array([0, 1]), torch.device("cpu"))
-    assert right["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
-    assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert labels.tolist() == [0, 1]
-    left, _ = replace(examples, padding_side="left").batch(np.array([1, 0]), torch.device("cpu"))
-    assert left["input_ids"].tolist() == [[9, 9, 4], [1, 2, 3]]
-
-
 def test_sgd_steps_are_those_written_by_hand(table):
     config = changed(
         table, training__optimizer="sgd", training__learning_rate=0.5, training__max_grad_norm=0.001,

@@ -1,5 +1,10 @@
 """How the local updates of a round are executed. The sequential engine is the specification."""
 
+from rolora.engine.batched import BatchedEngine
+from rolora.engine.jobs import Engine
 from rolora.engine.sequential import SequentialEngine
 
-__all__ = ["SequentialEngine"]
+ENGINES = {"sequential": SequentialEngine, "batched": BatchedEngine}
+"""``runtime.engine`` -> class."""
+
+__all__ = ["ENGINES", "BatchedEngine", "Engine", "SequentialEngine"]

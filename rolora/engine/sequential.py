@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from peft import PeftModel
@@ -10,12 +10,10 @@ from peft import PeftModel
 from rolora import local_training, peft_boundary
 from rolora.communication import PARTS
 from rolora.config import Config
-from rolora.federation import ClientUpdate, ServerState, pack
+from rolora.engine.jobs import Job, Observer
+from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
 from rolora.local_training import Examples
-
-Observer = Callable[[int, int, ServerState], None]
-"""(round, client, what the model holds when the client starts), for those who want to see it."""
 
 
 class SequentialEngine:
@@ -63,8 +61,25 @@ class SequentialEngine:
         self.device = next(model.parameters()).device
         self._round: int | None = None
 
+    def local_updates(
+        self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
+    ) -> Sequence[ClientUpdate]:
+        """The updates of the clients in ``starts``, one after another."""
+        return [self.local_update(t, client, start, trainable) for client, start in starts.items()]
+
     def local_update(self, t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> ClientUpdate:
         """Reset, train, and return the trained tensors (the ``LocalUpdate`` of ``rolora.federation``)."""
+        job = Job(
+            config=self.config,
+            algorithm=self.algorithm,
+            key=self.key.fold("client", client, "round", t),
+            examples=self.examples,
+            indices=self.clients[client],
+            t=t,
+            client=client,
+            start=broadcast,
+            trainable=trainable,
+        )
         peft_boundary.write(self.model, broadcast, self._parts_to_reset(t))
         if self.observe_start is not None:
             self.observe_start(t, client, peft_boundary.read(self.model, head=self.trains_head))
@@ -72,29 +87,17 @@ class SequentialEngine:
             self.model,
             peft_boundary.set_trainable(self.model, trainable, head=self.trains_head),
             self.examples,
-            self.clients[client],
+            job.indices,
             self.config.training,
-            self.key.fold("client", client, "round", t),
+            job.key,
             self.device,
             self.algorithm.local_schedule,
         )
         ranks = {name: layer.rank for name, layer in broadcast.layers.items()}
         trained = peft_boundary.read(self.model, head=self.trains_head, ranks=ranks)
-        personal = self.algorithm.personal & trainable
         if self.after_client is not None:
             self.after_client()
-        return ClientUpdate(
-            client=client,
-            round=t,
-            weight=float(len(self.clients[client])) if self.config.federation.client_weights == "examples" else 1.0,
-            message=pack(trained, self.algorithm.sent(t) | {"head"}),
-            loss=loss,
-            kept={
-                name: {factor: getattr(layer, factor) for factor in sorted(personal)}
-                for name, layer in trained.layers.items()
-                if personal
-            },
-        )
+        return job.update(trained, loss)
 
     def _parts_to_reset(self, t: int) -> frozenset[str]:
         first_of_round = self._round != t

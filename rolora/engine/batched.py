@@ -1,0 +1,166 @@
+"""Many clients at the same time on one frozen backbone. What it computes is what the sequential engine computes.
+
+The batches of G clients go through the backbone as one; adapters, head, losses, gradients, clipping, optimiser state and
+random streams stay each client's own (``rolora.engine.stack``). Sums are taken over other shapes than with one client, so
+the last digits differ from the sequential engine's; nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from peft import PeftModel
+
+from rolora import peft_boundary, precision
+from rolora.config import Config
+from rolora.dropout import NamedDropout, has_dropout, named_dropout
+from rolora.engine.jobs import Job, Observer
+from rolora.engine.optimizers import StackedOptimizer
+from rolora.engine.stack import Stack
+from rolora.federation import ClientUpdate, ServerState
+from rolora.keys import Key
+from rolora.local_training import Examples, batches, cross_entropy, pad, take_turns
+
+class BatchedEngine:
+    """Trains the clients of a round in groups."""
+
+    def __init__(
+        self,
+        model: PeftModel,
+        examples: Examples,
+        clients: Sequence[np.ndarray],
+        config: Config,
+        key: Key,
+        observe_start: Observer | None = None,
+        after_client: Callable[[], None] | None = None,
+    ) -> None:
+        """Arguments as those of ``rolora.engine.SequentialEngine``."""
+        self.examples, self.clients, self.config, self.key = examples, clients, config, key
+        self.algorithm = config.build_algorithm()
+        self.observe_start, self.after_client = observe_start, after_client
+        self.trainer = Trainer(model, head=config.model.head == "trained")
+
+    def local_updates(
+        self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
+    ) -> Sequence[ClientUpdate]:
+        """The clients' updates in the order of ``starts``; the groups are made by number, so that order changes nothing."""
+        jobs = self.jobs(t, starts, trainable)
+        groups = in_groups(sorted(jobs, key=lambda job: job.client), group_size(self.config))
+        updates = {}
+        for group in groups:
+            for job, update in zip(group, self.trainer.train(group, self.observe_start), strict=True):
+                updates[job.client] = update
+                if self.after_client is not None:
+                    self.after_client()
+        return [updates[client] for client in starts]
+
+    def jobs(self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]) -> list[Job]:
+        """The local updates of a round, one a client."""
+        return [
+            Job(
+                config=self.config,
+                algorithm=self.algorithm,
+                key=self.key.fold("client", client, "round", t),
+                examples=self.examples,
+                indices=self.clients[client],
+                t=t,
+                client=client,
+                start=start,
+                trainable=trainable,
+            )
+            for client, start in starts.items()
+        ]
+
+
+def in_groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """Groups of at most ``size`` jobs, as equal as they can be: the largest has at most one more than the smallest."""
+    number = -(-len(jobs) // size)
+    for part in np.array_split(np.arange(len(jobs)), number):
+        yield [jobs[index] for index in part]
+
+
+def group_size(config: Config) -> int:
+    """How many clients are trained together."""
+    return config.runtime.group_size or 10
+
+
+class Trainer:
+    """Trains groups of clients, of one run or of several, on one model."""
+
+    def __init__(self, model: PeftModel, *, head: bool) -> None:
+        """
+        Args:
+            model: with PEFT's adapter; between calls it is as it was.
+            head: whether the head is trained.
+        """
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.stack = Stack(model, head=head)
+        self.has_dropout = has_dropout(model)
+
+    def train(self, jobs: Sequence[Job], observe_start: Observer | None = None) -> list[ClientUpdate]:
+        """The updates of these jobs.
+
+        The jobs may belong to different runs; they share what shapes the computation: the model, the trainable factors, a
+        residual in the backbone, and all training settings but the learning rates.
+        """
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        peft_boundary.write(self.model, jobs[0].start, parts=frozenset())  # folds the residual, if there is one
+        self.stack.load([job.start for job in jobs], self.device)
+        if observe_start is not None:
+            for index, job in enumerate(jobs):
+                observe_start(job.t, job.client, self.stack.read(index, job.start))
+        with self.stack.installed():
+            self.model.train()
+            losses = self._steps(jobs)
+        return [
+            job.update(self.stack.read(index, job.start), float(losses[index])) for index, job in enumerate(jobs)
+        ]
+
+    def _steps(self, jobs: Sequence[Job]) -> torch.Tensor:
+        """All local steps; returns the mean loss of each job, (G,) float64."""
+        config, schedule = jobs[0].config.training, jobs[0].algorithm.local_schedule
+        parts = self.stack.trainable(jobs[0].trainable)
+        descent = StackedOptimizer(parts, [job.config.training for job in jobs])
+        starts = [parameter.detach().clone() for parameter in descent.parameters] if config.proximal else []
+        draws = [
+            batches(job.key.fold("batches"), job.indices, config.batch_size, config.local_steps) for job in jobs
+        ]
+        losses = []
+        with named_dropout(self.has_dropout, [job.key.fold("dropout") for job in jobs], self.device) as dropout:
+            for step, chosen in enumerate(zip(*draws, strict=True)):
+                if schedule:
+                    take_turns(parts, schedule[step % len(schedule)])
+                loss = self._losses([job.examples for job in jobs], chosen, dropout)
+                descent.zero_grad()
+                loss.sum().backward()
+                for parameter, start in zip(descent.parameters, starts, strict=False):
+                    if parameter.grad is not None:
+                        parameter.grad.add_(parameter.detach() - start, alpha=config.proximal)
+                if config.max_grad_norm is not None:
+                    descent.clip(config.max_grad_norm)
+                descent.step()
+                losses.append(loss.detach())
+        return torch.stack(losses).double().mean(dim=0).cpu()
+
+    def _losses(
+        self, examples: Sequence[Examples], chosen: Sequence[np.ndarray], dropout: NamedDropout | None
+    ) -> torch.Tensor:
+        """The mean loss of every client's batch, (G,)."""
+        rows = max(len(indices) for indices in chosen)
+        # A client with fewer rows repeats its first one, at no weight: a row of padding alone has nothing to attend to.
+        filled = [np.concatenate([indices, indices[[0] * (rows - len(indices))]]) for indices in chosen]
+        texts = [(source, int(index)) for source, indices in zip(examples, filled, strict=True) for index in indices]
+        inputs, labels = pad(texts, self.device)
+        if dropout is not None:
+            own = [(len(indices), source.longest(indices)) for source, indices in zip(examples, chosen, strict=True)]
+            dropout.next_batch(own, (rows, inputs["input_ids"].shape[1]))
+        with precision.arithmetic(self.model):
+            logits = self.model(**inputs).logits
+        each = cross_entropy(logits, labels, reduction="none").reshape(len(chosen), rows)
+        counts = torch.tensor([len(indices) for indices in chosen], device=self.device)
+        weights = (torch.arange(rows, device=self.device) < counts[:, None]).to(each.dtype) / counts[:, None]
+        return (each * weights).sum(dim=1)
