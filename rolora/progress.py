@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,49 @@ class Event:
     rounds: int
     loss: float | None
     accuracy: float | None
+
+
+class Reporter:
+    """Turns what the engine and the loop tell into events for a progress bar."""
+
+    def __init__(
+        self,
+        progress: Callable[[Event], None] | None,
+        rounds: int,
+        per_round: int,
+        finished: int,
+        accuracy: float | None,
+    ) -> None:
+        """
+        Args:
+            progress: who is told; None if nobody is.
+            rounds: of the run.
+            per_round: local updates a round.
+            finished: rounds that are done already.
+            accuracy: the latest.
+        """
+        self.progress, self.rounds, self.per_round = progress, rounds, per_round
+        self.round, self.done = finished, finished * per_round
+        self.loss: float | None = None
+        self.accuracy = accuracy
+        self._tell()
+
+    def local_update_done(self) -> None:
+        """One client has finished."""
+        self.done += 1
+        self._tell()
+
+    def round_done(self, loss: float, accuracy: float | None) -> None:
+        """The server has aggregated, and evaluated if there is an accuracy."""
+        self.round += 1
+        self.loss = loss
+        self.accuracy = self.accuracy if accuracy is None else accuracy
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            total = self.rounds * self.per_round
+            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.accuracy))
 
 
 LINE_SECONDS = 20.0

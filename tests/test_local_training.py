@@ -20,6 +20,18 @@ def test_batches_are_shuffled_epochs_with_their_incomplete_last_one():
     assert not np.array_equal(np.concatenate(drawn[:3]), np.concatenate(drawn[3:6]))
 
 
+def test_padding_is_at_the_end_and_as_short_as_it_can_be():
+    examples = local_training.Examples(
+        fields={"input_ids": [[1, 2, 3], [4], [5, 6]], "attention_mask": [[1, 1, 1], [1], [1, 1]]},
+        labels=np.array([0, 1, 0]),
+        pad={"input_ids": 9, "attention_mask": 0},
+    )
+    inputs, labels = examples.batch(np.array([2, 1]), torch.device("cpu"))
+    assert inputs["input_ids"].tolist() == [[5, 6], [4, 9]]
+    assert inputs["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert labels.tolist() == [0, 1]
+
+
 def test_sgd_steps_are_those_written_by_hand(table):
     config = changed(
         table, training__optimizer="sgd", training__learning_rate=0.5, training__max_grad_norm=0.001,

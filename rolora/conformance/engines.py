@@ -20,8 +20,8 @@ from rolora import peft_boundary
 from rolora.communication import Ledger, nbytes
 from rolora.config import Config, LoraConfig
 from rolora.conformance.laws import Finding
-from rolora.engine import SequentialEngine
-from rolora.federation import ServerState, run_round, start_of
+from rolora.engine import ENGINES
+from rolora.federation import ServerState, close_round, open_round, start_of
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.streams import named_stream
@@ -124,16 +124,23 @@ def _order(trace: Trace, turned: Trace) -> str:
 
 
 class OurEngine:
-    """A method of this project on its sequential engine: a tiny BERT with random weights, random tokens, three clients."""
+    """A method of this project on one of its engines: a tiny BERT with random weights, random tokens, three clients."""
 
-    def __init__(self, algorithm: str, method: Mapping[str, str | float] | None = None, **federation: object) -> None:
+    def __init__(
+        self,
+        algorithm: str,
+        method: Mapping[str, str | float] | None = None,
+        engine: str = "sequential",
+        **federation: object,
+    ) -> None:
         """
         Args:
             algorithm: a name in ``ALGORITHMS``.
             method: its options.
+            engine: a name in ``ENGINES``.
             federation: settings beyond the usual ones, for instance ``client_state = "shared"``.
         """
-        self.name = algorithm
+        self.name, self.engine = algorithm, engine
         self.table = {
             "algorithm": algorithm,
             "method": dict(method or {}),
@@ -144,10 +151,11 @@ class OurEngine:
             | federation,
             "training": {"optimizer": "adamw", "learning_rate": 0.01, "local_steps": 2, "batch_size": 3},
             "evaluation": {"every": 1},
+            "runtime": {"engine": engine},
         }
 
     def play(self, seed: int, order: Sequence[int], rounds: int) -> Trace:
-        """Through ``rolora.federation.run_round``, as a fine-tuning run does it."""
+        """Through the two halves of a round in ``rolora.federation``, as a fine-tuning run does it."""
         config = Config.model_validate(self.table | {"seed": seed})
         algorithm, key = config.build_algorithm(), Key(seed)
         model = tiny_model(key, config.lora)
@@ -159,22 +167,20 @@ class OurEngine:
         def seen(t: int, client: int, held: ServerState) -> None:
             starts[t, client] = _named(held)
 
-        engine = SequentialEngine(model, examples, clients, config, key, observe_start=seen)
+        engine = ENGINES[self.engine](model, examples, clients, config, key, observe_start=seen)
         server, ledger = peft_boundary.read(model, head=True), Ledger()
         before = _named(server)
-
-        def update(t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> object:
-            broadcasts[t, client] = _named(start_of(t, server, algorithm, client))
-            returned = engine.local_update(t, client, broadcast, trainable)
-            own = {f"{f} of {name}": x for name, factors in returned.kept.items() for f, x in factors.items()}
-            sent = {f"{part} of {name}": tensor for part, name, tensor in returned.message.arrays()}
-            updates[t, client] = sent or own
-            return returned
-
         for t in range(rounds):
             chosen = [client for client in order if client < len(clients)]
             dense = _dense(server)
-            server, ledger, report = run_round(t, server, algorithm, chosen, update, ledger, key)
+            opened = open_round(t, server, algorithm, chosen, ledger)
+            returned = engine.local_updates(t, opened.broadcasts, opened.trainable)
+            for update in returned:
+                broadcasts[t, update.client] = _named(start_of(t, server, algorithm, update.client))
+                own = {f"{f} of {name}": x for name, factors in update.kept.items() for f, x in factors.items()}
+                sent = {f"{part} of {name}": tensor for part, name, tensor in update.message.arrays()}
+                updates[t, update.client] = sent or own
+            server, ledger, report = close_round(opened, server, algorithm, returned, ledger, key)
             counted.append(sum(report.bytes_up.values()))
             changed = any(not torch.equal(dense[name], x) for name, x in _dense(server).items())
             moved.append(changed or bool(server.personal))

@@ -23,6 +23,7 @@ from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
 from rolora.local_training import Examples, batches, cross_entropy, pad, take_turns
 
+
 class BatchedEngine:
     """Trains the clients of a round in groups."""
 
@@ -116,9 +117,7 @@ class Trainer:
         with self.stack.installed():
             self.model.train()
             losses = self._steps(jobs)
-        return [
-            job.update(self.stack.read(index, job.start), float(losses[index])) for index, job in enumerate(jobs)
-        ]
+        return [job.update(self.stack.read(index, job.start), float(losses[index])) for index, job in enumerate(jobs)]
 
     def _steps(self, jobs: Sequence[Job]) -> torch.Tensor:
         """All local steps; returns the mean loss of each job, (G,) float64."""
@@ -126,9 +125,7 @@ class Trainer:
         parts = self.stack.trainable(jobs[0].trainable)
         descent = StackedOptimizer(parts, [job.config.training for job in jobs])
         starts = [parameter.detach().clone() for parameter in descent.parameters] if config.proximal else []
-        draws = [
-            batches(job.key.fold("batches"), job.indices, config.batch_size, config.local_steps) for job in jobs
-        ]
+        draws = [batches(job.key.fold("batches"), job.indices, config.batch_size, config.local_steps) for job in jobs]
         losses = []
         with named_dropout(self.has_dropout, [job.key.fold("dropout") for job in jobs], self.device) as dropout:
             for step, chosen in enumerate(zip(*draws, strict=True)):

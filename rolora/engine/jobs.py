@@ -14,7 +14,6 @@ from rolora.federation import ClientUpdate, ServerState, pack
 from rolora.keys import Key
 from rolora.local_training import Examples
 
-
 Observer = Callable[[int, int, ServerState], None]
 """(round, client, what the model holds when the client starts), for those who want to see it."""
 

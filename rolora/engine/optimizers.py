@@ -64,9 +64,7 @@ class StackedOptimizer:
             else:
                 self._adamw(index, parameter, parameter.grad)
 
-    def _sgd(
-        self, index: int, parameter: Float[torch.Tensor, "G ..."], gradient: Float[torch.Tensor, "G ..."]
-    ) -> None:
+    def _sgd(self, index: int, parameter: Float[torch.Tensor, "G ..."], gradient: Float[torch.Tensor, "G ..."]) -> None:
         if self.config.weight_decay:
             gradient = gradient.add(parameter, alpha=self.config.weight_decay)
         if self.config.momentum:

@@ -75,9 +75,7 @@ class Stack:
         self.head: dict[str, StackedLinear] = {}
         self._places: list[tuple[torch.nn.Module, str, torch.nn.Module, torch.nn.Module]] = []
         for name, module in peft_boundary.lora_layers(model).items():
-            self.adapted[name] = StackedLora(
-                module.get_base_layer(), scales[name], peft_boundary.dropout_of(module)
-            )
+            self.adapted[name] = StackedLora(module.get_base_layer(), scales[name], peft_boundary.dropout_of(module))
             self._replace(name, module, self.adapted[name])
         if head:
             for name, wrapper in peft_boundary.head_wrappers(model).items():

@@ -177,13 +177,15 @@ class GlobalSeed(OurEngine):
                 lambda key, indices, size, steps: (np.sort(indices)[:size] for _ in range(steps)),
             )
             patch.setattr(
-                sequential.local_training, "named_stream", lambda key, device: real(Key(0).fold("global"), device)
+                sequential.local_training,
+                "named_dropout",
+                lambda present, keys, device: real(present, [Key(0).fold("global")], device),
             )
             same = super().play(0, order, rounds)
         return Trace(**{name: getattr(same, name) for name in same.__dataclass_fields__})
 
 
-real = sequential.local_training.named_stream
+real = sequential.local_training.named_dropout
 
 
 def test_a_global_seed_fails_law_8():
@@ -223,6 +225,13 @@ def test_the_probe_sees_what_peft_does():
             a, b = (probe.server.state[f"base_model.model.{name}.lora_{f}.weight"].double() for f in "AB")
             tolerance = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 0.5}[dtype]
             torch.testing.assert_close(found[name], scale * (b @ a).T, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_batched_engine_meets_the_engines_laws(name):
+    findings = list(examine_engine(OurEngine(name, engine="batched")))
+    assert {finding.law for finding in findings} == {7, 8, 9, 10}
+    assert [finding.words for finding in findings if finding.verdict == "fail"] == []
 
 
 def test_an_aggregator_that_raises_is_its_own_counterexample():

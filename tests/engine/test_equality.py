@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from rolora import experiment, peft_boundary
 from rolora.algorithms import ALGORITHMS
@@ -36,7 +35,8 @@ def furthest(one, other):
     """The largest difference of any entry over the largest entry of its tensor."""
     other = dict(entries(other))
     return max(
-        float((tensor - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3)) for key, tensor in entries(one)
+        float((tensor - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3))
+        for key, tensor in entries(one)
     )
 
 

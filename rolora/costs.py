@@ -1,0 +1,244 @@
+"""What a model's shapes cost: memory for the backward pass, and floating-point operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from rolora.errors import InputError
+
+
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+HIDDEN_DROPOUT = ("hidden_dropout_prob", "hidden_dropout", "resid_pdrop", "dropout")
+INNER_WIDTH = ("intermediate_size", "n_inner", "ffn_dim", "hidden_dim")
+ACTIVATION = ("hidden_act", "activation_function", "hidden_activation", "activation")
+ACTIVATION_TENSORS = {"gelu_new": 4, "gelu_pytorch_tanh": 1, "gelu_fast": 4, "relu": 1, "silu": 1, "gelu": 1}
+"""Tensors that an activation keeps: its input, or four where it is put together from elementary functions."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The sizes that memory and floating-point operations follow from.
+
+    Args:
+        hidden: width of the residual stream, h.
+        intermediate: width of the MLP's inner layer, m.
+        heads: attention heads of a layer.
+        attention_width: heads times their width, w.
+        layers: for each layer the entries of its weight matrices, each used once for every token.
+        beside: entries of the backbone's matrices outside the layers, used once for every row (a pooler).
+        convolution: entries of the kernels outside the layers, used once for every token (DeBERTa-v2-xlarge).
+        positions: P, relative positions that every token is compared with (DeBERTa); 0 where there are none.
+        query_and_key: entries of a layer's two matrices that project relative positions.
+        inner_tensors: tensors of width m that an MLP keeps for its backward pass.
+        attention_tensors: tensors of width w that attention keeps.
+        score_tensors: tensors of (heads, length, length) that attention keeps; 0 for a fused kernel.
+        hidden_masks: dropout masks of width h in a layer.
+    """
+
+    hidden: int
+    intermediate: int
+    heads: int
+    attention_width: int
+    layers: tuple[int, ...]
+    beside: int
+    convolution: int
+    positions: int
+    query_and_key: int
+    inner_tensors: int
+    attention_tensors: int
+    score_tensors: int
+    hidden_masks: int
+
+
+def shapes_of(model: torch.nn.Module) -> Shapes:
+    """Read a classification model's shapes off its modules and its config; no adapter may be attached yet.
+
+    Raises:
+        InputError: if it is not a plain stack of numbered layers (shared layers, encoder and decoder together).
+    """
+    settings: Any = model.config
+    weights: dict[int, int] = {}
+    beside = convolution = position_weights = 0
+    names = set()
+    for name, module in model.base_model.named_modules():
+        names.add(name.rpartition(".")[2])
+        if not (isinstance(module, (torch.nn.Linear, torch.nn.Conv1d)) or type(module).__name__ == "Conv1D"):
+            continue
+        layer, entries = layer_of(name), module.weight.numel()
+        if layer is not None:
+            weights[layer] = weights.get(layer, 0) + entries
+        elif isinstance(module, torch.nn.Conv1d):
+            convolution += entries
+        else:
+            beside += entries
+        position_weights += entries if layer == 0 and name.endswith(("query_proj", "key_proj")) else 0
+    depth = settings.num_hidden_layers
+    if sorted(weights) != list(range(depth)) or getattr(settings, "is_encoder_decoder", False):
+        raise InputError(
+            f"model.name: got a {settings.model_type} model with {len(weights)} numbered layers, expected {depth} as its "
+            f"config says, in an encoder or a decoder alone; its operations cannot be counted"
+        )
+    heads = settings.num_attention_heads
+    width = heads * (getattr(settings, "head_dim", None) or settings.hidden_size // heads)
+    positions = _relative_positions(settings)
+    drops_scores = any(getattr(settings, field, None) for field in ATTENTION_DROPOUT)
+    fused = getattr(settings, "_attn_implementation", "eager") != "eager" and not drops_scores
+    gated = bool(names & {"gate_proj", "gate_up_proj"})
+    one_projection = bool(names & {"c_attn", "query_key_value", "qkv_proj"})
+    return Shapes(
+        hidden=settings.hidden_size,
+        intermediate=_first(settings, INNER_WIDTH) or 4 * settings.hidden_size,
+        heads=heads,
+        attention_width=width,
+        layers=tuple(weights[layer] for layer in range(depth)),
+        beside=beside,
+        convolution=convolution,
+        positions=positions,
+        query_and_key=position_weights if positions else 0,
+        inner_tensors=ACTIVATION_TENSORS.get(str(_first(settings, ACTIVATION)), 1) + 2 * gated,
+        attention_tensors=6 if one_projection else 4,
+        score_tensors=0 if fused else 3 if drops_scores else 1,
+        hidden_masks=2 if any(getattr(settings, field, None) for field in HIDDEN_DROPOUT) else 0,
+    )
+
+
+def _first(settings: PretrainedConfig, fields: tuple[str, ...]) -> Any:
+    return next((value for field in fields if (value := getattr(settings, field, None)) is not None), None)
+
+
+def _relative_positions(settings: PretrainedConfig) -> int:
+    if not getattr(settings, "relative_attention", False):
+        return 0
+    span = settings.position_buckets if settings.position_buckets > 0 else settings.max_relative_positions
+    return 2 * (span if span > 0 else settings.max_position_embeddings)
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the layer that a module is in, or None.
+
+    Example:
+        >>> layer_of("roberta.encoder.layer.3.attention.self.query"), layer_of("classifier.dense")
+        (3, None)
+    """
+    found = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+    return int(found.group(1)) if found else None
+
+
+def activation_bytes(
+    shapes: Shapes,
+    rows: int,
+    length: int,
+    dtype: torch.dtype,
+    lowest: int,
+    *,
+    adapted: int = 2,
+    rank: int = 0,
+    trains_a: bool = True,
+    adapter_dropout: bool = False,
+) -> int:
+    r"""Bytes that a forward pass keeps for the backward pass, with a frozen backbone.
+
+    A frozen matrix needs no input to pass a gradient on, so below the lowest adapted layer nothing is kept, and in each
+    layer from there on, in elements for each token (s bytes each, s_4 at least 4 as norms compute in float32),
+
+    .. math::
+        s\,(c_a w + c_m m + c_d h + c_s H L + L + A h') + s_4 (2 h + H) \qquad \text{and, once, } s_4\, 2 h
+
+    with w attention's width (query, key, value and its result: c_a = 4, or 6 where one matrix makes all three), m the
+    inner width of the MLP (c_m = 1 for the activation's input, 3 if gated), c_d = 2 dropout masks if there is dropout,
+    c_s score matrices of H heads and length L (none with a fused kernel, which keeps H logarithms of sums; 3 with dropout:
+    softmax, mask, product), the attention mask in the kernel's dtype (L), the inputs of two norms (2 h), and the adapters:
+    the input of A where A is trained (once a layer, or for each adapted module where a cast or dropout copies it), a mask
+    for each with dropout, and r numbers x A. DeBERTa adds 2 H P for its comparisons with P relative positions, and those
+    positions' own projections, twice P w a row.
+
+    Args:
+        shapes: of the backbone.
+        rows: texts in the batch, those of all clients that are trained together.
+        length: tokens of each.
+        dtype: of the backbone's arithmetic.
+        lowest: number of the lowest adapted layer.
+        adapted: adapted modules in a layer.
+        rank: r.
+        trains_a: whether A is trained.
+        adapter_dropout: whether there is dropout before A.
+
+    Returns:
+        An estimate on the high side of bytes; the largest passing tensors and the library's workspace come on top.
+    """
+    tokens, width, wide = rows * length, dtype.itemsize, max(4, dtype.itemsize)
+    copies = adapted if adapter_dropout or width < 4 else 1
+    element_counts = (
+        shapes.attention_tensors * shapes.attention_width
+        + shapes.inner_tensors * shapes.intermediate
+        + shapes.hidden_masks * shapes.hidden
+        + shapes.score_tensors * shapes.heads * length
+        + length
+        + trains_a * copies * shapes.hidden
+        + adapter_dropout * adapted * shapes.hidden
+        + adapted * rank
+        + 2 * shapes.heads * shapes.positions
+    )
+    of_positions = 2 * rows * shapes.positions * shapes.attention_width
+    layer = width * (tokens * element_counts + of_positions) + wide * tokens * (2 * shapes.hidden + shapes.heads)
+    return (len(shapes.layers) - lowest) * layer + wide * tokens * 2 * shapes.hidden
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """One adapted module: the number of its layer (0 if it is in none), and A (d, r), B (r, k)."""
+
+    layer: int
+    d: int
+    r: int
+    k: int
+
+
+def step_flops(
+    shapes: Shapes, adapters: Iterable[Adapted], head: int, rows: int, length: int, trained: frozenset[str]
+) -> int:
+    r"""Floating-point operations of one client's step; a multiplication and an addition are two.
+
+    With T = rows x length tokens and n entries in a layer's matrices, width w, length L, P relative positions:
+
+    - forward: 2 n T and 4 T L w of attention (all pairs, causal or not) in every layer; DeBERTa 4 T P w more, and its
+      positions' own projections; 2 T r (d + k) for an adapter;
+    - backward with respect to inputs: 2 n T, and twice attention's forward, from the lowest adapted layer up;
+    - an adapter: 2 T r k to the inner product and 2 T r d to the input, and as much again for each factor that is trained;
+    - head, and matrices beside the layers: each row once forward and once backward, and once for a trained head.
+
+    Norms, activations and softmax, a few operations an element, are left out. No gradient of a frozen matrix is computed.
+
+    Args:
+        shapes: of the backbone.
+        adapters: the adapted modules.
+        head: entries of the head's matrices.
+        rows: texts in the batch.
+        length: tokens of each.
+        trained: of "A", "B", "head".
+    """
+    tokens, adapters = rows * length, list(adapters)
+    attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
+    reached = shapes.layers[min(adapter.layer for adapter in adapters) :]
+    forward = forward_flops(shapes, adapters, head, rows, length)
+    backward = 2 * tokens * sum(reached) + 2 * attention * len(reached) + 2 * rows * (head + shapes.beside)
+    for adapter in adapters:
+        backward += 2 * tokens * adapter.r * (adapter.k * (1 + ("B" in trained)) + adapter.d * (1 + ("A" in trained)))
+    return forward + backward + 2 * rows * head * ("head" in trained)
+
+
+def forward_flops(shapes: Shapes, adapters: Iterable[Adapted], head: int, rows: int, length: int) -> int:
+    """Of one forward pass; the conventions and arguments are those of :func:`step_flops`."""
+    tokens = rows * length
+    attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
+    layers = sum(
+        2 * tokens * entries + attention + 2 * shapes.positions * shapes.query_and_key for entries in shapes.layers
+    )
+    adapter_flops = sum(2 * tokens * adapter.r * (adapter.d + adapter.k) for adapter in adapters)
+    return layers + adapter_flops + 2 * tokens * shapes.convolution + 2 * rows * (head + shapes.beside)

@@ -1,0 +1,95 @@
+"""What exists before round 0: data, clients, model and first adapter, none of them dependent on the algorithm."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from peft import PeftModel
+
+from rolora import models, partition, peft_boundary, precision, tasks
+from rolora.config import Config
+from rolora.keys import Key
+from rolora.local_training import Examples
+
+
+@dataclass
+class Setup:
+    """All that exists before round 0."""
+
+    config: Config
+    key: Key
+    data: tasks.TextData
+    clients: list[np.ndarray]
+    backbone: models.Backbone
+    model: PeftModel
+    train: Examples
+    held_out: Examples
+    precision: dict[str, Any]
+
+    @property
+    def device(self):
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+
+def prepare(config: Config) -> Setup:
+    """Load data and model, divide the data, attach the first adapter.
+
+    Nothing here depends on the algorithm: with one seed, all algorithms start from the same data, clients and adapter.
+
+    Raises:
+        InputError: whatever of the config cannot be met.
+    """
+    key = Key(config.seed)
+    data = tasks.load(config.data)
+    clients = divide(config, key, data.train.labels)
+    settings = precision.apply(config.runtime)
+    backbone = models.load(
+        config.model,
+        len(data.label_names),
+        key.fold("model"),
+        precision.DTYPES[config.runtime.dtype],
+        precision.device(config.runtime),
+    )
+    model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name)
+    held_out = data.test if config.evaluation.split == "test" else data.validation
+    return Setup(
+        config=config,
+        key=key,
+        data=data,
+        clients=clients,
+        backbone=backbone,
+        model=model,
+        train=tokenise(backbone, data.train, config.model.max_length),
+        held_out=tokenise(backbone, held_out, config.model.max_length),
+        precision=settings,
+    )
+
+
+def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:
+    """The clients' example indices by the config's partition."""
+    federation = config.federation
+    if config.build_algorithm().pooled:
+        return [np.arange(len(labels))]
+    stream = key.fold("partition", federation.num_clients)
+    if federation.partition == "dirichlet":
+        return partition.dirichlet(stream, labels, federation.num_clients, federation.dirichlet_alpha)
+    if federation.partition == "by-label":
+        return partition.by_label(stream, labels, federation.num_clients, federation.labels_per_client)
+    return partition.iid(stream, labels, federation.num_clients)
+
+
+def tokenise(backbone: models.Backbone, split: Any, max_length: int) -> Examples:
+    """All texts of a split as what the model takes, once, so that no step tokenises again."""
+    tokenizer, taken = backbone.tokenizer, inspect.signature(backbone.model.forward).parameters
+    columns = list(zip(*split.texts, strict=True))
+    encoded = tokenizer(*(list(column) for column in columns), truncation=True, max_length=max_length)
+    pad = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
+    return Examples(
+        fields={name: rows for name, rows in encoded.items() if name in pad and name in taken},
+        labels=split.labels,
+        pad=pad,
+    )
