@@ -93,6 +93,7 @@ class Experiment:
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         self.ledger = Ledger()
         self.history: list[dict[str, Any]] = []
+        self.runs_together = 1
         if self.checkpoint.exists():
             self.server, self.ledger, self.history, self.initial = load_checkpoint(self.checkpoint, config)
         else:
@@ -110,6 +111,12 @@ class Experiment:
             self.setup.key,
             after_client=self.reporter.local_update_done,
         )
+
+    def share(self, other: Experiment) -> None:
+        """Train and measure on the model and the data of another run of the same set (``rolora.together``)."""
+        for part in ("model", "backbone", "train", "held_out"):
+            setattr(self.setup, part, getattr(other.setup, part))
+        self.engine.trainer, self.engine.examples = other.engine.trainer, other.engine.examples
 
     @property
     def over(self) -> bool:
@@ -155,6 +162,8 @@ class Experiment:
         model.save_pretrained(self.directory / "adapter", save_embedding_layers=False)
         save_beside_adapter(self.directory, self.server)
         record = describe(self.setup, self.history, self.initial)
+        if self.runs_together > 1:
+            record["environment"]["runs_together"] = self.runs_together
         records.write_json(self.directory / "record.json", record)
         self.checkpoint.unlink(missing_ok=True)
         return record

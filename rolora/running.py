@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from threading import Thread
@@ -12,11 +13,21 @@ from typing import Any
 from rich.console import Console
 
 from rolora.config import Config
-from rolora.progress import Display
+from rolora.progress import Display, Event
 
 
-def run_all(configs: list[Config], out: Path, resume: bool, jobs: int, console: Console) -> list[dict[str, Any]]:
+def run_all(
+    configs: list[Config], out: Path, resume: bool, jobs: int, console: Console, together: bool = False
+) -> list[dict[str, Any]]:
     """Run experiments, ``jobs`` at a time, each in its own folder of ``out``.
+
+    Args:
+        configs: what to run.
+        out: where the folders are.
+        resume: go on with unfinished runs.
+        jobs: processes beside each other.
+        console: where to show how far it is.
+        together: train the runs that can in lockstep on one backbone (``rolora.together``).
 
     Returns:
         Their records, in the order of the configs; finished runs are read, not run.
@@ -24,31 +35,39 @@ def run_all(configs: list[Config], out: Path, resume: bool, jobs: int, console: 
     Raises:
         InputError: the first one that a run met; runs that are finished stay finished.
     """
+    if together:
+        from rolora.together import sets
+
+        units = sets(configs)
+    else:
+        units = [[config] for config in configs]
     records: dict[str, dict[str, Any]] = {}
     display = Display(console, len(configs))
 
-    def finish(name: str, record: dict[str, Any]) -> None:
-        records[name] = record
-        display.finish(name, record)
+    def finish(unit: list[Config], found: list[dict[str, Any]]) -> None:
+        for config, record in zip(unit, found, strict=True):
+            records[config.run_name()] = record
+            display.finish(config.run_name(), record)
 
     with display.bars:
-        if jobs == 1 or len(configs) == 1:
-            _run_in_turn(configs, out, resume, display, finish)
+        if jobs == 1 or len(units) == 1:
+            for unit in units:
+                finish(unit, _run(unit, out, resume, display.show))
         else:
-            _run_beside(configs, out, resume, jobs, display, finish)
+            _run_beside(units, out, resume, jobs, display, finish)
     return [records[config.run_name()] for config in configs]
 
 
-def _run_in_turn(configs: list[Config], out: Path, resume: bool, display: Display, finish: Any) -> None:
-    from rolora import experiment
+def _run(unit: list[Config], out: Path, resume: bool, show: Callable[[str, Event], None]) -> list[dict[str, Any]]:
+    from rolora import experiment, together
 
-    for config in configs:
-        name = config.run_name()
-        progress = lambda event, name=name: display.show(name, event)  # noqa: E731
-        finish(name, experiment.run(config, out / name, resume=resume, progress=progress))
+    if len(unit) > 1:
+        return together.run(unit, out, resume=resume, progress=show)
+    name = unit[0].run_name()
+    return [experiment.run(unit[0], out / name, resume=resume, progress=lambda event: show(name, event))]
 
 
-def _run_beside(configs: list[Config], out: Path, resume: bool, jobs: int, display: Display, finish: Any) -> None:
+def _run_beside(units: list[list[Config]], out: Path, resume: bool, jobs: int, display: Display, finish: Any) -> None:
     # Spawned processes share nothing, so a run has the same bits alone and beside others.
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
@@ -58,9 +77,9 @@ def _run_beside(configs: list[Config], out: Path, resume: bool, jobs: int, displ
         others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
         try:
-            futures = {pool.submit(_work, config, out, resume, events): config for config in configs}
+            futures = {pool.submit(_work, unit, out, resume, events): unit for unit in units}
             for future in as_completed(futures):
-                finish(futures[future].run_name(), future.result())
+                finish(futures[future], future.result())
         except BaseException:
             # Whatever ended this one must not wait minutes for the others; they resume from their checkpoints.
             for worker in set(multiprocessing.active_children()) - others:
@@ -81,8 +100,5 @@ def _listen(events: Any, display: Display) -> None:
         display.show(*message)
 
 
-def _work(config: Config, out: Path, resume: bool, events: Any) -> dict[str, Any]:
-    from rolora import experiment
-
-    name = config.run_name()
-    return experiment.run(config, out / name, resume=resume, progress=lambda event: events.put((name, event)))
+def _work(unit: list[Config], out: Path, resume: bool, events: Any) -> list[dict[str, Any]]:
+    return _run(unit, out, resume, lambda name, event: events.put((name, event)))

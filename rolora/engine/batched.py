@@ -8,6 +8,7 @@ the last digits differ from the sequential engine's; nothing else does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,8 +76,13 @@ class BatchedEngine:
         ]
 
 
-def in_groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    """Groups of at most ``size`` jobs, as equal as they can be: the largest has at most one more than the smallest."""
+def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Groups of at most ``size`` jobs, as equal as they can be: the largest has at most one more than the smallest.
+
+    Example:
+        >>> [len(group) for group in in_groups(range(20), 8)]
+        [7, 7, 6]
+    """
     number = -(-len(jobs) // size)
     for part in np.array_split(np.arange(len(jobs)), number):
         yield [jobs[index] for index in part]
