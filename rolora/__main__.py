@@ -33,7 +33,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Each run gets a folder in here.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Load and check everything, train nothing.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs of a grid at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs of a grid at the same time, each in a process.")] = 1,
+    together: Annotated[
+        bool, typer.Option("--together", help="With the batched engine: runs of a grid in lockstep on one backbone.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Run the experiment of a config, or all of its grid. A finished run is not run again."""
@@ -43,7 +46,7 @@ def run(
             for one in configs:
                 summarise(one)
             return
-        records = run_all(configs, out, resume, jobs, console)
+        records = run_all(configs, out, resume, jobs, console, together)
         console.print(results_table(records))
 
 
@@ -70,6 +73,36 @@ def conformance(
             records.write_json(json_file, report.as_record(found))
     if any(finding.verdict == "fail" for findings in found.values() for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="TOML file, the name of a packaged config, or a run's record.json.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value ...")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the plans here.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Mean length of a batch; model.max_length if not given.")
+    ] = None,
+    group_size: Annotated[int | None, typer.Option(min=1, help="Clients that are trained together.")] = None,
+    flops_per_second: Annotated[
+        float | None, typer.Option(min=1, help="To tell the time; measured if not given.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """What each run of a config will cost: bytes, memory, operations, time. No weights, no data, no training."""
+    with one_line_errors(debug):
+        from rolora import plan as planning
+        from rolora import records
+
+        configs = configuration.read(locate(config), overrides)
+        plans = [
+            planning.plan(one, tokens=tokens, group_size=group_size, flops_per_second=flops_per_second)
+            for one in configs
+        ]
+        for table in planning.render(plans):
+            console.print(table, "")
+        if json_file is not None:
+            records.write_json(json_file, [one.as_dict() for one in plans])
 
 
 @app.command("list")

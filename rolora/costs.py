@@ -1,17 +1,23 @@
-"""What a model's shapes cost: memory for the backward pass, and floating-point operations."""
+"""What a model's shapes cost: memory for the backward pass, floating-point operations, and how fast these are here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PretrainedConfig
 
+from rolora import precision
+from rolora.config import RuntimeConfig
 from rolora.errors import InputError
-
+from rolora.federation import ServerState
+from rolora.keys import Key
 
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 HIDDEN_DROPOUT = ("hidden_dropout_prob", "hidden_dropout", "resid_pdrop", "dropout")
@@ -57,18 +63,22 @@ class Shapes:
 
 
 def shapes_of(model: torch.nn.Module) -> Shapes:
-    """Read a classification model's shapes off its modules and its config; no adapter may be attached yet.
+    """Read a classification model's shapes off its modules and its config; an adapter of PEFT is looked through.
 
     Raises:
         InputError: if it is not a plain stack of numbered layers (shared layers, encoder and decoder together).
     """
-    settings: Any = model.config
+    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    settings: Any = plain.config
     weights: dict[int, int] = {}
     beside = convolution = position_weights = 0
     names = set()
-    for name, module in model.base_model.named_modules():
+    for name, module in plain.base_model.named_modules():
+        name = name.removesuffix(".base_layer")
         names.add(name.rpartition(".")[2])
-        if not (isinstance(module, (torch.nn.Linear, torch.nn.Conv1d)) or type(module).__name__ == "Conv1D"):
+        if ".lora_" in name or not (
+            isinstance(module, (torch.nn.Linear, torch.nn.Conv1d)) or type(module).__name__ == "Conv1D"
+        ):
             continue
         layer, entries = layer_of(name), module.weight.numel()
         if layer is not None:
@@ -130,15 +140,39 @@ def layer_of(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """One adapted module: its layer (0 if it is in none), the module that it is part of, and A (d, r), B (r, k)."""
+
+    layer: int
+    place: str
+    d: int
+    r: int
+    k: int
+
+
+def adapted_modules(state: ServerState) -> tuple[Adapted, ...]:
+    """The adapted modules of a state, by the names of its layers.
+
+    Example:
+        >>> import numpy as np
+        >>> from rolora.adapter import Layer
+        >>> adapted_modules(ServerState({"encoder.layer.3.attention.query": Layer(np.zeros((8, 2)), np.zeros((2, 8)))}))
+        (Adapted(layer=3, place='encoder.layer.3.attention', d=8, r=2, k=8),)
+    """
+    return tuple(
+        Adapted(layer_of(name) or 0, name.rpartition(".")[0], *layer.A.shape, layer.B.shape[1])
+        for name, layer in state.layers.items()
+    )
+
+
 def activation_bytes(
     shapes: Shapes,
     rows: int,
     length: int,
     dtype: torch.dtype,
-    lowest: int,
+    adapters: Sequence[Adapted],
     *,
-    adapted: int = 2,
-    rank: int = 0,
     trains_a: bool = True,
     adapter_dropout: bool = False,
 ) -> int:
@@ -148,24 +182,23 @@ def activation_bytes(
     layer from there on, in elements for each token (s bytes each, s_4 at least 4 as norms compute in float32),
 
     .. math::
-        s\,(c_a w + c_m m + c_d h + c_s H L + L + A h') + s_4 (2 h + H) \qquad \text{and, once, } s_4\, 2 h
+        s\,(c_a w + c_m m + c_d h + c_s H L + L) + s_4 (2 h + H) \qquad \text{and, once, } s_4\, 2 h
 
     with w attention's width (query, key, value and its result: c_a = 4, or 6 where one matrix makes all three), m the
     inner width of the MLP (c_m = 1 for the activation's input, 3 if gated), c_d = 2 dropout masks if there is dropout,
     c_s score matrices of H heads and length L (none with a fused kernel, which keeps H logarithms of sums; 3 with dropout:
-    softmax, mask, product), the attention mask in the kernel's dtype (L), the inputs of two norms (2 h), and the adapters:
-    the input of A where A is trained (once a layer, or for each adapted module where a cast or dropout copies it), a mask
-    for each with dropout, and r numbers x A. DeBERTa adds 2 H P for its comparisons with P relative positions, and those
-    positions' own projections, twice P w a row.
+    softmax, mask, product), the attention mask in the kernel's dtype (L) and the inputs of two norms (2 h). DeBERTa adds
+    2 H P for its comparisons with P relative positions, and those positions' own projections, twice P w a row.
+
+    An adapter adds r numbers x A; where A is trained its input, once for modules of one place and width, which read the
+    same tensor, or for each of them where a cast or dropout copies it; and with dropout a mask of that width.
 
     Args:
         shapes: of the backbone.
         rows: texts in the batch, those of all clients that are trained together.
         length: tokens of each.
         dtype: of the backbone's arithmetic.
-        lowest: number of the lowest adapted layer.
-        adapted: adapted modules in a layer.
-        rank: r.
+        adapters: the adapted modules, at least one.
         trains_a: whether A is trained.
         adapter_dropout: whether there is dropout before A.
 
@@ -173,35 +206,25 @@ def activation_bytes(
         An estimate on the high side of bytes; the largest passing tensors and the library's workspace come on top.
     """
     tokens, width, wide = rows * length, dtype.itemsize, max(4, dtype.itemsize)
-    copies = adapted if adapter_dropout or width < 4 else 1
-    element_counts = (
+    copied = adapter_dropout or width < 4
+    inputs = [a.d for a in adapters] if copied else [d for *_, d in {(a.layer, a.place, a.d) for a in adapters}]
+    of_adapters = trains_a * sum(inputs) + sum(a.r + adapter_dropout * a.d for a in adapters)
+    of_a_layer = (
         shapes.attention_tensors * shapes.attention_width
         + shapes.inner_tensors * shapes.intermediate
         + shapes.hidden_masks * shapes.hidden
         + shapes.score_tensors * shapes.heads * length
         + length
-        + trains_a * copies * shapes.hidden
-        + adapter_dropout * adapted * shapes.hidden
-        + adapted * rank
         + 2 * shapes.heads * shapes.positions
     )
     of_positions = 2 * rows * shapes.positions * shapes.attention_width
-    layer = width * (tokens * element_counts + of_positions) + wide * tokens * (2 * shapes.hidden + shapes.heads)
-    return (len(shapes.layers) - lowest) * layer + wide * tokens * 2 * shapes.hidden
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """One adapted module: the number of its layer (0 if it is in none), and A (d, r), B (r, k)."""
-
-    layer: int
-    d: int
-    r: int
-    k: int
+    layer = width * (tokens * of_a_layer + of_positions) + wide * tokens * (2 * shapes.hidden + shapes.heads)
+    reached = len(shapes.layers) - min(a.layer for a in adapters)
+    return reached * layer + tokens * (width * of_adapters + wide * 2 * shapes.hidden)
 
 
 def step_flops(
-    shapes: Shapes, adapters: Iterable[Adapted], head: int, rows: int, length: int, trained: frozenset[str]
+    shapes: Shapes, adapters: Sequence[Adapted], head: int, rows: int, length: int, trained: frozenset[str]
 ) -> int:
     r"""Floating-point operations of one client's step; a multiplication and an addition are two.
 
@@ -223,7 +246,7 @@ def step_flops(
         length: tokens of each.
         trained: of "A", "B", "head".
     """
-    tokens, adapters = rows * length, list(adapters)
+    tokens = rows * length
     attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
     reached = shapes.layers[min(adapter.layer for adapter in adapters) :]
     forward = forward_flops(shapes, adapters, head, rows, length)
@@ -233,7 +256,7 @@ def step_flops(
     return forward + backward + 2 * rows * head * ("head" in trained)
 
 
-def forward_flops(shapes: Shapes, adapters: Iterable[Adapted], head: int, rows: int, length: int) -> int:
+def forward_flops(shapes: Shapes, adapters: Sequence[Adapted], head: int, rows: int, length: int) -> int:
     """Of one forward pass; the conventions and arguments are those of :func:`step_flops`."""
     tokens = rows * length
     attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
@@ -242,3 +265,43 @@ def forward_flops(shapes: Shapes, adapters: Iterable[Adapted], head: int, rows: 
     )
     adapter_flops = sum(2 * tokens * adapter.r * (adapter.d + adapter.k) for adapter in adapters)
     return layers + adapter_flops + 2 * tokens * shapes.convolution + 2 * rows * (head + shapes.beside)
+
+
+@lru_cache(maxsize=32)
+def throughput(runtime: RuntimeConfig, hidden: int, intermediate: int, rows: int) -> float:
+    """Operations a second of the MLP's product, (rows, hidden) by (hidden, intermediate), in well under two seconds.
+
+    Sides above 4096 are cut to that, and rows to what takes a tenth of a second: the rate does not change beyond.
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    device, dtype = precision.device(runtime), precision.DTYPES[runtime.dtype]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(runtime.threads)
+    generator = torch.Generator(device).manual_seed(Key(0).fold("throughput").integer())
+    d, k = min(hidden, 4096), min(intermediate, 4096)
+
+    def timed(number: int) -> float:
+        x = torch.rand(number, d, generator=generator, device=device, dtype=dtype)
+        x @ weight  # the first product of a shape pays for its plan
+        _wait(device)
+        started = time.perf_counter()
+        for _ in range(3):
+            x @ weight
+        _wait(device)
+        return (time.perf_counter() - started) / 3
+
+    try:
+        weight = torch.rand(d, k, generator=generator, device=device, dtype=dtype)
+        number = min(rows, 16)
+        while (seconds := timed(number)) < 0.05 and number < min(rows, 16384):
+            number = min(2 * number, rows)
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * number * d * k / seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

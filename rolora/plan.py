@@ -1,0 +1,362 @@
+"""What a run will cost, before it is run, from its config alone: no weights, no data, no training.
+
+The model is built on torch's meta device and adapted by the code of a real run; what travels is counted by the code that
+counts a real run's messages, on arrays that have a shape and no numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from rolora import architectures, costs, peft_boundary, precision
+from rolora.adapter import FACTORS
+from rolora.communication import nbytes, total
+from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
+from rolora.costs import Adapted, Shapes, activation_bytes
+from rolora.errors import InputError
+from rolora.federation import ServerState
+from rolora.keys import Key
+from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
+
+__all__ = ["Plan", "activation_bytes", "plan", "render"]
+
+LABELS = {"glue/mnli": 3}
+"""Labels of data whose config does not say and that have not two."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run will cost.
+
+    Args:
+        name: the run's.
+        algorithm: the method's.
+        model: its name, where its sizes are from, its architecture, its pretrained parameters.
+        trainable: part ("A", "B", "head") -> parameters.
+        work: clients, rounds, steps, rows and tokens that the numbers are for.
+        rounds: the traffic of the first rounds: until it repeats, or a few if it does not.
+        repeats_every: after the first of these, the rounds repeat in groups of so many; None if they do not.
+        bytes_in_all: direction -> part -> bytes of the whole run.
+        memory: part -> bytes at the peak of a round, and "in all".
+        flops: of a client's step by what it trains, of training and of evaluation in all, and the simple count.
+        time: the throughput that was assumed, where it is from, and seconds (None without a throughput).
+        notes: what was assumed, and what is left out.
+    """
+
+    name: str
+    algorithm: str
+    model: Mapping[str, Any]
+    trainable: Mapping[str, int]
+    work: Mapping[str, int]
+    rounds: tuple[Traffic, ...]
+    repeats_every: int | None
+    bytes_in_all: Mapping[str, Mapping[str, int]]
+    memory: Mapping[str, int]
+    flops: Mapping[str, Any]
+    time: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A model without numbers: what of it a plan needs.
+
+    ``frozen_bytes`` is what the unadapted model holds, ``adapted_bytes`` what the matrices do that have an adapter.
+    """
+
+    settings_source: str
+    architecture: str
+    shapes: Shapes
+    parameters: int
+    state: ServerState
+    head: Mapping[str, torch.Tensor]
+    adapters: tuple[Adapted, ...]
+    frozen_bytes: int
+    adapted_bytes: int
+
+
+@lru_cache(maxsize=8)  # a grid plans the same model many times
+def bare_model(model: ModelConfig, lora: LoraConfig, labels: int, dtype: torch.dtype) -> Bare:
+    """The config's model with its adapter on the meta device.
+
+    Raises:
+        InputError: whatever of model and adapter cannot be met.
+    """
+    settings, source = architectures.settings_of(model.name, labels, model.dropout)
+    plain = architectures.from_settings(settings, dtype, architectures.META)
+    shapes, parameters = costs.shapes_of(plain), sum(p.numel() for p in plain.base_model.parameters())
+    resident = sum(tensor.nbytes for tensor in (*plain.parameters(), *plain.buffers()))
+    wrapped = peft_boundary.attach(plain, lora, Key(0), model.name)
+    state = peft_boundary.read(wrapped, head=model.head == "trained")
+    return Bare(
+        settings_source=source,
+        architecture=type(plain).__name__,
+        shapes=shapes,
+        parameters=parameters,
+        state=state,
+        head=peft_boundary.head_parameters(wrapped),
+        adapters=costs.adapted_modules(state),
+        frozen_bytes=resident,
+        adapted_bytes=sum(
+            module.get_base_layer().weight.nbytes for module in peft_boundary.lora_layers(wrapped).values()
+        ),
+    )
+
+
+def plan(
+    config: Config,
+    *,
+    tokens: int | None = None,
+    group_size: int | None = None,
+    flops_per_second: float | None = None,
+) -> Plan:
+    """The plan of one run.
+
+    Args:
+        config: the run's.
+        tokens: mean length of a batch; ``model.max_length`` if left out, which is an upper bound.
+        group_size: clients that are trained together; the config's, or one.
+        flops_per_second: to tell the time; measured here if left out.
+
+    Raises:
+        InputError: whatever of the model or the adapter cannot be met.
+    """
+    labels = config.data.num_labels or LABELS.get(config.data.name, 2)
+    dtype = precision.DTYPES[config.runtime.dtype]
+    bare = bare_model(config.model, config.lora, labels, dtype)
+    rounds = list(traffic(config, bare.state))
+    shown, period = pattern(rounds)
+    largest = max(len(one.clients) for one in rounds)
+    group = min(group_size or config.runtime.group_size or 1, largest)
+    length = min(tokens or config.model.max_length, config.model.max_length)
+    work = {
+        "clients": 1 if config.build_algorithm().pooled else config.federation.num_clients,
+        "clients_per_round": largest,
+        "clients_together": group,
+        "rounds": len(rounds),
+        "local_steps": config.training.local_steps,
+        "batch_size": config.training.batch_size,
+        "tokens": length,
+    }
+    flops = operations(config, bare, rounds, length)
+    rate = speed(config.runtime, bare.shapes, config.training.batch_size * length * group, flops_per_second)
+    seconds = (flops["training"] + flops["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
+    return Plan(
+        name=config.run_name(),
+        algorithm=config.algorithm,
+        model={
+            "name": config.model.name,
+            "sizes": bare.settings_source,
+            "architecture": bare.architecture,
+            "parameters": bare.parameters,
+            "dtype": config.runtime.dtype,
+        },
+        trainable={f: sum(getattr(layer, f).numel() for layer in bare.state.layers.values()) for f in FACTORS}
+        | {"head": sum(tensor.numel() for tensor in bare.state.head.values())},
+        work=work,
+        rounds=tuple(rounds[:shown]),
+        repeats_every=period,
+        bytes_in_all={direction: total(one.by_direction()[direction] for one in rounds) for direction in DIRECTIONS},
+        memory=memory(config, bare, rounds, length, group),
+        flops=flops,
+        time=rate | {"seconds": seconds},
+        notes=tuple(_notes(config, labels, tokens, group_size)),
+    )
+
+
+def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, group: int) -> dict[str, int]:
+    """Bytes by part when most is held: at the end of a forward pass, before the round's aggregation."""
+    training, algorithm = config.training, config.build_algorithm()
+    layers = bare.state.layers.values()
+    sizes = {factor: sum(nbytes(getattr(layer, factor)) for layer in layers) for factor in FACTORS}
+    sizes["head"] = sum(nbytes(tensor) for tensor in bare.head.values())
+    heads = {"head"} if bare.state.head else set()
+    moved = max(sum(sizes[part] for part in {*one.trained, *heads}) for one in rounds)
+    states = 2 if training.optimizer == "adamw" else int(training.momentum > 0)
+    residual = sum(4 * adapter.d * adapter.k for adapter in bare.adapters)
+    changes_backbone = any("residual" in algorithm.changed(one.round) for one in rounds)
+    kept = sum(sizes[factor] for factor in algorithm.personal) * config.federation.num_clients
+    found = {
+        "backbone": bare.frozen_bytes,
+        # the batched engine's stack of clients lies beside the model's own adapter
+        "adapters and heads": (group + (config.runtime.engine == "batched")) * sum(sizes.values()),
+        "gradients": group * moved,
+        "optimiser": group * moved * (states + bool(training.proximal)),
+        "activations": activation_bytes(
+            bare.shapes,
+            group * training.batch_size,
+            length,
+            precision.DTYPES[config.runtime.dtype],
+            bare.adapters,
+            trains_a=any("A" in one.trained for one in rounds),
+            adapter_dropout=config.lora.dropout > 0,
+        ),
+        "server and updates": sum(sizes.values()) + max(sum(one.bytes_up.values()) for one in rounds) + kept,
+        "residual": changes_backbone * (residual + bare.adapted_bytes),
+    }
+    return found | {"in all": sum(found.values())}
+
+
+def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int) -> dict[str, Any]:
+    """Floating-point operations, by the conventions of ``rolora.costs.step_flops``, and by the simple count 4 P T."""
+    training, schedule = config.training, config.build_algorithm().local_schedule
+    heads = {"head"} if bare.state.head else set()
+    head = sum(tensor.numel() for tensor in bare.head.values() if tensor.ndim == 2)
+    steps: Counter[frozenset[str]] = Counter()
+    for one in rounds:
+        for step in range(training.local_steps):
+            factors = {schedule[step % len(schedule)]} if schedule else set(one.trained)
+            steps[frozenset(factors | heads)] += len(one.clients)
+    each = {
+        part: costs.step_flops(bare.shapes, bare.adapters, head, training.batch_size, length, part) for part in steps
+    }
+    evaluated = 1 + -(-len(rounds) // config.evaluation.every)  # before round 0, when due, and after the last
+    held_out = config.data.test_examples if config.evaluation.split == "test" else config.data.validation_examples
+    row = costs.forward_flops(bare.shapes, bare.adapters, head, 1, length)
+    return {
+        "client_step": {"+".join(sorted(part)): count for part, count in each.items()},
+        "training": sum(steps[part] * count for part, count in each.items()),
+        "evaluation": evaluated * held_out * row,
+        "simple_client_step": 4 * bare.parameters * training.batch_size * length,
+        "simple_training": 4 * bare.parameters * training.batch_size * length * steps.total(),
+    }
+
+
+def speed(runtime: RuntimeConfig, shapes: Shapes, rows: int, given: float | None) -> dict[str, Any]:
+    """Operations a second: given, or measured on the config's device if this machine has it."""
+    if given is not None:
+        return {"flops_per_second": given, "source": "given"}
+    try:
+        measured = costs.throughput(runtime, shapes.hidden, shapes.intermediate, rows)
+    except InputError:
+        return {"flops_per_second": None, "source": f"this machine has no {runtime.device}; give --flops-per-second"}
+    return {"flops_per_second": measured, "source": f"matrix products measured here, {runtime.device}, {runtime.dtype}"}
+
+
+def _notes(config: Config, labels: int, tokens: int | None, group_size: int | None) -> Iterator[str]:
+    if tokens is None:
+        yield f"tokens: every batch is taken to be model.max_length = {config.model.max_length} long, an upper bound"
+    yield "rows: every batch is taken to be full, an upper bound where clients hold few examples"
+    if config.data.num_labels is None:
+        yield f"labels: {labels} assumed, as data.num_labels is left out and data are not read"
+    yield "evaluation: as many held-out examples as the config asks for; a source with its own split may have others"
+    if config.runtime.engine == "batched" and not (group_size or config.runtime.group_size):
+        yield "memory: of one client at a time, as neither runtime.group_size nor --group-size says how many"
+    yield "memory: passing tensors, evaluation, the libraries' workspace and a device's context are left out"
+    yield "time: all operations at the speed of bare matrix products; what is slower than those, and loading, is left out"
+
+
+def render(plans: Sequence[Plan]) -> Iterator[Table]:
+    """Tables of plans: one for each that differs in cost, and one line a plan if there are several.
+
+    Plans that differ in their name alone (a seed, a learning rate) are shown once, with their number.
+    """
+    alike: dict[str, list[Plan]] = {}
+    for one in plans:
+        alike.setdefault(repr(replace(one, name="")), []).append(one)
+    for same in alike.values():
+        more = f" and {len(same) - 1} more of the same cost" if len(same) > 1 else ""
+        yield _described(same[0], same[0].name + more)
+        yield _travelling(same[0])
+    if len(plans) > 1:
+        yield _summary(plans)
+
+
+def _described(one: Plan, title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    model, work, flops = one.model, one.work, one.flops
+    seconds = one.time["seconds"]
+    for name, value in {
+        "model": f"{model['name']} ({model['sizes']}), {model['architecture']}, {model['parameters']:,} pretrained "
+        f"parameters, {model['dtype']}",
+        "trainable": ", ".join(f"{part} {count:,}" for part, count in one.trainable.items()),
+        "work": f"{work['rounds']} rounds x {work['clients_per_round']} of {work['clients']} clients x "
+        f"{work['local_steps']} steps x {work['batch_size']} rows x {work['tokens']} tokens; "
+        f"clients trained at a time: {work['clients_together']}",
+        "memory": f"{_sized(one.memory['in all'])}: "
+        + ", ".join(f"{part} {_sized(size)}" for part, size in one.memory.items() if size and part != "in all"),
+        "a client's step": "; ".join(
+            f"{count:.3g} FLOPs training {part}" for part, count in flops["client_step"].items()
+        )
+        + f" (4 x parameters x tokens: {flops['simple_client_step']:.3g})",
+        "FLOPs in all": f"training {flops['training']:.3g}, evaluation {flops['evaluation']:.3g} "
+        f"(4 x parameters x tokens: {flops['simple_training']:.3g})",
+        "time": f"{one.time['source']}"
+        if seconds is None
+        else f"{_lasting(seconds)} at {one.time['flops_per_second']:.3g} FLOPs a second ({one.time['source']})",
+        "assumed": "\n".join(one.notes),
+    }.items():
+        table.add_row(name, value)
+    return table
+
+
+def _travelling(one: Plan) -> Table:
+    parts = sorted(
+        {part for counts in one.bytes_in_all.values() for part in counts}, key=[*FACTORS, "head", "residual"].index
+    )
+    table = Table(box=None)
+    for name in ("bytes", "trained", "clients", "direction", *parts, "together"):
+        table.add_column(name, justify="left" if name in ("bytes", "trained", "direction") else "right")
+
+    def rows(first: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> None:
+        for direction in DIRECTIONS:
+            count = counts[direction]
+            cells = [f"{count.get(part, 0):,}" for part in parts]
+            table.add_row(*first, direction, *cells, f"{sum(count.values()):,}")
+            first = [""] * len(first)
+
+    for traffic_of in one.rounds:
+        trained = "+".join([*traffic_of.trained, *(["head"] if traffic_of.bytes_up["head"] else [])])
+        rows([f"round {traffic_of.round}", trained, str(len(traffic_of.clients))], traffic_of.by_direction())
+    again = f"and so on, every {one.repeats_every}" if one.repeats_every else "and so on, not repeating"
+    if one.work["rounds"] > len(one.rounds):
+        table.add_row(again)
+    rows([f"all {one.work['rounds']} rounds", "", ""], one.bytes_in_all)
+    return table
+
+
+def _summary(plans: Sequence[Plan]) -> Table:
+    table = Table(title=f"{len(plans)} runs", title_justify="left", box=None)
+    for name in ("run", "up", "down and joining", "memory", "FLOPs", "time"):
+        table.add_column(name, justify="left" if name == "run" else "right")
+    sums = [0.0] * 4
+    for one in plans:
+        sent = {direction: sum(count.values()) for direction, count in one.bytes_in_all.items()}
+        values = [sent["up"], sent["down"] + sent["joining"], one.flops["training"] + one.flops["evaluation"]]
+        values.append(one.time["seconds"] or 0)
+        sums = [before + value for before, value in zip(sums, values, strict=True)]
+        table.add_row(one.name, *_cells(values, one.memory["in all"]))
+    table.add_row("all, one after another", *_cells(sums, max(one.memory["in all"] for one in plans)))
+    return table
+
+
+def _cells(values: Sequence[int | float], memory_bytes: int) -> list[str]:
+    up, down, operations_, seconds = values
+    return [_sized(up), _sized(down), _sized(memory_bytes), f"{operations_:.3g}", _lasting(seconds) if seconds else "-"]
+
+
+def _sized(number: int | float) -> str:
+    """Bytes in decimal units, as networks and records count them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.2f} {unit}"
+        number /= 1000
+    return f"{number:.2f} TB"
+
+
+def _lasting(seconds: int | float) -> str:
+    """A duration that a person reads at a glance."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
