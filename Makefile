@@ -82,8 +82,9 @@ figures: $(READY) ## Draw the committed records again: figures, README tables
 	$(BIN)/python -m paper_figures build
 	$(BIN)/python -m paper_figures readme
 
-bench: $(READY) ## The batched simulation against plain loops, as ratios
+bench: $(READY) ## Simulation and training engines against plain loops, as ratios (about 15 minutes; leave the machine alone)
 	$(BIN)/python -m theory bench
+	$(BIN)/python -m tests.bench
 
 mutation: $(READY) ## Make mistakes on purpose, one at a time, and see what notices them (minutes)
 	$(BIN)/python -m tests.mutation --jobs $(JOBS)

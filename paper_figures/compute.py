@@ -75,6 +75,8 @@ SOURCES = {
     "methods": Source(
         "methods/*/record.json", "rolora", ("run", "methods", "--resume", "--out", "{directory}/methods")
     ),
+    "engines": Source("engines.json", "tests.bench", ("--json", "{directory}/engines.json")),
+    "profile": Source("profile.json", "tests.bench.profile", ("--json", "{directory}/profile.json")),
     "conformance": Source("conformance.json", "rolora", ("conformance", "--json", "{directory}/conformance.json")),
     "conformance_foreign": Source(
         "conformance_foreign.json",
@@ -110,6 +112,8 @@ class Records:
     sweep: list[dict[str, Any]] = field(default_factory=list)
     methods_rates: list[dict[str, Any]] = field(default_factory=list)
     methods: list[dict[str, Any]] = field(default_factory=list)
+    engines: dict[str, Any] | None = None
+    profile: dict[str, Any] | None = None
     conformance: list[dict[str, Any]] | None = None
     conformance_foreign: list[dict[str, Any]] | None = None
 
@@ -151,6 +155,8 @@ def load(directory: Path) -> Records:
         sweep=_runs(directory / "learning_rates"),
         methods_rates=_runs(directory / "methods_rates"),
         methods=_runs(directory / "methods"),
+        engines=_table(directory / SOURCES["engines"].file, ("jobs", "clients", "environment")),
+        profile=_table(directory / SOURCES["profile"].file, ("engines", "environment")),
         conformance=_findings(directory / SOURCES["conformance"].file),
         conformance_foreign=_findings(directory / SOURCES["conformance_foreign"].file),
     )
@@ -176,6 +182,14 @@ def _findings(path: Path) -> list[dict[str, Any]] | None:
     for index, finding in enumerate(findings):
         _require_keys(finding, ("subject", "law", "asks", "verdict", "words"), f"{path}: finding {index}")
     return findings
+
+
+def _table(path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    record = read_json(path)
+    _require_keys(record, keys, str(path))
+    return record
 
 
 def _experiment(path: Path, name: str) -> dict[str, Any] | None:

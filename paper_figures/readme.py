@@ -60,9 +60,15 @@ def conformance(records: Records) -> str:
     return "\n".join(text for text in tables if text != NOTHING) or NOTHING
 
 
+def engines(records: Records) -> str:
+    """The speed of the engines."""
+    return _table(records, "tab_engines", None)
+
+
 SECTIONS: dict[str, Callable[[Records], str]] = {
     "claims": claims,
     "conformance": conformance,
+    "engines": engines,
     "figures": figures,
     "results": results,
     "tree": tree,

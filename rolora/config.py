@@ -157,11 +157,20 @@ class RuntimeConfig(Section):
     group_size: PositiveInt | None = optional(
         description="clients that the batched engine trains at the same time; leave out to choose by memory"
     )
+    compile: bool = optional(
+        False, description="compile the backbone's layers (batched engine); needs a C++ compiler on a CPU"
+    )
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float64"] = Field(
         default="float32", description="of the backbone; adapters stay in float32"
     )
     threads: PositiveInt = Field(default=1, description="fixed, so that the bits do not depend on the number of cores")
+    prefix_cache: bool = optional(
+        False, description="keep the hidden states below the lowest adapted layer and compute them once per example"
+    )
+    prefix_cache_bytes: PositiveInt = optional(
+        2 * 2**30, description="of hidden states kept in memory; up to 8 times as many go to disk, more are not kept"
+    )
 
 
 class Config(Section):

@@ -22,7 +22,7 @@ from rolora.errors import InputError
 from rolora.evaluation import evaluate, pooled
 from rolora.federation import ClientUpdate, OpenRound, RoundReport, ServerState, close_round, open_round, start_of
 from rolora.participation import sample_clients
-from rolora.preparation import Setup, prepare
+from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.progress import Event, Reporter
 
 
@@ -69,7 +69,7 @@ class Experiment:
         *,
         resume: bool = False,
         progress: Callable[[Event], None] | None = None,
-        setup: Setup | None = None,
+        beside: Experiment | None = None,
     ) -> None:
         """
         Args:
@@ -77,7 +77,7 @@ class Experiment:
             directory: of this run.
             resume: go on from the checkpoint, if there is one.
             progress: told after every local update.
-            setup: what :func:`rolora.preparation.prepare` gave, if it has been called already.
+            beside: a run of the same set (``rolora.together``), whose model, texts and hidden states are used.
 
         Raises:
             InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.
@@ -87,10 +87,14 @@ class Experiment:
             raise InputError(
                 f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder"
             )
-        self.setup = setup or prepare(config)
+        self.setup = prepare(config)
+        self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
+        if beside is not None:
+            for part in ("model", "backbone", "train", "held_out", "prefix", "prefix_record"):
+                setattr(self.setup, part, getattr(beside.setup, part))
+        keep_hidden_states(self.setup, directory)
         self.algorithm = config.build_algorithm()
         self.ranks = {client: config.rank_of(client) for client in range(len(self.setup.clients))}
-        self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         self.ledger = Ledger()
         self.history: list[dict[str, Any]] = []
         self.runs_together = 1
@@ -110,13 +114,8 @@ class Experiment:
             config,
             self.setup.key,
             after_client=self.reporter.local_update_done,
+            prefix=self.setup.prefix,
         )
-
-    def share(self, other: Experiment) -> None:
-        """Train and measure on the model and the data of another run of the same set (``rolora.together``)."""
-        for part in ("model", "backbone", "train", "held_out"):
-            setattr(self.setup, part, getattr(other.setup, part))
-        self.engine.trainer, self.engine.examples = other.engine.trainer, other.engine.examples
 
     @property
     def over(self) -> bool:
@@ -184,12 +183,12 @@ def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:
     algorithm, batch_size = setup.config.build_algorithm(), setup.config.evaluation.batch_size
     if not algorithm.personal:
         peft_boundary.write(setup.model, server)
-        return evaluate(setup.model, setup.held_out, batch_size, setup.device).as_dict()
+        return evaluate(setup.model, setup.held_out, batch_size, setup.device, prefix=setup.prefix).as_dict()
     order = setup.key.fold("evaluation", "clients").generator().permutation(len(setup.held_out))
     found = []
     for client, part in enumerate(np.array_split(order, len(setup.clients))):
         peft_boundary.write(setup.model, start_of(0, server, algorithm, client))
-        found.append(evaluate(setup.model, setup.held_out.select(np.sort(part)), batch_size, setup.device))
+        found.append(evaluate(setup.model, setup.held_out, batch_size, setup.device, np.sort(part), setup.prefix))
     return pooled(found).as_dict()
 
 
@@ -201,6 +200,7 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
         for factor in FACTORS
     }
     head = sum(parameter.numel() for parameter in peft_boundary.head_parameters(setup.model).values())
+    kept = {} if setup.prefix_record is None else {"prefix_cache": setup.prefix_record}
     return {
         "format": records.FORMAT,
         "name": config.run_name(),
@@ -232,7 +232,7 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
         "rounds": list(history),
         "final": history[-1]["evaluation"],
         "seconds": round(sum(entry["seconds"] for entry in history), 3),
-    }
+    } | kept
 
 
 def command(config: Config) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -61,6 +63,24 @@ def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[di
     return inputs, torch.from_numpy(labels).to(device)
 
 
+@runtime_checkable
+class HiddenStates(Protocol):
+    """What stands for the layers below the lowest adapted one (``rolora.engine.prefix``)."""
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Within it the model computes nothing below."""
+        ...
+
+    def next_batch(self, texts: Sequence[tuple[Examples, int]], tokens: int) -> None:
+        """Announce the rows of the next forward pass, and what they are padded to."""
+        ...
+
+
+def skipping(prefix: HiddenStates | None) -> AbstractContextManager[None]:
+    """The context of forward passes: as the model is without ``prefix``."""
+    return nullcontext() if prefix is None else prefix.installed()
+
+
 def batches(key: Key, indices: np.ndarray, batch_size: int, steps: int) -> Iterator[np.ndarray]:
     """``steps`` batches of a client's example indices: shuffled epochs one after another, last incomplete ones included.
 
@@ -99,6 +119,7 @@ def train(
     key: Key,
     device: torch.device,
     schedule: str = "",
+    prefix: HiddenStates | None = None,
 ) -> float:
     """Train ``parts`` in place for ``config.local_steps`` steps on the client's examples.
 
@@ -111,6 +132,7 @@ def train(
         key: the stream of this client in this round.
         device: where the model is.
         schedule: which factor step j trains, beside the head: the j-th letter, repeated; both if empty.
+        prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
 
     Returns:
         The mean training loss (cross-entropy, nats) over the steps.
@@ -120,14 +142,17 @@ def train(
     starts = [parameter.detach().clone() for parameter in parameters] if config.proximal else []
     losses = []
     model.train()
-    with named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout:
+    with named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout, skipping(prefix):
         for step, chosen in enumerate(batches(key.fold("batches"), indices, config.batch_size, config.local_steps)):
             if schedule:
                 take_turns(parts, schedule[step % len(schedule)])
-            inputs, labels = examples.batch(chosen, device)
+            texts = [(examples, int(index)) for index in chosen]
+            inputs, labels = pad(texts, device)
+            own = tuple(inputs["input_ids"].shape)
             if dropout is not None:
-                own = tuple(inputs["input_ids"].shape)
                 dropout.next_batch([own], own)
+            if prefix is not None:
+                prefix.next_batch(texts, own[1])
             with precision.arithmetic(model):
                 logits = model(**inputs).logits
             loss = cross_entropy(logits, labels)

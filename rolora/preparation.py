@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from peft import PeftModel
 
 from rolora import models, partition, peft_boundary, precision, tasks
 from rolora.config import Config
+from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
 from rolora.local_training import Examples
 
@@ -28,6 +30,8 @@ class Setup:
     train: Examples
     held_out: Examples
     precision: dict[str, Any]
+    prefix: Prefix | None = None
+    prefix_record: dict[str, Any] | None = None
 
     @property
     def device(self):
@@ -67,6 +71,28 @@ def prepare(config: Config) -> Setup:
         held_out=tokenise(backbone, held_out, config.model.max_length),
         precision=settings,
     )
+
+
+def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
+    """Keep the hidden states below the lowest adapted layer, where the config asks for it and it can be done exactly.
+
+    Args:
+        setup: gets them, and what a record says of them: why there are none, if there are none.
+        folder: of the run, for a file on disk where memory does not suffice; none is written if None.
+
+    Raises:
+        InputError: what was computed twice differs by more than rounding.
+    """
+    runtime = setup.config.runtime
+    if not runtime.prefix_cache or setup.prefix_record is not None:
+        return
+    batch_size = setup.config.evaluation.batch_size
+    try:
+        sources = [setup.train, setup.held_out]
+        setup.prefix = Prefix(setup.model, sources, batch_size, runtime.prefix_cache_bytes, folder)
+        setup.prefix_record = setup.prefix.describe()
+    except Refused as reason:
+        setup.prefix_record = {"refused": str(reason)}
 
 
 def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rolora import records
 from rolora.config import Config
-from rolora.engine.batched import group_size, in_groups
+from rolora.engine.batched import in_groups
 from rolora.engine.jobs import Job
 from rolora.experiment import Experiment
 from rolora.federation import ClientUpdate
@@ -71,12 +71,15 @@ def run(configs: Sequence[Config], out: Path, *, resume: bool, progress: Progres
         if done is not None:
             found[name] = done
             continue
-        experiment = Experiment(
-            config, out / name, resume=resume, progress=lambda event, name=name: progress(name, event)
+        running.append(
+            Experiment(
+                config,
+                out / name,
+                resume=resume,
+                progress=lambda event, name=name: progress(name, event),
+                beside=running[0] if running else None,
+            )
         )
-        if running:
-            experiment.share(running[0])
-        running.append(experiment)
     for experiment in running:
         experiment.runs_together = len(running)
     while active := [experiment for experiment in running if not experiment.over]:
@@ -96,7 +99,7 @@ def advance(experiments: Sequence[Experiment]) -> None:
         for job in experiment.engine.jobs(each.t, each.broadcasts, each.trainable):
             asked.setdefault(shape(job), []).append((run_index, job))
     updates: list[dict[int, ClientUpdate]] = [{} for _ in experiments]
-    trainer, size = experiments[0].engine.trainer, group_size(experiments[0].config)
+    trainer, size = experiments[0].engine.trainer, experiments[0].engine.group_size
     for jobs in asked.values():
         for group in in_groups(jobs, size):
             for (run_index, job), update in zip(group, trainer.train([job for _, job in group]), strict=True):

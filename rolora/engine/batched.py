@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from rolora import peft_boundary, precision
+from rolora import costs, peft_boundary, precision
 from rolora.config import Config
 from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.engine.jobs import Job, Observer
@@ -22,7 +22,14 @@ from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
-from rolora.local_training import Examples, batches, cross_entropy, pad, take_turns
+from rolora.local_training import Examples, HiddenStates, batches, cross_entropy, pad, skipping, take_turns
+
+
+SHARE = 0.6
+"""Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
+
+CPU_ACTIVATIONS = 2**28
+"""Bytes of activations on a CPU: beyond that a larger batch is no faster there."""
 
 
 class BatchedEngine:
@@ -37,19 +44,23 @@ class BatchedEngine:
         key: Key,
         observe_start: Observer | None = None,
         after_client: Callable[[], None] | None = None,
+        prefix: HiddenStates | None = None,
     ) -> None:
         """Arguments as those of ``rolora.engine.SequentialEngine``."""
         self.examples, self.clients, self.config, self.key = examples, clients, config, key
         self.algorithm = config.build_algorithm()
         self.observe_start, self.after_client = observe_start, after_client
-        self.trainer = Trainer(model, head=config.model.head == "trained")
+        self.trainer = Trainer(
+            model, head=config.model.head == "trained", prefix=prefix, compiled=config.runtime.compile
+        )
+        self.group_size = group_size(config, model)
 
     def local_updates(
         self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
     ) -> Sequence[ClientUpdate]:
         """The clients' updates in the order of ``starts``; the groups are made by number, so that order changes nothing."""
         jobs = self.jobs(t, starts, trainable)
-        groups = in_groups(sorted(jobs, key=lambda job: job.client), group_size(self.config))
+        groups = in_groups(sorted(jobs, key=lambda job: job.client), self.group_size)
         updates = {}
         for group in groups:
             for job, update in zip(group, self.trainer.train(group, self.observe_start), strict=True):
@@ -88,23 +99,48 @@ def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield [jobs[index] for index in part]
 
 
-def group_size(config: Config) -> int:
-    """How many clients are trained together."""
-    return config.runtime.group_size or 10
+def group_size(config: Config, model: PeftModel) -> int:
+    """How many clients are trained together: as given, or as many as the memory set aside for activations holds.
+
+    Which sums are taken together depends on it, and with them the last digits. So it follows from the config and from the
+    device's whole memory, never from what happens to be free, and the record keeps it.
+    """
+    if config.runtime.group_size is not None:
+        return config.runtime.group_size
+    device = next(model.parameters()).device
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if device.type == "cuda":
+        budget = SHARE * (torch.cuda.get_device_properties(device).total_memory - weights)
+    else:
+        budget = CPU_ACTIVATIONS
+    each = costs.activation_bytes(
+        costs.shapes_of(model),
+        config.training.batch_size,
+        config.model.max_length,
+        precision.DTYPES[config.runtime.dtype],
+        costs.adapted_modules(peft_boundary.read(model, head=False)),
+        adapter_dropout=config.lora.dropout > 0,
+    )
+    return max(1, int(budget // each))
 
 
 class Trainer:
     """Trains groups of clients, of one run or of several, on one model."""
 
-    def __init__(self, model: PeftModel, *, head: bool) -> None:
+    def __init__(
+        self, model: PeftModel, *, head: bool, prefix: HiddenStates | None = None, compiled: bool = False
+    ) -> None:
         """
         Args:
             model: with PEFT's adapter; between calls it is as it was.
             head: whether the head is trained.
+            compiled: whether the backbone's layers are compiled; the first steps then take long.
+            prefix: the hidden states of all examples below the lowest adapted layer, if they are kept.
         """
         self.model = model
+        self.prefix = prefix
         self.device = next(model.parameters()).device
-        self.stack = Stack(model, head=head)
+        self.stack = Stack(model, head=head, compiled=compiled)
         self.has_dropout = has_dropout(model)
 
     def train(self, jobs: Sequence[Job], observe_start: Observer | None = None) -> list[ClientUpdate]:
@@ -120,7 +156,7 @@ class Trainer:
         if observe_start is not None:
             for index, job in enumerate(jobs):
                 observe_start(job.t, job.client, self.stack.read(index, job.start))
-        with self.stack.installed():
+        with self.stack.installed(), skipping(self.prefix):
             self.model.train()
             losses = self._steps(jobs)
         return [job.update(self.stack.read(index, job.start), float(losses[index])) for index, job in enumerate(jobs)]
@@ -161,6 +197,8 @@ class Trainer:
         if dropout is not None:
             own = [(len(indices), source.longest(indices)) for source, indices in zip(examples, chosen, strict=True)]
             dropout.next_batch(own, (rows, inputs["input_ids"].shape[1]))
+        if self.prefix is not None:
+            self.prefix.next_batch(texts, inputs["input_ids"].shape[1])
         with precision.arithmetic(self.model):
             logits = self.model(**inputs).logits
         each = cross_entropy(logits, labels, reduction="none").reshape(len(chosen), rows)

@@ -13,7 +13,7 @@ from rolora.config import Config
 from rolora.engine.jobs import Job, Observer
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
-from rolora.local_training import Examples
+from rolora.local_training import Examples, HiddenStates
 
 
 class SequentialEngine:
@@ -38,6 +38,7 @@ class SequentialEngine:
         key: Key,
         observe_start: Observer | None = None,
         after_client: Callable[[], None] | None = None,
+        prefix: HiddenStates | None = None,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class SequentialEngine:
             key: the experiment's key.
             observe_start: called with the model's actual state when a client starts.
             after_client: called when a client has finished, for progress bars.
+            prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
         """
         self.model = model
         self.examples = examples
@@ -57,6 +59,7 @@ class SequentialEngine:
         self.key = key
         self.observe_start = observe_start
         self.after_client = after_client
+        self.prefix = prefix
         self.trains_head = config.model.head == "trained"
         self.device = next(model.parameters()).device
         self._round: int | None = None
@@ -92,6 +95,7 @@ class SequentialEngine:
             job.key,
             self.device,
             self.algorithm.local_schedule,
+            self.prefix,
         )
         ranks = {name: layer.rank for name, layer in broadcast.layers.items()}
         trained = peft_boundary.read(self.model, head=self.trains_head, ranks=ranks)

@@ -60,11 +60,13 @@ class StackedLinear(torch.nn.Module):
 class Stack:
     """The stacked modules of a PEFT model, put in the place of PEFT's own for as long as they are needed."""
 
-    def __init__(self, model: PeftModel, *, head: bool) -> None:
+    def __init__(self, model: PeftModel, *, head: bool, compiled: bool = False) -> None:
         """
         Args:
             model: with PEFT's adapter; it keeps its modules except within :meth:`installed`.
             head: whether every client has a head of its own.
+            compiled: whether the backbone's layers run compiled within :meth:`installed`. One layer's code serves all of
+                its kind.
 
         Raises:
             InputError: if the head holds parameters that are not those of a linear module.
@@ -80,6 +82,8 @@ class Stack:
         if head:
             for name, wrapper in peft_boundary.head_wrappers(model).items():
                 self._replace(name, wrapper, self._stacked_head(name, peft_boundary.trained_copy(wrapper)))
+        layers = repeated_layers(model) if compiled else []
+        self._compiled = [(layer, torch.compile(layer.forward, dynamic=True)) for layer in layers]
 
     def _replace(self, name: str, old: torch.nn.Module, new: torch.nn.Module) -> None:
         parent, _, child = name.rpartition(".")
@@ -105,8 +109,12 @@ class Stack:
         try:
             for parent, child, _, new in self._places:
                 setattr(parent, child, new)
+            for layer, compiled in self._compiled:
+                layer.forward = compiled
             yield
         finally:
+            for layer, _ in self._compiled:
+                del layer.forward
             for parent, child, old, _ in self._places:
                 setattr(parent, child, old)
 
@@ -156,3 +164,10 @@ def _padded(layer: Layer, rank: int) -> tuple[Float[torch.Tensor, "d r"], Float[
     if not missing:
         return layer.A, layer.B
     return functional.pad(layer.A, (0, missing)), functional.pad(layer.B, (0, 0, 0, missing))
+
+
+def repeated_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The backbone's layers: the largest list of modules in it."""
+    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    sizes = [sum(parameter.numel() for parameter in each.parameters()) for each in lists]
+    return list(lists[sizes.index(max(sizes))]) if lists else []

@@ -279,6 +279,33 @@ def fake_conformance() -> list[dict[str, Any]]:
     ]
 
 
+def fake_engines() -> dict[str, Any]:
+    """Two jobs by three contestants, one of them not measured, and four numbers of clients."""
+    config = fake_run("rolora", 20, 2, 0)["config"]
+    config = config | {"runtime": {"threads": 2}, "model": {"name": "made-up", "max_length": 32}}
+    plain = {"seconds": [2.0, 2.2], "median": 2.1, "difference_of_movement": 0.0}
+    plain["speed"] = {"of_medians": 1.0, "least": 1.0, "largest": 1.0}
+    fast = {"seconds": [1.0, 1.1], "median": 1.05, "difference_of_movement": 3e-6}
+    fast["speed"] = {"of_medians": 2.0, "least": 1.9, "largest": 2.1}
+    contestants = {"plain": plain, "batched": fast, "flower": {"not_measured": "not installed"}}
+    job = {"config": config, "client_steps": 60, "contestants": contestants}
+    clients = [
+        {"clients": n, "engine": name, "client_step_seconds": 0.03, "memory_before": 400.0, "memory_peak": 500.0 + n}
+        for n in (3, 20, 50, 200)
+        for name in ("sequential", "batched")
+    ]
+    environment = {"processor": "made up", "cores": 2, "packages": {"torch": "0"}}
+    return {"jobs": {"all": job, "upper": job}, "clients": clients, "environment": environment}
+
+
+def fake_profile() -> dict[str, Any]:
+    """Two engines, two kinds of operation."""
+    made = fake_engines()
+    config = made["jobs"]["all"]["config"]
+    found = {"config": config, "seconds": {"backbone products": 0.02, "optimiser": 0.01}, "wall": 0.03}
+    return {"engines": {"sequential": found, "batched": found}, "environment": made["environment"]}
+
+
 def fake_sweep() -> list[dict[str, Any]]:
     """One method at three learning rates, measured on validation text."""
     runs = []
@@ -296,7 +323,7 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
     made = {"claims": fake_claims(), "linear": fake_linear(), "nonlinear": fake_nonlinear()}
     made |= {"contraction": fake_contraction(), "sample_complexity": fake_sample_complexity()}
     made |= {"nonlinear_mnist": fake_nonlinear_mnist(), "conformance": fake_conformance()}
-    made |= {"conformance_foreign": fake_conformance()}
+    made |= {"conformance_foreign": fake_conformance(), "engines": fake_engines(), "profile": fake_profile()}
     for name, value in made.items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
