@@ -161,6 +161,7 @@ class Experiment:
         model.save_pretrained(self.directory / "adapter", save_embedding_layers=False)
         save_beside_adapter(self.directory, self.server)
         record = describe(self.setup, self.history, self.initial)
+        record["environment"] |= self.engine.describe()
         if self.runs_together > 1:
             record["environment"]["runs_together"] = self.runs_together
         records.write_json(self.directory / "record.json", record)

@@ -69,6 +69,10 @@ class BatchedEngine:
                     self.after_client()
         return [updates[client] for client in starts]
 
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the engine beside the config."""
+        return {"group_size": self.group_size}
+
     def jobs(self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]) -> list[Job]:
         """The local updates of a round, one a client."""
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,4 +69,8 @@ class Engine(Protocol):
         self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
     ) -> Sequence[ClientUpdate]:
         """The updates of the clients in ``starts``, in that order, each from the state given there."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the engine beside the config."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from peft import PeftModel
@@ -102,6 +103,10 @@ class SequentialEngine:
         if self.after_client is not None:
             self.after_client()
         return job.update(trained, loss)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the engine beside the config."""
+        return {}
 
     def _parts_to_reset(self, t: int) -> frozenset[str]:
         first_of_round = self._round != t
