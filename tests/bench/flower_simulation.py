@@ -28,6 +28,9 @@ from peft import PeftModel
 from tests.bench.given import Given, State, build_model, load
 from tests.bench.plain_loop import local_update, trained_factors
 
+LIMIT = 600.0
+"""Seconds for loading, and for each round. ray's processes have a low priority: beside other work they may not get on."""
+
 
 @functools.cache
 def materials(folder: str) -> tuple[PeftModel, Given]:
@@ -72,13 +75,15 @@ def server_app(given: Given, outcome: dict[str, Any]) -> ServerApp:
         while len(nodes := list(grid.get_node_ids())) < clients:
             time.sleep(0.01)
         ready = [Message(RecordDict(), message_type="query", dst_node_id=node) for node in nodes]
-        for reply in grid.send_and_receive(ready):
-            if reply.has_error():
-                raise RuntimeError(reply.error.reason)
+        replies = list(grid.send_and_receive(ready, timeout=LIMIT))
+        if failed := [reply.error.reason for reply in replies if reply.has_error()]:
+            raise RuntimeError(failed[0])
+        if len(replies) < clients:
+            raise RuntimeError(f"after {LIMIT:.0f} s {len(replies)} of {clients} clients had loaded the model")
         strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
         started = time.perf_counter()
         result = strategy.start(
-            grid, ArrayRecord(given.start), num_rounds=len(given.batches), train_config=ConfigRecord()
+            grid, ArrayRecord(given.start), num_rounds=len(given.batches), timeout=LIMIT, train_config=ConfigRecord()
         )
         outcome["seconds"] = time.perf_counter() - started
         outcome["final"] = dict(result.arrays.to_torch_state_dict())
