@@ -18,6 +18,17 @@ def table(records: Records) -> Table:
     missing = sorted(
         {name for found in jobs.values() for name, entry in found["contestants"].items() if "not_measured" in entry}
     )
+    filled = {
+        entry["prefix_seconds"]
+        for found in jobs.values()
+        for entry in measured(found).values()
+        if "prefix_seconds" in entry
+    }
+    once = (
+        (f"Filling the prefix cache takes {max(filled):.1f} s, once for all rounds, and is not in these times.",)
+        if filled
+        else ()
+    )
     left_out = (f"Not measured: {', '.join(label(name) for name in missing)}.",) if missing else ()
     return Table(
         title="The training engines: speed",
@@ -32,6 +43,7 @@ def table(records: Records) -> Table:
             f"{passes(next(iter(jobs.values())))} passes each; the speed is the plain loop's time over the contestant's, with "
             "the least and the largest ratio of neighbouring passes. The plain loop and Flower train in float32 on all cores.",
             "Difference: of the final adapter and head from the plain loop's, as a part of how far the plain loop's have moved.",
+            *once,
             *left_out,
         ),
         numeric=frozenset(COLUMNS[2:]),

@@ -119,6 +119,7 @@ class LowerLayers:
         call of theirs does is replaced.
         """
         replaced = {self.embedding: self._blank} | dict.fromkeys(self.skipped_layers, self._pass_on)
+        before = {module: vars(module).get("forward") for module in replaced}  # a compiled layer has one of its own
         for module, forward in replaced.items():
             module.forward = forward
         handle = self.first_adapted.register_forward_pre_hook(self._put_in, with_kwargs=True)
@@ -126,8 +127,10 @@ class LowerLayers:
             yield
         finally:
             handle.remove()
-            for module in replaced:
+            for module, forward in before.items():
                 del module.forward
+                if forward is not None:
+                    module.forward = forward
             self.waiting = None
 
     def _blank(self, *_: Any, **__: Any) -> torch.Tensor:

@@ -13,7 +13,9 @@ from pathlib import Path
 ENGINES = {
     "sequential": {"engine": "sequential"},
     "batched": {"engine": "batched"},
+    "batched-prefix": {"engine": "batched", "prefix_cache": True},
     "batched-bf16": {"engine": "batched", "dtype": "bfloat16"},
+    "batched-bf16-prefix": {"engine": "batched", "dtype": "bfloat16", "prefix_cache": True},
 }
 """Name of a contestant -> what its config has in ``[runtime]``."""
 

@@ -22,7 +22,7 @@ from rolora.errors import InputError
 from rolora.federation import ServerState, close_round, open_round
 from rolora.keys import Key
 from rolora.local_training import Examples, batches
-from rolora.preparation import Setup, prepare
+from rolora.preparation import Setup, keep_hidden_states, prepare
 from tests.bench.given import Batch, Given, State, load
 
 
@@ -107,7 +107,9 @@ def state_of(model: PeftModel, server: ServerState) -> State:
 
 def engine_of(setup: Setup) -> Engine:
     """The engine that the setup's config names."""
-    return ENGINES[setup.config.runtime.engine](setup.model, setup.train, setup.clients, setup.config, setup.key)
+    return ENGINES[setup.config.runtime.engine](
+        setup.model, setup.train, setup.clients, setup.config, setup.key, prefix=setup.prefix
+    )
 
 
 def federated(engine: Engine, config: Config, key: Key, server: ServerState) -> ServerState:
@@ -133,6 +135,8 @@ def federated(engine: Engine, config: Config, key: Key, server: ServerState) -> 
 def contestant(folder: Path, runtime: Mapping[str, Any]) -> Callable[[], tuple[float, State, dict[str, Any]]]:
     """Prepare the job for one engine, take a first client's steps to warm up, and return what runs and times one pass.
 
+    A prefix cache is filled here, once for all rounds; what that takes is told apart from the passes.
+
     Args:
         folder: of the job.
         runtime: what the job's config is to have in ``[runtime]``.
@@ -143,12 +147,17 @@ def contestant(folder: Path, runtime: Mapping[str, Any]) -> Callable[[], tuple[f
     table = load(folder).config
     table["runtime"] |= {"threads": len(os.sched_getaffinity(0))} | dict(runtime)
     setup = exact(configuration.check(table, "bench"))
+    started = time.perf_counter()
+    keep_hidden_states(setup, None)
+    once = {"prefix_seconds": time.perf_counter() - started} if setup.prefix is not None else {}
+    if setup.config.runtime.prefix_cache and setup.prefix is None:
+        raise InputError(f"prefix_cache: {setup.prefix_record['refused']}")
     engine, server = engine_of(setup), peft_boundary.read(setup.model, head=True)
     engine.local_updates(0, {0: server}, setup.config.build_algorithm().trainable(0))
 
     def run() -> tuple[float, State, dict[str, Any]]:
         started = time.perf_counter()
         after = federated(engine, setup.config, setup.key, server)
-        return time.perf_counter() - started, state_of(setup.model, after), {"runtime": table["runtime"]}
+        return time.perf_counter() - started, state_of(setup.model, after), {"runtime": table["runtime"], **once}
 
     return run

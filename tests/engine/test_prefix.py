@@ -358,6 +358,17 @@ def test_a_pass_that_nobody_announced_fails_and_the_model_is_given_back(table, f
     assert torch.equal(setup.model(**inputs).logits, before)
 
 
+def test_a_layer_that_has_been_given_another_forward_pass_has_it_again(table, folders):
+    """As the batched engine gives compiled ones to all layers."""
+    setup = kept(hard(table, folders, "bert"))
+    layer = setup.prefix.lower.skipped_layers[0]
+    compiled = layer.forward = lambda *args, **kwargs: type(layer).forward(layer, *args, **kwargs)
+    with setup.prefix.installed():
+        assert layer.forward is not compiled
+    assert layer.forward is compiled
+    assert "forward" not in vars(setup.prefix.lower.skipped_layers[1])
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("algorithm", ["rolora", "fedsa-lora"])
 def test_a_run_says_what_it_kept_and_measures_the_same(table, folders, tmp_path, engine, algorithm):
