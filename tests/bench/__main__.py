@@ -26,6 +26,9 @@ from tests.bench import scaling
 from tests.bench.child import ENGINES
 from tests.bench.contest import NotMeasured, contest
 
+WHOLE = tuple(name for name in ENGINES if "prefix_cache" not in ENGINES[name])
+"""The engines for adapters in all layers, below which there is nothing to keep."""
+
 CONTESTANTS = ("plain", *ENGINES, "flower")
 JOBS = {
     "all": ("adapters in all layers", None),
@@ -120,9 +123,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         console.print(contest_table(f"{title}: {describe(config)}", found))
         notes(found["contestants"])
     if "clients" in parts:
-        record["clients"] = by_clients(
-            arguments.clients or CLIENTS, [name for name in names if name in ENGINES], runtime
-        )
+        record["clients"] = by_clients(arguments.clients or CLIENTS, [name for name in names if name in WHOLE], runtime)
         console.print(clients_table(record["clients"]))
     record["load_after"] = os.getloadavg()[0]
     return record

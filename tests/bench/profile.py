@@ -29,7 +29,7 @@ from rolora.engine import batched
 from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
 from tests.bench import engines
-from tests.bench.__main__ import JOBS, job
+from tests.bench.__main__ import JOBS, WHOLE, job
 from tests.bench.child import ENGINES
 
 KINDS = (
@@ -151,7 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
     parser.add_argument("--layers", choices=tuple(JOBS), default="all", help="which layers have adapters")
-    parser.add_argument("--engines", nargs="+", choices=tuple(ENGINES), default=list(ENGINES))
+    parser.add_argument("--engines", nargs="+", choices=tuple(ENGINES), default=list(WHOLE))
     parser.add_argument("--clients", type=int, default=20, metavar="N")
     parser.add_argument("--local-steps", type=int, default=2, metavar="N")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
