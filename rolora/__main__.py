@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rolora import config as configuration
+from rolora import distribution
 from rolora.algorithms import ALGORITHMS
 from rolora.command_line import one_line_errors
 from rolora.config import Config
@@ -40,7 +41,10 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run the experiment of a config, or all of its grid. A finished run is not run again."""
-    with one_line_errors(debug, "interrupted; the same command with --resume goes on"):
+    advice = "interrupted; the same command with --resume goes on"
+    with distribution.leaving_together(), one_line_errors(debug, advice, distribution.speaks):
+        distribution.join()
+        console.quiet = not distribution.is_first()
         configs = configuration.read(locate(config), overrides)
         if dry_run:
             for one in configs:

@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rolora.errors import InputError
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what ends an interrupted command in order ends this one in the same way."""
+
+
 @contextmanager
-def one_line_errors(debug: bool, interrupted: str = "interrupted") -> Iterator[None]:
+def one_line_errors(
+    debug: bool, interrupted: str = "interrupted", speaks: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     """Turn an exception into one line and an exit status; with ``debug`` into a traceback.
 
-    Status 2 for input that the user can mend, 130 for an interrupt, 1 for anything else.
+    Status 2 for input that the user can mend, 130 for an interrupt, 143 for SIGTERM, 1 for anything else.
+
+    Args:
+        debug: raise what was raised.
+        interrupted: what to say of an interrupt.
+        speaks: asked whether this process prints the line: of several that end for one reason, only one does.
     """
     try:
-        yield
+        with _terminable():
+            yield
     except InputError as error:
-        _leave(error, str(error), 2, debug)
+        _leave(error, str(error), 2, debug, speaks)
     except KeyboardInterrupt as error:
-        _leave(error, interrupted, 130, debug)
+        _leave(error, interrupted, 143 if isinstance(error, Terminated) else 130, debug, speaks)
     except Exception as error:
-        text = " ".join(str(error).split())[:500]
-        _leave(error, f"{type(error).__name__}: {text} (--debug shows where)", 1, debug)
+        _leave(error, f"{_described(error)} (--debug shows where)", 1, debug, speaks)
 
 
-def _leave(error: BaseException, text: str, status: int, debug: bool) -> None:
-    if debug:
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within it, SIGTERM raises :class:`Terminated`. Only the main thread may set that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+def _leave(error: BaseException, text: str, status: int, debug: bool, speaks: Callable[[], bool]) -> None:
+    heard = speaks()
+    if debug and heard:
         raise error
-    print(f"error: {text}", file=sys.stderr)
+    if heard:
+        print(f"error: {text}", file=sys.stderr)
     sys.exit(status)

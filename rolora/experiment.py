@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from rolora import peft_boundary, records
+from rolora import distribution, peft_boundary, records
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, save_beside_adapter, save_checkpoint
 from rolora.communication import Ledger
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
+from rolora.engine.distributed import DistributedEngine, fingerprint
 from rolora.errors import InputError
-from rolora.evaluation import evaluate, pooled
+from rolora.evaluation import Evaluation, evaluate, pooled
 from rolora.federation import ClientUpdate, OpenRound, RoundReport, ServerState, close_round, open_round, start_of
 from rolora.participation import sample_clients
 from rolora.preparation import Setup, keep_hidden_states, prepare
@@ -48,7 +49,10 @@ def run(
         InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.
     """
     done = records.finished(directory, config.hash())
+    distribution.agree(f"{directory}: a finished run", repr(done is not None).encode())
     if done is not None:
+        if distribution.is_first():
+            (directory / CHECKPOINT).unlink(missing_ok=True)  # where the run was stopped just before that
         return done
     experiment = Experiment(config, directory, resume=resume, progress=progress)
     while not experiment.over:
@@ -87,6 +91,11 @@ class Experiment:
             raise InputError(
                 f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder"
             )
+        if distribution.count() > 1 and config.federation.client_state == "shared":
+            raise InputError(
+                f'federation.client_state: got "shared" with {distribution.count()} processes, expected "isolated": '
+                "a chain of clients cannot be divided"
+            )
         self.setup = prepare(config)
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:
@@ -101,7 +110,11 @@ class Experiment:
         if self.checkpoint.exists():
             self.server, self.ledger, self.history, self.initial = load_checkpoint(self.checkpoint, config)
         else:
-            self.initial = measure(self.setup, self.server)
+            self.initial = self._measured()
+        state = [config.hash(), len(self.history), fingerprint(self.server).tolist()]
+        distribution.agree(f"{directory}: config, rounds done and server's state", json.dumps(state).encode())
+        if distribution.is_first():
+            records.remove_leftovers(directory)
         pooled_data = self.algorithm.pooled
         per_round = 1 if pooled_data else config.federation.clients_per_round or config.federation.num_clients
         self.reporter = Reporter(
@@ -116,6 +129,9 @@ class Experiment:
             after_client=self.reporter.local_update_done,
             prefix=self.setup.prefix,
         )
+        if distribution.count() > 1:
+            told = self.reporter.local_update_done
+            self.engine = DistributedEngine(self.engine, self.algorithm, self.setup.device, told)
 
     @property
     def over(self) -> bool:
@@ -148,22 +164,37 @@ class Experiment:
         trained = time.perf_counter() - started
         t = opened.t + 1
         due = t % self.config.evaluation.every == 0 or t == self.config.federation.rounds
-        evaluation = measure(self.setup, self.server) if due else None
+        evaluation = self._measured() if due else None
         self.history.append(entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
-        save_checkpoint(self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial)
+        if distribution.is_first():
+            save_checkpoint(self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial)
         self.reporter.round_done(report.loss, evaluation["accuracy"] if evaluation else None)
 
+    def _measured(self) -> dict[str, float | int]:
+        """The server's model on the held-out text, measured by the first process alone: its numbers are those of one."""
+        found = measure(self.setup, self.server) if distribution.is_first() else None
+        accuracy, loss, examples = distribution.from_first(list(found.values()) if found else None, 3)
+        return Evaluation(accuracy, loss, int(examples)).as_dict()
+
     def finish(self) -> dict[str, Any]:
-        """Write adapter and record, and remove the checkpoint."""
-        model = self.setup.model
-        peft_boundary.write(model, self.server)
-        # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
-        model.save_pretrained(self.directory / "adapter", save_embedding_layers=False)
-        save_beside_adapter(self.directory, self.server)
+        """Write adapter and record, and remove the checkpoint.
+
+        The record comes last, when all that it stands for is on the disk: a run that is stopped before it goes on from the
+        checkpoint and writes everything again, and one that is stopped after it is finished.
+        """
         record = describe(self.setup, self.history, self.initial)
         record["environment"] |= self.engine.describe()
         if self.runs_together > 1:
             record["environment"]["runs_together"] = self.runs_together
+        if not distribution.is_first():
+            return record
+        model, folder = self.setup.model, self.directory / "adapter"
+        peft_boundary.write(model, self.server)
+        with records.naming(folder):
+            # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
+            model.save_pretrained(folder, save_embedding_layers=False)
+            records.flush(folder)
+        save_beside_adapter(self.directory, self.server)
         records.write_json(self.directory / "record.json", record)
         self.checkpoint.unlink(missing_ok=True)
         return record
@@ -211,7 +242,7 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
         "seed": config.seed,
         "command": command(config),
         "code": records.code(),
-        "environment": records.environment() | setup.precision,
+        "environment": records.environment() | setup.precision | {"processes": distribution.count()},
         "model": {
             "name": setup.backbone.name,
             "source": setup.backbone.source,

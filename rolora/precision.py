@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rolora import distribution
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
 
@@ -28,7 +29,7 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
     )  # cuBLAS asks for it; read when the device is first used
-    device(runtime)
+    chosen = device(runtime)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -36,7 +37,7 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = False
     return {
         "device": runtime.device,
-        "device_name": torch.cuda.get_device_name(runtime.device) if runtime.device.startswith("cuda") else "cpu",
+        "device_name": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
         "dtype": runtime.dtype,
         "threads": runtime.threads,
         "tf32": False,
@@ -45,19 +46,26 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
 
 
 def device(runtime: RuntimeConfig) -> torch.device:
-    """The device that the config names.
+    """The device that the config names; of "cuda" with several processes, each one's own GPU.
 
     Raises:
-        InputError: if it is unknown or not available here.
+        InputError: if it is unknown or not available here, or all processes are to share it.
     """
+    several, name = distribution.count() > 1, runtime.device
+    if several and name.startswith("cuda:"):
+        raise InputError(
+            f'runtime.device: got {name!r} with {distribution.count()} processes, expected "cuda": each takes its own GPU'
+        )
+    if several and name == "cuda":
+        name = f"cuda:{distribution.local_number()}"
     try:
-        chosen = torch.device(runtime.device)
+        chosen = torch.device(name)
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}"
-        ) from None
+        raise InputError(f"runtime.device: got {name!r}, expected a device of this machine; {reason}") from None
+    if several and chosen.type == "cuda":
+        torch.cuda.set_device(chosen)  # NCCL takes the current one
     return chosen
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 import rolora
 from rolora.errors import InputError
@@ -40,17 +45,61 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file atomically: write beside it, flush to the disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file atomically: write beside it, flush to the disk, rename.
+
+    Raises:
+        OSError: it could not be written; names the file, which is as it was.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within it, whatever cannot be written is an OSError that names ``path``: a full disk alone does not say what for."""
     try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except SafetensorError as error:
+        raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from error
+
+
+def flush(folder: Path) -> None:
+    """Have the files of a folder on the disk before anything that is written later."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process had begun to write in a folder with :func:`write_bytes`."""
+    for path in folder.glob(".*.*"):
+        process = path.suffix.removeprefix(".")
+        if process.isdecimal() and not _goes_on(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _goes_on(process: int) -> bool:
+    """Whether a process other than this one is alive and may still rename its file."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # not ours to signal, but there; or no process's number
+        return True
+    return True
 
 
 def read_json(path: Path) -> Any:

@@ -12,7 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
+from rolora import distribution
 from rolora.config import Config
+from rolora.errors import InputError
 from rolora.progress import Display, Event
 
 
@@ -35,6 +37,12 @@ def run_all(
     Raises:
         InputError: the first one that a run met; runs that are finished stay finished.
     """
+    if distribution.count() > 1 and (jobs > 1 or together):
+        given = f"--jobs {jobs}" if jobs > 1 else "--together"
+        raise InputError(
+            f"got {given} in {distribution.count()} processes, expected neither --jobs nor --together: the processes share "
+            "the clients of one run after another"
+        )
     if together:
         from rolora.together import sets
 

@@ -24,7 +24,6 @@ from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates, batches, cross_entropy, pad, skipping, take_turns
 
-
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
 
@@ -112,11 +111,10 @@ def group_size(config: Config, model: PeftModel) -> int:
     if config.runtime.group_size is not None:
         return config.runtime.group_size
     device = next(model.parameters()).device
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    budget = CPU_ACTIVATIONS
     if device.type == "cuda":
-        budget = SHARE * (torch.cuda.get_device_properties(device).total_memory - weights)
-    else:
-        budget = CPU_ACTIVATIONS
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        budget = int(SHARE * (torch.cuda.get_device_properties(device).total_memory - weights))
     each = costs.activation_bytes(
         costs.shapes_of(model),
         config.training.batch_size,
@@ -125,7 +123,7 @@ def group_size(config: Config, model: PeftModel) -> int:
         costs.adapted_modules(peft_boundary.read(model, head=False)),
         adapter_dropout=config.lora.dropout > 0,
     )
-    return max(1, int(budget // each))
+    return max(1, budget // each)
 
 
 class Trainer:

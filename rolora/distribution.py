@@ -1,0 +1,217 @@
+"""The processes of one run: how they find each other, wait for each other, and end together.
+
+They are started from outside, with the usual variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT)::
+
+    torchrun --nproc-per-node 2 -m rolora run CONFIG
+
+What travels are tensors, never pickled objects: over NCCL between GPUs, over gloo between CPUs and for what is agreed on.
+One process ends all: the first that fails says why, and the others, which see its connection close or its note in the
+common store, end without a word of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rolora.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+TIMEOUT = timedelta(hours=1)
+"""How long a process may keep the others waiting. One that has ended is noticed at once; this is for one that hangs."""
+
+POLL_SECONDS = 0.001
+"""Between two looks at whether the others have come: signals are answered meanwhile, as no call into the library waits."""
+
+FAILED = "failed"
+"""The note in the store: the number of the process that failed first."""
+
+
+class ProcessLost(Exception):
+    """Another process of this run has ended."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """This process among the others, and the store in which they leave notes."""
+
+    number: int
+    count: int
+    notes: Any
+
+
+_group: _Group | None = None  # like torch.distributed's own, of which a process has one
+
+
+def asked() -> bool:
+    """Whether this process was started as one of several."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def number() -> int:
+    """Of this process, from 0."""
+    return 0 if _group is None else _group.number
+
+
+def count() -> int:
+    """How many processes work on this run."""
+    return 1 if _group is None else _group.count
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes, prints and measures."""
+    return number() == 0
+
+
+def local_number() -> int:
+    """Of this process on its machine: the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", number()))
+
+
+@contextmanager
+def leaving_together() -> Iterator[None]:
+    """Around all that a process does: it leaves the group in the end, and at once if it fails.
+
+    A group with an exchange under way can be left in one way only: its destructor waits for the other processes, which may
+    wait for their own part. So a process that fails ends without it, as soon as it has said why.
+    """
+    global _group
+    try:
+        yield
+    except BaseException as error:
+        if _group is None:
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+    if _group is not None:
+        import torch.distributed
+
+        _group = None
+        torch.distributed.destroy_process_group()
+
+
+def join() -> None:
+    """Meet the other processes, if there are any.
+
+    Raises:
+        InputError: the variables that name them are incomplete, or they did not come.
+    """
+    global _group
+    if not asked() or _group is not None:
+        return
+    import torch
+    from torch import distributed
+
+    try:
+        store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(
+            backend, store=distributed.PrefixStore("group", store), rank=rank, world_size=size, timeout=TIMEOUT
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"got RANK={os.environ['RANK']} and WORLD_SIZE={os.environ['WORLD_SIZE']}, expected to meet "
+            f"{os.environ['WORLD_SIZE']} processes as started by torchrun; {reason}"
+        ) from None
+    _group = _Group(rank, size, distributed.PrefixStore("notes", store))
+
+
+def speaks() -> bool:
+    """Whether this process, which has failed, is the first and has to say why; it leaves a note for the others."""
+    if _group is None:
+        return True
+    mine = str(_group.number)
+    try:
+        return _group.notes.compare_set(FAILED, "", mine).decode() == mine
+    except RuntimeError:  # the store has gone with the process or the launcher that held it
+        return True
+
+
+def all_gather(buffer: torch.Tensor) -> list[torch.Tensor]:
+    """The buffers of all processes, in their order.
+
+    Args:
+        buffer: one-dimensional, of the same length and dtype in every process.
+
+    Raises:
+        ProcessLost: another process has ended.
+    """
+    if _group is None:
+        return [buffer]
+    import torch
+    from torch import distributed
+
+    found = [torch.empty_like(buffer) for _ in range(_group.count)]
+    try:
+        work = distributed.all_gather(found, buffer, async_op=True)
+        looked = time.monotonic()
+        while not work.is_completed():
+            time.sleep(POLL_SECONDS)
+            if time.monotonic() - looked > 1.0:
+                looked = time.monotonic()
+                _look_for_a_note(_group)
+        work.wait()
+    except RuntimeError as error:
+        reason = re.sub(r"^\[\S+\] ", "", " ".join(str(error).split()))[:120]
+        raise ProcessLost(
+            f"another of the {_group.count} processes has ended; the same command with --resume goes on; {reason}"
+        ) from error
+    return found
+
+
+def _look_for_a_note(group: _Group) -> None:
+    try:
+        failed = group.notes.check([FAILED])
+    except RuntimeError:  # without its launcher a run goes on for as long as the processes reach each other
+        return
+    if failed:
+        raise ProcessLost(f"process {group.notes.get(FAILED).decode()} of {group.count} has failed")
+
+
+def from_first(numbers: Sequence[float] | None, length: int) -> list[float]:
+    """The numbers of the first process, bit for bit, in every process.
+
+    Args:
+        numbers: float64; those of other processes are not looked at.
+        length: how many there are.
+    """
+    if _group is None:
+        return list(numbers or ())
+    import torch
+
+    mine = torch.tensor(numbers if is_first() else [0.0] * length, dtype=torch.float64)
+    return all_gather(mine)[0].tolist()
+
+
+def agree(what: str, value: bytes) -> None:
+    """Wait for all processes, and let none go on if they do not see the same.
+
+    Raises:
+        InputError: ``value`` differs between processes; ``what`` names it.
+    """
+    if _group is None:
+        return
+    import torch
+
+    digest = torch.tensor(list(hashlib.sha256(value).digest()), dtype=torch.uint8)
+    for other, found in enumerate(all_gather(digest)):
+        if not torch.equal(found, digest):
+            raise InputError(
+                f"{what}: process {_group.number} and process {other} found different ones, expected processes that are "
+                "started with one command and share one folder"
+            )
