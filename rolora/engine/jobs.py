@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class Job:
         )
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Executes the local updates of a round."""
 
