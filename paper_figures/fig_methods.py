@@ -28,7 +28,7 @@ def figure(records: Records) -> Figure:
     note = (
         f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal client-steps (the "
         "centralised reference takes as many steps at one client that holds all data). Each method at the learning rate "
-        f"that was best on validation text. {count_note([len(runs) for runs in methods.values()]).replace('band', 'bars')}; "
+        f"that was best on validation text. Points: {count_note([len(runs) for runs in methods.values()]).replace('band', 'bars')}; "
         "(a) shows every seed. FedSA-LoRA and local-only have a model for each client, each tested on its own part of the "
         "test text. Nothing is sent by local-only but the head. Dotted: the larger class."
     )

@@ -42,6 +42,9 @@ def figure(records: Records) -> Figure:
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.12)
     ax.set_xlabel("milliseconds a client-step, under the profiler")
+    drawn = {
+        kind: color for kind, color in KINDS.items() if any(kind in e["seconds"] for e in record["engines"].values())
+    }
     config = next(iter(record["engines"].values()))["config"]
     note = (
         f"{config['model']['name']}, {config['federation']['num_clients']} clients, {config['training']['batch_size']} x "
@@ -49,5 +52,5 @@ def figure(records: Records) -> Figure:
         "Python, and what the profiler itself costs."
     )
     return furnish(
-        result, "Where the time of a client's step goes", note, [Patch(color=c, label=k) for k, c in KINDS.items()]
+        result, "Where the time of a client's step goes", note, [Patch(color=c, label=k) for k, c in drawn.items()]
     )

@@ -173,7 +173,8 @@ class Experiment:
     def _measured(self) -> dict[str, float | int]:
         """The server's model on the held-out text, measured by the first process alone: its numbers are those of one."""
         found = measure(self.setup, self.server) if distribution.is_first() else None
-        accuracy, loss, examples = distribution.from_first(list(found.values()) if found else None, 3)
+        numbers = [float(number) for number in found.values()] if found else None
+        accuracy, loss, examples = distribution.from_first(numbers, 3)
         return Evaluation(accuracy, loss, int(examples)).as_dict()
 
     def finish(self) -> dict[str, Any]:
@@ -190,7 +191,11 @@ class Experiment:
             return record
         model, folder = self.setup.model, self.directory / "adapter"
         peft_boundary.write(model, self.server)
+        peft = model.peft_config[peft_boundary.ADAPTER]
+        peft.target_modules = sorted(peft.target_modules)  # PEFT has a set: its order differs from process to process
         with records.naming(folder):
+            # PEFT adds to a model card that it finds; one of an earlier try may be half a card.
+            (folder / "README.md").unlink(missing_ok=True)
             # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
             model.save_pretrained(folder, save_embedding_layers=False)
             records.flush(folder)

@@ -32,7 +32,7 @@ LINE = "error: interrupted; the same command with --resume goes on\n"
 GRID = """
 [grid]
 engine = [{ runtime = { engine = "sequential" } }, { runtime = { engine = "batched" } }]
-method = [
+cell = [
   { algorithm = "rolora", server = { optimizer = "momentum", learning_rate = 0.5 } },
   { algorithm = "fedsa-lora" },
   { algorithm = "fedex-lora" },

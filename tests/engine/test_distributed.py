@@ -5,6 +5,7 @@ Run as a program, this module is one of the processes: it plays the configs of a
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -107,11 +109,12 @@ class Launch:
         """Statuses and lines of error, of every process, once all have ended by themselves."""
         deadline = time.monotonic() + LIMIT
         try:
-            said = [process.communicate(timeout=deadline - time.monotonic())[1] for process in self.processes]
+            both = [process.communicate(timeout=deadline - time.monotonic()) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
-        return [process.returncode for process in self.processes], said
+        self.printed = [stdout for stdout, _ in both]
+        return [process.returncode for process in self.processes], [stderr for _, stderr in both]
 
 
 def played_by(count, configs, folder):
@@ -120,6 +123,10 @@ def played_by(count, configs, folder):
     (folder / "configs.json").write_text(json.dumps(tables))
     statuses, said = Launch(count, ["-m", "tests.engine.test_distributed", folder]).end()
     assert statuses == [0] * count, said
+    for number in range(count):
+        assert (folder / f"numbers.{number}").read_text() == "[0.1, nan]"
+        disagreement = f"what differs: process {number} and process {int(number == 0)} found different ones"
+        assert (folder / f"differs.{number}").read_text().startswith(disagreement if number < 2 else "what differs")
     found = {}
     for label in configs:
         found[label] = []
@@ -137,6 +144,13 @@ def main(folder):
         for label, table in json.loads((folder / "configs.json").read_text()).items():
             tensors, losses = play(configuration.check(table, label))
             save_file(tensors, folder / f"{label}.{distribution.number()}", metadata={"losses": json.dumps(losses)})
+        numbers = distribution.from_first([0.1, float("nan")] if distribution.is_first() else None, 2)
+        (folder / f"numbers.{distribution.number()}").write_text(repr(numbers))
+        distribution.agree("what is the same", b"same")
+        try:
+            distribution.agree("what differs", str(distribution.number() > 0).encode())
+        except InputError as error:
+            (folder / f"differs.{distribution.number()}").write_text(str(error))
 
 
 def assert_same_bits(one, other):
@@ -227,7 +241,7 @@ def test_a_fingerprint_tells_one_bit_of_any_part(table):
     for tensor in (*state.head.values(), *(layer.A for layer in state.layers.values())):
         tensor.view(torch.int32).reshape(-1)[0] ^= 1
         seen.append(int(fingerprint(state)))
-    assert len(set(seen)) == len(seen)
+    assert all(before != after for before, after in itertools.pairwise(seen))
 
 
 def children(process):
@@ -253,17 +267,16 @@ def wait_for(condition, process):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes of a launcher in /proc")
-def test_torchrun_a_killed_process_ends_all_and_the_run_resumes_to_the_bits_of_one_process(table, tmp_path):
+def test_torchrun_a_killed_process_ends_all_and_one_process_goes_on_to_the_same_bits(table, tmp_path):
     table["federation"] |= {"rounds": 40, "num_clients": 3}
     (config,) = configuration.read(path := write(tmp_path, table))
     folder = tmp_path / "runs" / config.run_name()
     words = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "rolora", "run", str(path), "--out", str(tmp_path / "runs"), "--resume",
+        "-m", "rolora", "run", str(path), "--out", str(tmp_path / "runs"),
     ]  # fmt: skip
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(words, **options)
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for((folder / experiment.CHECKPOINT).exists, process)
     workers = children(process.pid)
     os.kill(workers[1], signal.SIGKILL)
@@ -272,16 +285,10 @@ def test_torchrun_a_killed_process_ends_all_and_the_run_resumes_to_the_bits_of_o
     assert len(lines(stderr)) == 1, stderr
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers.values())
     assert not (folder / "record.json").exists()
-    again = subprocess.run(words, timeout=LIMIT, **options)
-    assert again.returncode == 0, again.stderr
+    resumed = experiment.run(config, folder, resume=True)
     whole = experiment.run(config, tmp_path / "whole")
-    record = json.loads((folder / "record.json").read_text())
     assert adapter(folder) == adapter(tmp_path / "whole")
-    assert measured(record) == measured(whole)
-    assert (record["final"], record["initial_evaluation"]) == (whole["final"], whole["initial_evaluation"])
-    assert (record["environment"]["processes"], whole["environment"]["processes"]) == (2, 1)
-    assert record["config_hash"] == whole["config_hash"]
-    assert again.stdout.count(f"{config.run_name()}: finished") == 1  # one process prints
+    assert measured(resumed) == measured(whole)
 
 
 def test_one_process_with_bad_input_ends_all_with_one_line(table, tmp_path):
@@ -293,16 +300,6 @@ def test_one_process_with_bad_input_ends_all_with_one_line(table, tmp_path):
     assert said[0] == ""
     assert len(said[1].splitlines()) == 1
     assert "lora.rank: got -1" in said[1]
-    assert not (tmp_path / "runs").exists()
-
-
-def test_processes_with_different_configs_do_not_begin(table, tmp_path):
-    path = write(tmp_path, table)
-    words = ["-m", "rolora", "run", path, "--out", tmp_path / "runs"]
-    statuses, said = Launch(2, words, lambda number: [f"seed={number}"]).end()
-    assert 0 not in statuses
-    assert "found different ones" in "".join(said)
-    assert len("".join(said).splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
@@ -321,7 +318,7 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to(table,
     finally:
         for process in launch.processes:
             process.kill()
-            process.wait()
+        second.communicate()
     assert first.returncode == 143
     assert said == "error: interrupted; the same command with --resume goes on\n"
 
@@ -334,21 +331,29 @@ def test_what_cannot_be_spread_is_refused(table, tmp_path, monkeypatch):
         precision.device(changed(table, runtime__device="cuda:0").runtime)
     for jobs, together, given_words in ((2, False, "--jobs 2"), (1, True, "--together")):
         with pytest.raises(InputError, match=f"got {given_words} in 2 processes"):
-            run_all([changed(table)], tmp_path, False, jobs, None, together)
+            run_all([changed(table)], tmp_path, False, jobs, Console(), together)
 
 
-def test_an_unfinished_run_is_resumed_by_another_number_of_processes(table, tmp_path):
-    """One process begins, two go on: the state and its bits do not know how many there are."""
+def test_two_processes_go_on_with_the_run_of_one_and_only_one_writes_and_prints(table, tmp_path):
+    """The state and its bits do not know how many processes there are; the record does, beside the config."""
     table["federation"]["rounds"] = 6
     (config,) = configuration.read(path := write(tmp_path, table))
     whole = experiment.run(config, tmp_path / "whole")
-    with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "runs" / config.run_name(), progress=stop_after(7))
-    statuses, said = Launch(2, ["-m", "rolora", "run", path, "--out", tmp_path / "runs", "--resume"]).end()
-    assert statuses == [0, 0], said
     folder = tmp_path / "runs" / config.run_name()
+    with pytest.raises(Stop):
+        experiment.run(config, folder, progress=stop_after(7))
+    launch = Launch(2, ["-m", "rolora", "run", path, "--out", tmp_path / "runs", "--resume"])
+    statuses, said = launch.end()
+    assert statuses == [0, 0], said
+    record = json.loads((folder / "record.json").read_text())
     assert adapter(folder) == adapter(tmp_path / "whole")
-    assert measured(json.loads((folder / "record.json").read_text())) == measured(whole)
+    assert measured(record) == measured(whole)
+    assert (record["final"], record["initial_evaluation"]) == (whole["final"], whole["initial_evaluation"])
+    assert (record["environment"]["processes"], whole["environment"]["processes"]) == (2, 1)
+    assert (record["config"], record["config_hash"]) == (whole["config"], whole["config_hash"])
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter", "record.json"]
+    assert f"{config.run_name()}: finished" in launch.printed[0]
+    assert launch.printed[1] == ""
 
 
 if __name__ == "__main__":
