@@ -162,8 +162,9 @@ def run_bench(json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> N
         sizes = ", ".join(f"{name} {size}" for name, size in record["sizes"].items())
         table = _table("side", "seconds", "batched is faster by", "what it does")
         for side, words in (
-            ("rounds", "the specification: a checked message a client and round"),
-            ("loop", "a bare NumPy loop over instances and clients"),
+            ("rounds", "the specification's loop over instances and clients, with checked messages"),
+            ("script", "a plain loop over instances and clients, on the data X_i, Y_i"),
+            ("statistics", "the tightest such loop, on the S_i"),
             ("batched", "blocks of instances and all clients in one operation"),
         ):
             ratio = "" if side == "batched" else f"{record['ratio'][side]:.1f} x"
@@ -173,6 +174,7 @@ def run_bench(json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> N
         console.print(table)
         console.print(
             Text(
+                f"S_i and C_i, made once: {record['statistics_seconds']:.3f} s; "
                 f"batched: {record['flops'] / 1e9:.1f} Gflop/s, {record['bytes'] / 1e9:.1f} GB/s; this machine, threads as "
                 f"set: matrix product {machine['matrix_product_flops'] / 1e9:.1f} Gflop/s, matrix-vector products "
                 f"{machine['cached_bytes'] / 1e9:.1f} GB/s from the cache, {machine['streamed_bytes'] / 1e9:.1f} GB/s from memory"
