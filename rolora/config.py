@@ -79,6 +79,17 @@ class DataConfig(Section):
     split_seed: int = Field(
         default=0, description="which examples are held out; apart from seed, so seeds share a test set"
     )
+    task: Literal["classification", "regression", "generation"] = optional(
+        "classification", description="a label, a number, or a response to a prompt"
+    )
+    response_column: str = optional("response", description="with generation; text_columns are the prompt")
+    template: Literal["plain", "alpaca", "chat"] = optional(
+        "plain", description="with generation: the prompt as it is, in Alpaca's frame, or in the tokenizer's chat format"
+    )
+    client_column: str | None = optional(description='whose example it is, with federation.partition = "by-column"')
+    packing: bool = optional(
+        False, description="with generation: several of a client's texts in one row of at most model.max_length tokens"
+    )
 
 
 class FederationConfig(Section):
@@ -86,7 +97,7 @@ class FederationConfig(Section):
 
     num_clients: PositiveInt
     rounds: PositiveInt
-    partition: Literal["iid", "dirichlet", "by-label"]
+    partition: Literal["iid", "dirichlet", "by-label", "by-column"]
     dirichlet_alpha: Positive | None = None
     labels_per_client: PositiveInt | None = None
     clients_per_round: PositiveInt | None = Field(default=None, description="leave out for all")
@@ -122,6 +133,9 @@ class TrainingConfig(Section):
     learning_rate: Positive
     local_steps: PositiveInt
     batch_size: PositiveInt
+    micro_batch_size: PositiveInt | None = optional(
+        description="examples computed at the same time (sequential engine); the gradient is that of the whole batch"
+    )
     learning_rate_a: Positive | None = optional(description="of A alone; leave out for learning_rate")
     proximal: float = optional(0.0, ge=0, description="mu of FedProx: mu/2 ||w - w_broadcast||^2 is added to the loss")
     momentum: Probability = 0.0
@@ -221,10 +235,33 @@ class Config(Section):
                 'runtime.engine is "batched", expected "sequential" with federation.client_state = "shared": a chain of '
                 "clients has no two at the same time"
             )
+        if self.training.micro_batch_size is not None and self.runtime.engine == "batched":
+            raise ValueError(
+                f'training.micro_batch_size is {self.training.micro_batch_size} with runtime.engine = "batched", expected '
+                '"sequential", or runtime.group_size for fewer clients at the same time'
+            )
         if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
             raise ValueError(
                 f"federation.clients_per_round is {self.federation.clients_per_round}, expected 1 with one client"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_fit_the_federation(self) -> Config:
+        if (self.federation.partition == "by-column") != (self.data.client_column is not None):
+            wanted = "the column's name" if self.data.client_column is None else "nothing"
+            raise ValueError(
+                f"data.client_column is {self.data.client_column}, expected {wanted} with "
+                f'federation.partition = "{self.federation.partition}"'
+            )
+        if self.data.task == "generation":
+            return self
+        for field, default in (("packing", False), ("template", "plain"), ("response_column", "response")):
+            if getattr(self.data, field) != default:
+                raise ValueError(
+                    f'data.{field} is {getattr(self.data, field)!r} with data.task = "{self.data.task}", expected '
+                    'data.task = "generation"'
+                )
         return self
 
     def build_algorithm(self) -> Algorithm:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from rolora import precision
+from rolora import metrics, precision
 from rolora.local_training import Examples, HiddenStates, pad, skipping
+from rolora.objectives import widened
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over ``examples`` examples."""
+    """What was measured over ``examples`` examples.
 
-    accuracy: float
-    loss: float
-    examples: int
+    Args:
+        metrics: by name, the task's primary one first; empty for generation, where the loss is the metric.
+        loss: the mean over ``terms`` terms (``rolora.objectives``): nats, or a squared error.
+        examples: how many.
+        terms: as many as examples, or for generation their response tokens.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    loss: float = 0.0
+    examples: int = 0
+    terms: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """The metric of that name."""
+        return self.metrics["accuracy"]
 
     def as_dict(self) -> dict[str, float | int]:
-        """JSON-ready."""
-        return asdict(self)
+        """Flat and JSON-ready: the metrics, then loss and examples."""
+        return {**self.metrics, "loss": self.loss, "examples": self.examples}
 
 
 @torch.no_grad()
@@ -33,10 +48,10 @@ def evaluate(
     indices: np.ndarray | None = None,
     prefix: HiddenStates | None = None,
 ) -> Evaluation:
-    """Accuracy and loss with dropout off; batches are made of texts of similar length, which saves padding only.
+    """Metrics and loss with dropout off; batches are made of texts of similar length, which saves padding only.
 
     Args:
-        model: gives logits, (batch, labels).
+        model: gives the logits of the examples' task.
         examples: labelled text.
         batch_size: examples at a time.
         device: where the model is.
@@ -47,19 +62,25 @@ def evaluate(
         The mean over these examples.
     """
     model.eval()
-    order = by_length(examples, indices)
-    right, loss = 0, 0.0
+    objective, order = examples.objective, by_length(examples, indices)
+    found, loss, terms = [], 0.0, 0
     with skipping(prefix):
         for start in range(0, len(order), batch_size):
             texts = [(examples, int(index)) for index in order[start : start + batch_size]]
-            inputs, labels = pad(texts, device)
+            inputs, targets = pad(texts, device)
             if prefix is not None:
                 prefix.next_batch(texts, inputs["input_ids"].shape[1])
             with precision.arithmetic(model):
-                logits = model(**inputs).logits.float()
-            right += int((logits.argmax(dim=-1) == labels).sum())
-            loss += float(torch.nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
-    return Evaluation(right / len(order), loss / len(order), len(order))
+                logits = model(**inputs).logits
+            sums, counts = objective.rows(widened(logits), targets)
+            loss, terms = loss + float(sums.double().sum()), terms + int(counts.sum())
+            predicted = objective.predictions(logits)
+            if predicted is not None:
+                found.append((predicted.float() if predicted.is_floating_point() else predicted).cpu().numpy())
+    measured = {}
+    if found:
+        measured = metrics.compute(examples.metrics, np.concatenate(found), np.asarray(examples.labels)[order])
+    return Evaluation(measured, loss / terms, len(order), terms)
 
 
 def by_length(examples: Examples, indices: np.ndarray | None = None) -> np.ndarray:
@@ -71,13 +92,16 @@ def by_length(examples: Examples, indices: np.ndarray | None = None) -> np.ndarr
 def pooled(parts: list[Evaluation]) -> Evaluation:
     """The evaluation of several models on parts of one set of examples, every example counted once.
 
+    A metric is the mean of the parts' values, each weighted by its examples; for accuracy that is the accuracy of all.
+
     Example:
-        >>> pooled([Evaluation(1.0, 0.0, 1), Evaluation(0.0, 1.0, 3)])
-        Evaluation(accuracy=0.25, loss=0.75, examples=4)
+        >>> pooled([Evaluation({"accuracy": 1.0}, 0.0, 1, 1), Evaluation({"accuracy": 0.0}, 1.0, 3, 3)])
+        Evaluation(metrics={'accuracy': 0.25}, loss=0.75, examples=4, terms=4)
     """
-    total = sum(part.examples for part in parts)
+    examples, terms = sum(part.examples for part in parts), sum(part.terms for part in parts)
     return Evaluation(
-        accuracy=sum(part.accuracy * part.examples for part in parts) / total,
-        loss=sum(part.loss * part.examples for part in parts) / total,
-        examples=total,
+        metrics={name: sum(part.metrics[name] * part.examples for part in parts) / examples for name in parts[0].metrics},
+        loss=sum(part.loss * part.terms for part in parts) / terms,
+        examples=examples,
+        terms=terms,
     )

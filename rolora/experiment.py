@@ -259,7 +259,7 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
         },
         "data": setup.data.describe()
         | {
-            "client_sizes": [len(indices) for indices in setup.clients],
+            "client_sizes": [setup.train.texts(indices) for indices in setup.clients],
             "client_label_counts": [
                 np.bincount(setup.data.train.labels[indices], minlength=len(setup.data.label_names)).tolist()
                 for indices in setup.clients

@@ -12,8 +12,9 @@ import torch
 
 from rolora import precision
 from rolora.config import TrainingConfig
-from rolora.dropout import has_dropout, named_dropout
+from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.keys import Key
+from rolora.objectives import IGNORED, OBJECTIVES, Objective
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""
@@ -21,19 +22,44 @@ Parts = Mapping[str, list[torch.nn.Parameter]]
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenised examples: token ids and segment ids by example, and labels, (n,) integers."""
+    """Tokenised examples: token ids and segment ids by example, what is to be learned of them, and how it is measured.
+
+    ``labels`` are (n,) numbers, or for generation the target of every token of every example. ``texts_in_row`` says how many
+    texts an example is packed from, where that is more than one.
+    """
 
     fields: dict[str, Sequence[Sequence[int]]]
-    labels: np.ndarray
+    labels: np.ndarray | Sequence[Sequence[int]]
     pad: dict[str, int]
+    task: str = "classification"
+    metrics: tuple[str, ...] = ("accuracy",)
+    texts_in_row: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def objective(self) -> Objective:
+        """What training minimises."""
+        return OBJECTIVES[self.task]
+
     def select(self, indices: np.ndarray) -> Examples:
         """Some of the examples, in the order given."""
         fields = {name: [rows[index] for index in indices] for name, rows in self.fields.items()}
-        return replace(self, fields=fields, labels=self.labels[indices])
+        chosen = [self.labels[index] for index in indices]
+        labels = np.array(chosen, dtype=self.labels.dtype) if isinstance(self.labels, np.ndarray) else chosen
+        texts = None if self.texts_in_row is None else self.texts_in_row[indices]
+        return replace(self, fields=fields, labels=labels, texts_in_row=texts)
+
+    def texts(self, indices: np.ndarray) -> int:
+        """How many texts these examples are."""
+        return len(indices) if self.texts_in_row is None else int(self.texts_in_row[indices].sum())
+
+    def terms(self, indices: np.ndarray) -> int:
+        """The number of terms that the loss of these examples is a mean of."""
+        if self.task != "generation":
+            return len(indices)
+        return sum(sum(target != IGNORED for target in self.labels[index][1:]) for index in indices)
 
     def longest(self, indices: np.ndarray) -> int:
         """The number of tokens of the longest of these examples."""
@@ -45,7 +71,7 @@ class Examples:
 
 
 def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Examples, given as (source, index), as model inputs, (rows, tokens) each, and their labels, (rows,).
+    """Examples, given as (source, index), as model inputs, (rows, tokens) each, and their targets.
 
     Padded at the end to the longest of them, whatever side the tokenizer prefers: a text's positions, and so its logits,
     then do not depend on the texts beside it.
@@ -59,8 +85,8 @@ def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[di
             values = each.fields[name][index]
             padded[row, : len(values)] = values
         inputs[name] = torch.from_numpy(padded).to(device)
-    labels = np.array([each.labels[index] for each, index in texts], dtype=np.int64)
-    return inputs, torch.from_numpy(labels).to(device)
+    targets = source.objective.targets([each.labels[index] for each, index in texts], longest)
+    return inputs, targets.to(device)
 
 
 @runtime_checkable
@@ -124,7 +150,7 @@ def train(
     """Train ``parts`` in place for ``config.local_steps`` steps on the client's examples.
 
     Args:
-        model: gives logits, (batch, labels); only the parameters in ``parts`` require gradients.
+        model: gives the logits of the examples' task; only the parameters in ``parts`` require gradients.
         parts: what is trained: "A", "B", "head" -> parameters.
         examples: all tokenised training examples.
         indices: which of them this client holds.
@@ -135,7 +161,7 @@ def train(
         prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
 
     Returns:
-        The mean training loss (cross-entropy, nats) over the steps.
+        The mean training loss over the steps (``rolora.objectives``).
     """
     descent = optimizer(config, parts)
     parameters = [parameter for chosen in parts.values() for parameter in chosen]
@@ -146,32 +172,61 @@ def train(
         for step, chosen in enumerate(batches(key.fold("batches"), indices, config.batch_size, config.local_steps)):
             if schedule:
                 take_turns(parts, schedule[step % len(schedule)])
-            texts = [(examples, int(index)) for index in chosen]
-            inputs, labels = pad(texts, device)
-            own = tuple(inputs["input_ids"].shape)
-            if dropout is not None:
-                dropout.next_batch([own], own)
-            if prefix is not None:
-                prefix.next_batch(texts, own[1])
-            with precision.arithmetic(model):
-                logits = model(**inputs).logits
-            loss = cross_entropy(logits, labels)
             descent.zero_grad(set_to_none=True)
-            loss.backward()
+            losses.append(gradients(model, examples, chosen, config.micro_batch_size, device, dropout, prefix))
             for parameter, start in zip(parameters, starts, strict=False):
                 if parameter.grad is not None:
                     parameter.grad.add_(parameter.detach() - start, alpha=config.proximal)
             if config.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             descent.step()
-            losses.append(loss.detach())
     return float(torch.stack(losses).double().mean())
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-    """The cross-entropy in nats, computed in float32 at least."""
-    exact = logits if logits.dtype == torch.float64 else logits.float()
-    return torch.nn.functional.cross_entropy(exact, labels, reduction=reduction)
+def gradients(
+    model: torch.nn.Module,
+    examples: Examples,
+    chosen: np.ndarray,
+    at_once: int | None,
+    device: torch.device,
+    dropout: NamedDropout | None,
+    prefix: HiddenStates | None,
+) -> torch.Tensor:
+    """Add the gradient of a batch's loss to the parameters', and return the loss.
+
+    Args:
+        model: gives the logits of the examples' task.
+        examples: all tokenised training examples.
+        chosen: those of the batch.
+        at_once: how many of them are computed at the same time; all if None. The gradient is the same to rounding, and
+            with dropout it is the gradient under other masks.
+        device: where the model is.
+        dropout: announces the batch to dropout, if the model has any.
+        prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
+
+    Returns:
+        The batch's loss, detached.
+    """
+    size = at_once or len(chosen)
+    parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+    whole = sum(examples.terms(part) for part in parts) if len(parts) > 1 else 0
+    total = torch.zeros((), device=device)
+    for part in parts:
+        texts = [(examples, int(index)) for index in part]
+        inputs, targets = pad(texts, device)
+        own = tuple(inputs["input_ids"].shape)
+        if dropout is not None:
+            dropout.next_batch([own], own)
+        if prefix is not None:
+            prefix.next_batch(texts, own[1])
+        with precision.arithmetic(model):
+            logits = model(**inputs).logits
+        loss = examples.objective.mean(logits, targets)
+        if len(parts) > 1:
+            loss = loss * (examples.terms(part) / whole)
+        loss.backward()
+        total = loss.detach() if len(parts) == 1 else total + loss.detach()
+    return total
 
 
 def take_turns(parts: Parts, factor: str) -> None:

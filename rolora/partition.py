@@ -9,7 +9,7 @@ import numpy as np
 from rolora.errors import InputError
 from rolora.keys import Key
 
-PARTITIONS = ("iid", "dirichlet", "by-label")
+PARTITIONS = ("iid", "dirichlet", "by-label", "by-column")
 """The names that configs use."""
 
 DIRICHLET_DRAWS = 100
@@ -113,6 +113,32 @@ def by_label(key: Key, labels: np.ndarray, num_clients: int, labels_per_client: 
         for client, piece in zip(holders, np.array_split(members, len(holders)), strict=True):
             parts[client].append(piece)
     return _checked([np.sort(np.concatenate(part)) for part in parts], "by-label", len(labels))
+
+
+def by_column(owners: np.ndarray, num_clients: int) -> list[np.ndarray]:
+    """The division that the data bring along: a client for every value of a column, in the order of the values.
+
+    Args:
+        owners: (n,), whose example each is.
+        num_clients: N, as many as there are different values.
+
+    Returns:
+        N sorted arrays of example indices, disjoint, covering all examples.
+
+    Raises:
+        InputError: there are more or fewer owners than clients.
+
+    Example:
+        >>> [part.tolist() for part in by_column(np.array(["b", "a", "b"]), 2)]
+        [[1], [0, 2]]
+    """
+    names = sorted(set(owners.tolist()))
+    if len(names) != num_clients:
+        raise InputError(
+            f"federation.num_clients: got {num_clients}, expected {len(names)}, the different values of data.client_column "
+            "in the training text"
+        )
+    return [np.flatnonzero(owners == name) for name in names]
 
 
 def _checked(parts: Sequence[np.ndarray], name: str, num_examples: int) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rolora.config import Config
 from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
 from rolora.local_training import Examples
+from rolora.tokenisation import packed, tokenise
 
 
 @dataclass
@@ -49,7 +49,7 @@ def prepare(config: Config) -> Setup:
     """
     key = Key(config.seed)
     data = tasks.load(config.data)
-    clients = divide(config, key, data.train.labels)
+    clients = divide(config, key, data.train.labels, data.train.owners)
     settings = precision.apply(config.runtime)
     backbone = models.load(
         config.model,
@@ -60,6 +60,9 @@ def prepare(config: Config) -> Setup:
     )
     model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name)
     held_out = data.test if config.evaluation.split == "test" else data.validation
+    train = tokenise(backbone, data.train, config, data.metrics)
+    if config.data.packing:
+        train, clients = packed(train, clients, config.model.max_length)
     return Setup(
         config=config,
         key=key,
@@ -67,8 +70,8 @@ def prepare(config: Config) -> Setup:
         clients=clients,
         backbone=backbone,
         model=model,
-        train=tokenise(backbone, data.train, config.model.max_length),
-        held_out=tokenise(backbone, held_out, config.model.max_length),
+        train=train,
+        held_out=tokenise(backbone, held_out, config, data.metrics),
         precision=settings,
     )
 
@@ -95,27 +98,16 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
         setup.prefix_record = {"refused": str(reason)}
 
 
-def divide(config: Config, key: Key, labels: np.ndarray) -> list[np.ndarray]:
-    """The clients' example indices by the config's partition."""
+def divide(config: Config, key: Key, labels: np.ndarray, owners: np.ndarray | None = None) -> list[np.ndarray]:
+    """The clients' example indices by the config's partition; ``owners`` says whose they are by the data themselves."""
     federation = config.federation
     if config.build_algorithm().pooled:
         return [np.arange(len(labels))]
+    if federation.partition == "by-column":
+        return partition.by_column(owners, federation.num_clients)
     stream = key.fold("partition", federation.num_clients)
     if federation.partition == "dirichlet":
         return partition.dirichlet(stream, labels, federation.num_clients, federation.dirichlet_alpha)
     if federation.partition == "by-label":
         return partition.by_label(stream, labels, federation.num_clients, federation.labels_per_client)
     return partition.iid(stream, labels, federation.num_clients)
-
-
-def tokenise(backbone: models.Backbone, split: Any, max_length: int) -> Examples:
-    """All texts of a split as what the model takes, once, so that no step tokenises again."""
-    tokenizer, taken = backbone.tokenizer, inspect.signature(backbone.model.forward).parameters
-    columns = list(zip(*split.texts, strict=True))
-    encoded = tokenizer(*(list(column) for column in columns), truncation=True, max_length=max_length)
-    pad = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
-    return Examples(
-        fields={name: rows for name, rows in encoded.items() if name in pad and name in taken},
-        labels=split.labels,
-        pad=pad,
-    )

@@ -22,7 +22,7 @@ from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
-from rolora.local_training import Examples, HiddenStates, batches, cross_entropy, pad, skipping, take_turns
+from rolora.local_training import Examples, HiddenStates, batches, pad, skipping, take_turns
 
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
@@ -203,7 +203,8 @@ class Trainer:
             self.prefix.next_batch(texts, inputs["input_ids"].shape[1])
         with precision.arithmetic(self.model):
             logits = self.model(**inputs).logits
-        each = cross_entropy(logits, labels, reduction="none").reshape(len(chosen), rows)
+        each, terms = (found.reshape(len(chosen), rows) for found in examples[0].objective.rows(logits, labels))
         counts = torch.tensor([len(indices) for indices in chosen], device=self.device)
-        weights = (torch.arange(rows, device=self.device) < counts[:, None]).to(each.dtype) / counts[:, None]
+        own = torch.arange(rows, device=self.device) < counts[:, None]
+        weights = own.to(each.dtype) / (terms * own).sum(dim=1, keepdim=True)
         return (each * weights).sum(dim=1)

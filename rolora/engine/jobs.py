@@ -51,7 +51,7 @@ class Job:
         return ClientUpdate(
             client=self.client,
             round=self.t,
-            weight=float(len(self.indices)) if by_examples else 1.0,
+            weight=float(self.examples.texts(self.indices)) if by_examples else 1.0,
             message=pack(trained, self.algorithm.sent(self.t) | {"head"}),
             loss=loss,
             kept={

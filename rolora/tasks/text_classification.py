@@ -22,6 +22,7 @@ class Split:
 
     texts: tuple[tuple[str, ...], ...]
     labels: np.ndarray
+    owners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -38,11 +39,12 @@ class TextData:
     validation: Split
     test: Split
     duplicates_dropped: int
+    task: str = "classification"
+    metrics: tuple[str, ...] = ("accuracy",)
 
     def describe(self) -> dict[str, object]:
         """What a record says of the data."""
-        counts = np.bincount(self.test.labels, minlength=len(self.label_names))
-        return {
+        found = {
             "name": self.name,
             "source": self.source,
             "label_names": list(self.label_names),
@@ -50,8 +52,11 @@ class TextData:
             "validation": len(self.validation),
             "test": len(self.test),
             "duplicates_dropped": self.duplicates_dropped,
-            "majority_rate": float(counts.max() / counts.sum()),
         }
+        if self.task != "classification":
+            return found
+        counts = np.bincount(self.test.labels, minlength=len(self.label_names))
+        return found | {"majority_rate": float(counts.max() / counts.sum())}
 
 
 def normalised(texts: tuple[str, ...]) -> str:

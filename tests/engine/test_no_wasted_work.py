@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rolora import local_training, peft_boundary
+from rolora import objectives, peft_boundary
 from rolora.communication import Ledger
 from rolora.engine import ENGINES, batched
 from rolora.federation import open_round
@@ -18,7 +18,7 @@ LAYERS = 4
 
 def steps(setup, monkeypatch, t):
     """For each step of round t: which tensors its backward pass ends in, as (part, place)."""
-    config, seen, plain = setup.config, [], local_training.cross_entropy
+    config, seen, plain = setup.config, [], objectives.cross_entropy
     engine = ENGINES[config.runtime.engine](
         setup.model, setup.train, setup.clients, config, setup.key, prefix=setup.prefix
     )  # fmt: skip
@@ -29,8 +29,7 @@ def steps(setup, monkeypatch, t):
         seen.append(sorted(names.get(id(leaf), ("backbone", tuple(leaf.shape))) for leaf in leaves(loss)))
         return loss
 
-    for module in (local_training, batched):
-        monkeypatch.setattr(module, "cross_entropy", watched)
+    monkeypatch.setattr(objectives, "cross_entropy", watched)
     server, algorithm = peft_boundary.read(setup.model, head=True), config.build_algorithm()
     opened = open_round(t, server, algorithm, [0, 1], Ledger())
     engine.local_updates(t, opened.broadcasts, opened.trainable)

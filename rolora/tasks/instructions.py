@@ -1,0 +1,109 @@
+"""Prompts and responses for a causal model: instructions, questions, dialogues; any rows with a prompt and a response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from rolora.config import DataConfig
+from rolora.errors import InputError
+from rolora.tasks.holding_out import Rows, hold_out
+from rolora.tasks.sources import Tables, find
+from rolora.tasks.text_classification import Split, TextData
+
+FORMS = {
+    "dolly": (("instruction", "context"), "response"),
+    "alpaca": (("instruction", "input"), "output"),
+    "gsm8k": (("question",), "answer"),
+    "prompt": (("prompt",), "response"),
+}
+"""Columns by which a known form is recognised where the config names none: prompt, response.
+
+Dolly: databricks-dolly-15k (2023); Alpaca: Stanford Alpaca (2023), and Code Alpaca; GSM8K: Cobbe et al. 2021.
+"""
+
+
+def load(config: DataConfig) -> TextData:
+    """Read the source, drop prompts that were met before, and hold out what it does not hold out itself.
+
+    The label column, if the rows have it, is what partitions by label go by (Dolly's ``category``).
+
+    Raises:
+        InputError: a missing source or column, an empty prompt or response, too few rows.
+    """
+    tables = find(config.name)
+    prompt, response = columns_of(tables, config)
+    by_split = {split: _rows(table, split, prompt, response, config) for split, table in tables.splits.items()}
+    pools, dropped = hold_out(by_split, config)
+    names = sorted({label for rows in pools.values() for _, (_, label, _) in rows})
+    return TextData(
+        name=tables.name,
+        source=tables.source,
+        label_names=tuple(names),
+        train=_split(pools["train"], names),
+        validation=_split(pools["validation"], names),
+        test=_split(pools["test"], names),
+        duplicates_dropped=dropped,
+        task="generation",
+        metrics=("loss",),
+    )
+
+
+def columns_of(tables: Tables, config: DataConfig) -> tuple[tuple[str, ...], str]:
+    """The prompt's columns and the response's: those that the config names, or those of a known form.
+
+    Raises:
+        InputError: the rows have none of the known forms, and the config does not say.
+    """
+    have = list(tables.splits["train"].columns)
+    if config.text_columns is not None:
+        return config.text_columns, config.response_column
+    for prompt, response in FORMS.values():
+        if {*prompt, response} <= set(have):
+            return prompt, response
+    known = "; ".join(f"{', '.join(prompt)} and {response}" for prompt, response in FORMS.values())
+    raise InputError(
+        f"data.text_columns: {config.name} has the columns {', '.join(map(str, have))}, expected data.text_columns and "
+        f"data.response_column, or columns of a known form ({known})"
+    )
+
+
+def _rows(table: pd.DataFrame, split: str, prompt: tuple[str, ...], response: str, config: DataConfig) -> Rows:
+    """((prompt parts), (response, label, owner)) of every row; the second part of a prompt may be empty."""
+    asked = [("text_columns", column) for column in prompt] + [("response_column", response)]
+    if config.client_column is not None and split == "train":
+        asked.append(("client_column", config.client_column))
+    for field, column in asked:
+        if column not in table.columns:
+            raise InputError(
+                f"data.{field}: {config.name} ({split}) has no column {column!r}, expected one of "
+                f"{', '.join(map(str, table.columns))}"
+            )
+    texts = {column: _text(table[column]) for column in (*prompt, response)}
+    for column in (prompt[0], response):
+        empty = [not text.strip() for text in texts[column]]
+        if any(empty):
+            raise InputError(f"data.name: {config.name} ({split}), row {empty.index(True)}: {column} is empty, expected text")
+    labels = _text(table[label]) if (label := _label_column(table, config)) else [""] * len(table)
+    owners = _text(table[config.client_column]) if config.client_column in table.columns else [""] * len(table)
+    parts = zip(*(texts[column] for column in prompt), strict=True)
+    return list(zip(parts, zip(texts[response], labels, owners, strict=True), strict=True))
+
+
+def _label_column(table: pd.DataFrame, config: DataConfig) -> str | None:
+    return next((column for column in (config.label_column, "category") if column in table.columns), None)
+
+
+def _text(column: pd.Series) -> list[str]:
+    return ["" if value is None or value != value else str(value) for value in column.tolist()]
+
+
+def _split(rows: Rows, names: list[str]) -> Split:
+    places: Mapping[str, int] = {name: index for index, name in enumerate(names)}
+    return Split(
+        texts=tuple((*prompt, response) for prompt, (response, _, _) in rows),
+        labels=np.array([places[label] for _, (_, label, _) in rows], dtype=np.int64),
+        owners=np.array([owner for _, (_, _, owner) in rows]),
+    )
