@@ -11,7 +11,7 @@ the number of all their terms:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ IGNORED = -100
 """The target of a token that is not learned: the prompt's, and padding."""
 
 
+@runtime_checkable
 class Objective(Protocol):
     """One kind of target. ``name`` is the config's ``data.task``."""
 
