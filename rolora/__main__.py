@@ -112,6 +112,8 @@ def plan(
 @app.command("list")
 def list_() -> None:
     """List algorithms, packaged configs, models, data, and partitions."""
+    from rolora.architectures import ARCHITECTURES
+    from rolora.layer_budgets import LAYERS_BY_NAME
     from rolora.models import PACKAGED_MODELS
     from rolora.tasks import PACKAGED_DATA
 
@@ -121,6 +123,8 @@ def list_() -> None:
     table.add_row("algorithms", ", ".join(ALGORITHMS))
     table.add_row("configs", ", ".join(sorted(packaged_configs())))
     table.add_row("models", ", ".join(PACKAGED_MODELS) + ", or a local folder, or a hub name")
+    table.add_row("shapes", ", ".join(ARCHITECTURES) + ' (for plans, and for model.weights = "random")')
+    table.add_row("layers", ", ".join(LAYERS_BY_NAME) + ", or numbers")
     table.add_row("data", ", ".join(PACKAGED_DATA) + ", or a local file or folder, or a hub name such as glue/sst2")
     table.add_row("partitions", ", ".join(PARTITIONS))
     console.print(table)
@@ -160,6 +164,10 @@ def summarise(config: Config) -> None:
         "clients": f"{len(sizes)}, from {min(sizes):,} to {max(sizes):,} examples",
         "rounds": f"{config.federation.rounds} x {config.training.local_steps} local steps",
         "bytes of one client's": ", ".join(f"{part} {count:,}" for part, count in everything.bytes_by_part().items()),
+        **{
+            f"lora.{name}": ", ".join(map(str, found))
+            for name, found in peft_boundary.found(config.lora, setup.model).items()
+        },
         "adapted layers": ", ".join(state.layers),
     }.items():
         table.add_row(name, value)
@@ -176,8 +184,9 @@ def results_table(records: list[dict[str, Any]]) -> Table:
         down = sum(
             sum(entry["bytes_down"].values()) + sum(entry["bytes_joining"].values()) for entry in record["rounds"]
         )
+        drawn = " (random weights)" if record["config"]["model"].get("weights") == "random" else ""
         table.add_row(
-            record["name"],
+            record["name"] + drawn,
             record["config"]["evaluation"]["split"],
             f"{record['final']['accuracy']:.4f}",
             f"{record['final']['loss']:.4f}",

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
     DebertaV2Config,
@@ -21,15 +23,21 @@ from transformers import (
     RobertaConfig,
 )
 
-from rolora import models
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.packaged_models import PACKAGED_MODELS, locate
 from rolora.streams import named_stream
 
 RANDOM = "random:"
 """What a model of random weights is called: this, and the name of its architecture."""
 
 META = torch.device("meta")
+
+DROPOUT_FIELDS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "attention_dropout",
+    "hidden_dropout", "dropout", "activation_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout",
+)  # fmt: skip
+"""The names under which transformers' configs keep a dropout rate."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +113,21 @@ HUB_NAMES: Mapping[str, str] = {hub: name for name, one in ARCHITECTURES.items()
 }
 """Names on the hub -> architecture, or packaged model, of the same sizes."""
 
-NAMES = (*ARCHITECTURES, *models.PACKAGED_MODELS)
+NAMES = (*ARCHITECTURES, *PACKAGED_MODELS)
 """All that :func:`build` knows: the sizes of packaged models are in their own config.json."""
 
 
-def settings_of(name: str, num_labels: int, dropout: float | None = None) -> tuple[PretrainedConfig, str]:
-    """The transformers config of a model, without its weights and without a network.
+def settings_of(
+    name: str, num_labels: int, dropout: float | None = None, *, local: bool = True
+) -> tuple[PretrainedConfig, str]:
+    """The transformers config of a model, without its weights and, if ``local``, without a network.
 
     Args:
         name: as in ``model.name``: packaged, a folder, a name of :data:`ARCHITECTURES` (with or without ``random:``), one
             of :data:`HUB_NAMES`, or a hub name whose config.json is in the local cache.
         num_labels: outputs of the head.
         dropout: all of the model's rates; its own if None.
+        local: whether the hub is not asked.
 
     Returns:
         The config, and where its sizes are from.
@@ -128,21 +139,33 @@ def settings_of(name: str, num_labels: int, dropout: float | None = None) -> tup
     known = HUB_NAMES.get(plain, plain)
     if plain != name and known not in NAMES:
         raise InputError(f"model.name: got {name!r}, expected {RANDOM} and one of {', '.join(NAMES)}")
-    location, source = models.locate(known)
-    if known in ARCHITECTURES and (source == "hub" or plain != name):
-        settings, source = ARCHITECTURES[known].settings(), "sizes written out in rolora.architectures"
-    else:
-        settings, source = _from_file(name, location), "hub cache" if source == "hub" else source
+    settings, source = _settings_and_source(known, written=plain != name, local=local)
     settings.num_labels = num_labels
-    for field in models.DROPOUT_FIELDS if dropout is not None else ():
-        if getattr(settings, field, None) is not None:
-            setattr(settings, field, dropout)
+    set_dropout(settings, dropout)
     return settings, source
 
 
-def _from_file(name: str, location: str) -> PretrainedConfig:
+def _settings_and_source(name: str, *, written: bool, local: bool) -> tuple[PretrainedConfig, str]:
+    if name in PACKAGED_MODELS:
+        packaged = PACKAGED_MODELS[name]
+        return packaged.settings(packaged.weights().parent), packaged.source()
+    location, source = locate(name)
+    if name in ARCHITECTURES and (source == "hub" or written):
+        return ARCHITECTURES[name].settings(), "sizes written out in rolora.architectures"
+    place = source if source != "hub" else "hub cache" if local else "hub"
+    return _from_file(name, location, local), place
+
+
+def set_dropout(settings: PretrainedConfig, rate: float | None) -> None:
+    """Set all of a config's dropout rates, where it has them; leave them if None."""
+    for field in DROPOUT_FIELDS if rate is not None else ():
+        if getattr(settings, field, None) is not None:
+            setattr(settings, field, rate)
+
+
+def _from_file(name: str, location: str, local: bool) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(location, local_files_only=True)
+        return AutoConfig.from_pretrained(location, local_files_only=local)
     except (OSError, ValueError, KeyError) as error:
         reason = "it is none of them" if location == name else " ".join(str(error).split())[:120]
         raise InputError(
@@ -187,19 +210,48 @@ def build(
 
 
 def from_settings(
-    settings: PretrainedConfig, dtype: torch.dtype, device: torch.device, key: Key | None = None
+    settings: PretrainedConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    key: Key | None = None,
+    objective: str = "classification",
 ) -> torch.nn.Module:
-    """The sequence-classification model of a config, its weights drawn from ``key``, or without weights on "meta".
+    """The model of a config, its weights drawn from ``key``, or without weights on "meta".
+
+    Args:
+        settings: of transformers.
+        dtype: of all parameters.
+        device: where; on "meta" it takes no memory.
+        key: the stream of the random weights.
+        objective: "classification", "regression" or "generation".
 
     Raises:
-        InputError: if transformers has no such model for sequence classification.
+        InputError: if transformers has no such model for this objective.
     """
+    kind = model_class(settings, objective)
     stream = nullcontext() if key is None else named_stream(key.fold("random weights"), device)
     try:
         with stream, device:
-            return AutoModelForSequenceClassification.from_config(settings, dtype=dtype)
+            return kind.from_config(settings, dtype=dtype)
     except ValueError as error:
         reason = " ".join(str(error).split())[:120]
+        can = "generate text" if objective == "generation" else "classify sequences"
         raise InputError(
-            f"model.name: got a {settings.model_type} model, expected one that can classify sequences; {reason}"
+            f"model.name: got a {settings.model_type} model, expected one that can {can}; {reason}"
         ) from None
+
+
+def model_class(settings: PretrainedConfig, objective: str) -> type:
+    """The class of transformers that loads a model for an objective.
+
+    Raises:
+        InputError: if text is to be generated and the model is an encoder, whose tokens see what follows them.
+    """
+    if objective != "generation":
+        return AutoModelForSequenceClassification
+    if type(settings) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(settings, "is_decoder", False):
+        raise InputError(
+            f"model.name: got a {settings.model_type} model, an encoder, expected a decoder, which can generate text, such as "
+            "SmolLM2-135M-Instruct"
+        )
+    return AutoModelForCausalLM

@@ -15,11 +15,12 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
+from rolora.layer_budgets import LAYERS_BY_NAME
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -47,6 +48,24 @@ class ModelConfig(Section):
     dropout: Probability | None = Field(
         description="all of the backbone's dropout rates; leave out to keep its own", default=None
     )
+    weights: Literal["pretrained", "random"] = optional(
+        "pretrained", description="random: drawn from the seed, of the architecture that name is; stands for no model"
+    )
+    quantization: Literal["none", "8bit", "4bit"] = optional(
+        "none", description="of the frozen matrices, by bitsandbytes on CUDA: int8, or NF4 with double quantisation"
+    )
+
+
+def _known_layers(value: Any) -> Any:
+    if isinstance(value, str) and value not in LAYERS_BY_NAME:
+        raise ValueError(f"got {value!r}, expected layer numbers or one of {', '.join(LAYERS_BY_NAME)}")
+    return value
+
+
+def _modules(value: Any) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(f'got {value!r}, expected "auto" or a list of names such as ["query", "value"]')
+    return None if isinstance(value, str) else value
 
 
 class LoraConfig(Section):
@@ -55,10 +74,12 @@ class LoraConfig(Section):
     rank: PositiveInt
     alpha: Positive = Field(description="lora_alpha; the scale is alpha / rank")
     dropout: Probability
-    target_modules: tuple[str, ...] = Field(min_length=1, description='e.g. ["query", "value"]')
-    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, description="which layers; leave out for all"
+    target_modules: Annotated[tuple[str, ...] | None, BeforeValidator(_modules)] = optional(
+        min_length=1, description='e.g. ["query", "value"]; leave out, or "auto", for those of query and value'
     )
+    layers: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None, BeforeValidator(_known_layers)
+    ] = Field(default=None, description="which layers, by number or by name; leave out for all")
     rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
 
 
@@ -171,6 +192,9 @@ class RuntimeConfig(Section):
     group_size: PositiveInt | None = optional(
         description="clients that the batched engine trains at the same time; leave out to choose by memory"
     )
+    gradient_checkpointing: bool = optional(
+        False, description="keep each layer's input alone for the backward pass and compute the rest again; no dropout"
+    )
     compile: bool = optional(
         False, description="compile the backbone's layers (batched engine); needs a C++ compiler on a CPU"
     )
@@ -264,6 +288,39 @@ class Config(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _quantised_where_it_can_be(self) -> Config:
+        given = f'model.quantization is "{self.model.quantization}", expected "none"'
+        if self.model.quantization == "none":
+            return self
+        if not self.runtime.device.startswith("cuda"):
+            raise ValueError(f'{given} with runtime.device = "{self.runtime.device}": it needs a CUDA device')
+        if self.runtime.dtype == "float64":
+            raise ValueError(f'{given} with runtime.dtype = "float64": quantised products are in 32 or 16 bits')
+        algorithm = self.build_algorithm()
+        if any("residual" in algorithm.changed(t) for t in range(self.federation.rounds)):
+            raise ValueError(
+                f"{given} with {self.algorithm}: it adds a residual to the backbone's weights, which 4 or 8 bits would round"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recomputed_where_it_can_be(self) -> Config:
+        if not self.runtime.gradient_checkpointing:
+            return self
+        if self.runtime.compile:
+            raise ValueError(
+                "runtime.gradient_checkpointing is true, expected false with runtime.compile: a compiled layer decides "
+                "itself what it keeps"
+            )
+        for field, rate in (("lora.dropout", self.lora.dropout), ("model.dropout", self.model.dropout)):
+            if rate:
+                raise ValueError(
+                    f"{field} is {rate}, expected 0.0 with runtime.gradient_checkpointing: a layer that is computed again "
+                    "would draw other masks"
+                )
+        return self
+
     def build_algorithm(self) -> Algorithm:
         """The algorithm with its options, within the server's optimiser if there is one."""
         algorithm = ALGORITHMS[self.algorithm](**self.method)
@@ -353,7 +410,8 @@ def check(table: dict[str, Any], source: str) -> Config:
 
 
 def _describe(fault: Any, table: dict[str, Any]) -> str:
-    path = [str(part) for part in fault["loc"]]
+    # Between a field and an item, pydantic names the branch of a union, such as "tuple[...]": no part of a key.
+    path = [str(part) for part in fault["loc"] if "[" not in str(part)]
     key = ".".join(path)
     if fault["type"] == "extra_forbidden":
         known = _keys_beside(path)

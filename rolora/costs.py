@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -175,6 +175,7 @@ def activation_bytes(
     *,
     trains_a: bool = True,
     adapter_dropout: bool = False,
+    recomputed: bool = False,
 ) -> int:
     r"""Bytes that a forward pass keeps for the backward pass, with a frozen backbone.
 
@@ -190,6 +191,10 @@ def activation_bytes(
     softmax, mask, product), the attention mask in the kernel's dtype (L) and the inputs of two norms (2 h). DeBERTa adds
     2 H P for its comparisons with P relative positions, and those positions' own projections, twice P w a row.
 
+    With gradient checkpointing each of these layers keeps its input alone (s_4 h for each token) and is computed again when
+    the gradient comes to it, one at a time: the sum over layers is then that of inputs, and once what the largest layer keeps,
+    with its adapters.
+
     An adapter adds r numbers x A; where A is trained its input, once for modules of one place and width, which read the
     same tensor, or for each of them where a cast or dropout copies it; and with dropout a mask of that width.
 
@@ -201,14 +206,23 @@ def activation_bytes(
         adapters: the adapted modules, at least one.
         trains_a: whether A is trained.
         adapter_dropout: whether there is dropout before A.
+        recomputed: whether layers are checkpointed.
 
     Returns:
         An estimate on the high side of bytes; the largest passing tensors and the library's workspace come on top.
     """
     tokens, width, wide = rows * length, dtype.itemsize, max(4, dtype.itemsize)
     copied = adapter_dropout or width < 4
-    inputs = [a.d for a in adapters] if copied else [d for *_, d in {(a.layer, a.place, a.d) for a in adapters}]
-    of_adapters = trains_a * sum(inputs) + sum(a.r + adapter_dropout * a.d for a in adapters)
+    inputs = [(a.layer, a.d) for a in adapters]
+    if not copied:
+        inputs = [(layer, d) for layer, _, d in {(a.layer, a.place, a.d) for a in adapters}]
+    lowest = min(a.layer for a in adapters)
+    reached = range(lowest, len(shapes.layers))
+    of_adapters = [
+        trains_a * sum(d for at, d in inputs if at == layer)
+        + sum(a.r + adapter_dropout * a.d for a in adapters if a.layer == layer)
+        for layer in reached
+    ]
     of_a_layer = (
         shapes.attention_tensors * shapes.attention_width
         + shapes.inner_tensors * shapes.intermediate
@@ -219,12 +233,21 @@ def activation_bytes(
     )
     of_positions = 2 * rows * shapes.positions * shapes.attention_width
     layer = width * (tokens * of_a_layer + of_positions) + wide * tokens * (2 * shapes.hidden + shapes.heads)
-    reached = len(shapes.layers) - min(a.layer for a in adapters)
-    return reached * layer + tokens * (width * of_adapters + wide * 2 * shapes.hidden)
+    last = tokens * wide * 2 * shapes.hidden
+    if recomputed:
+        return tokens * wide * shapes.hidden * len(reached) + layer + tokens * width * max(of_adapters) + last
+    return len(reached) * layer + tokens * width * sum(of_adapters) + last
 
 
 def step_flops(
-    shapes: Shapes, adapters: Sequence[Adapted], head: int, rows: int, length: int, trained: frozenset[str]
+    shapes: Shapes,
+    adapters: Sequence[Adapted],
+    head: int,
+    rows: int,
+    length: int,
+    trained: frozenset[str],
+    *,
+    recomputed: bool = False,
 ) -> int:
     r"""Floating-point operations of one client's step; a multiplication and an addition are two.
 
@@ -234,6 +257,7 @@ def step_flops(
       positions' own projections; 2 T r (d + k) for an adapter;
     - backward with respect to inputs: 2 n T, and twice attention's forward, from the lowest adapted layer up;
     - an adapter: 2 T r k to the inner product and 2 T r d to the input, and as much again for each factor that is trained;
+    - gradient checkpointing: the forward pass of the layers from the lowest adapted one up once more;
     - head, and matrices beside the layers: each row once forward and once backward, and once for a trained head.
 
     Norms, activations and softmax, a few operations an element, are left out. No gradient of a frozen matrix is computed.
@@ -245,11 +269,15 @@ def step_flops(
         rows: texts in the batch.
         length: tokens of each.
         trained: of "A", "B", "head".
+        recomputed: whether layers are checkpointed.
     """
     tokens = rows * length
     attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
     reached = shapes.layers[min(adapter.layer for adapter in adapters) :]
     forward = forward_flops(shapes, adapters, head, rows, length)
+    if recomputed:
+        again = replace(shapes, layers=reached, convolution=0, beside=0)
+        forward += forward_flops(again, adapters, 0, rows, length)
     backward = 2 * tokens * sum(reached) + 2 * attention * len(reached) + 2 * rows * (head + shapes.beside)
     for adapter in adapters:
         backward += 2 * tokens * adapter.r * (adapter.k * (1 + ("B" in trained)) + adapter.d * (1 + ("A" in trained)))

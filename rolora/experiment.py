@@ -256,7 +256,8 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
             "parameters": setup.backbone.parameters,
             "trainable": trainable | {"head": head if config.model.head == "trained" else 0},
             "adapted_layers": list(peft_boundary.factor_parameters(setup.model)),
-        },
+        }
+        | peft_boundary.found(config.lora, setup.model),
         "data": setup.data.describe()
         | {
             "client_sizes": [setup.train.texts(indices) for indices in setup.clients],

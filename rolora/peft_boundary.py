@@ -28,36 +28,42 @@ from rolora.config import LoraConfig
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
-from rolora.models import head_modules
+from rolora.models import generates, head_modules
 from rolora.streams import named_stream
+from rolora.targets import linear_modules, resolve
 
 ADAPTER = "default"
 """PEFT's name of the one adapter that is trained."""
 
 
-def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -> PeftModel:
-    """Wrap a classification model with PEFT and give it the first adapter of the experiment.
+def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str, data_name: str = "") -> PeftModel:
+    """Wrap a model with PEFT and give it the first adapter of the experiment.
 
     A is drawn from ``key``, entry by entry uniform in +-1/sqrt(d) (the range of PEFT's own initialiser), one stream a
     layer, so it depends neither on the algorithm nor on the other layers; B is zero.
 
+    Args:
+        model: of transformers, for classification or for generation.
+        lora: as configured; modules and layers that it does not spell out are found (``rolora.targets``).
+        key: the stream of A.
+        base_name: what a saved adapter calls the model.
+        data_name: as in ``data.name``; the papers' budgets of layers depend on the task.
+
     Raises:
-        InputError: if no module has one of the target names, or a layer number does not exist.
+        InputError: if no module has one of the target names, or a layer or a budget does not exist.
     """
+    lora = resolve(lora, model, base_name, data_name)
     config = PeftLoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType.CAUSAL_LM if generates(model) else TaskType.SEQ_CLS,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.target_modules),
         layers_to_transform=list(lora.layers) if lora.layers is not None else None,
         use_rslora=lora.rank_stabilized,
-        modules_to_save=head_modules(model),
+        modules_to_save=head_modules(model) or None,
         fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
     )
-    depth = getattr(model.config, "num_hidden_layers", None)
-    if lora.layers is not None and depth is not None and max(lora.layers) >= depth:
-        raise InputError(f"lora.layers: got {max(lora.layers)}, expected 0 to {depth - 1}, the layers of {base_name}")
     try:
         # What PEFT draws here is replaced below; the stream keeps it from torch's global generator.
         with warnings.catch_warnings(), named_stream(key.fold("peft"), torch.device("cpu")):
@@ -65,9 +71,9 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             wrapped = get_peft_model(model, config)
     except ValueError:
-        names = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if _is_matrix(module)})
         raise InputError(
-            f"lora.target_modules: got {', '.join(lora.target_modules)}, expected linear modules of {base_name}: {', '.join(names)}"
+            f"lora.target_modules: got {', '.join(lora.target_modules)}, expected linear modules of {base_name}: "
+            f"{', '.join(linear_modules(model))}"
         ) from None
     wrapped.peft_config[ADAPTER].base_model_name_or_path = base_name
     with torch.no_grad():
@@ -81,8 +87,14 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str) -
     return wrapped
 
 
-def _is_matrix(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+def found(lora: LoraConfig, model: PeftModel) -> dict[str, list]:
+    """What the config leaves open or says by name, as :func:`attach` found it: numbers of layers, names of modules."""
+    config, spelt_out = model.peft_config[ADAPTER], {}
+    if isinstance(lora.layers, str):
+        spelt_out["layers"] = list(config.layers_to_transform)
+    if lora.target_modules is None:
+        spelt_out["target_modules"] = sorted(config.target_modules)
+    return spelt_out
 
 
 def lora_layers(model: PeftModel) -> dict[str, LoraLayer]:

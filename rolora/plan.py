@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from rolora import architectures, costs, peft_boundary, precision
+from rolora import architectures, costs, models, peft_boundary, precision, quantization, recomputation
 from rolora.adapter import FACTORS
 from rolora.communication import nbytes, total
 from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
@@ -26,6 +26,15 @@ from rolora.keys import Key
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
 
 __all__ = ["Plan", "activation_bytes", "plan", "render"]
+
+QUANTISED = {
+    "8bit": "memory: a matrix of the backbone is one byte a weight and a float32 scale a row (int8); embeddings, norms, biases "
+    "and head are not quantised; a decoded copy of one matrix at a time is left out",
+    "4bit": "memory: a matrix of the backbone is half a byte a weight, a byte for each 64 weights and a float32 for each 16,384 "
+    "(NF4, double quantisation), and tables; embeddings, norms, biases and head are not quantised; a decoded copy of one matrix "
+    "at a time is left out",
+}
+"""How quantised bytes are counted."""
 
 LABELS = {"glue/mnli": 3}
 """Labels of data whose config does not say and that have not two."""
@@ -72,7 +81,8 @@ class Plan:
 class Bare:
     """A model without numbers: what of it a plan needs.
 
-    ``frozen_bytes`` is what the unadapted model holds, ``adapted_bytes`` what the matrices do that have an adapter.
+    ``frozen_bytes`` is what the unadapted model holds, quantised or not, ``adapted_bytes`` what the matrices do that have
+    an adapter, ``found`` what the config leaves open of the adapter or says by name.
     """
 
     settings_source: str
@@ -84,20 +94,42 @@ class Bare:
     adapters: tuple[Adapted, ...]
     frozen_bytes: int
     adapted_bytes: int
+    found: Mapping[str, Any]
 
 
 @lru_cache(maxsize=8)  # a grid plans the same model many times
-def bare_model(model: ModelConfig, lora: LoraConfig, labels: int, dtype: torch.dtype) -> Bare:
+def bare_model(
+    model: ModelConfig,
+    lora: LoraConfig,
+    labels: int,
+    dtype: torch.dtype,
+    *,
+    objective: str = "classification",
+    data_name: str = "",
+    recomputed: bool = False,
+) -> Bare:
     """The config's model with its adapter on the meta device.
+
+    Args:
+        model: of the config.
+        lora: of the config.
+        labels: outputs of the head.
+        dtype: of the backbone.
+        objective: "classification", "regression" or "generation".
+        data_name: the papers' budgets of layers depend on the task.
+        recomputed: whether the run would check that layers can be computed again.
 
     Raises:
         InputError: whatever of model and adapter cannot be met.
     """
     settings, source = architectures.settings_of(model.name, labels, model.dropout)
-    plain = architectures.from_settings(settings, dtype, architectures.META)
-    shapes, parameters = costs.shapes_of(plain), sum(p.numel() for p in plain.base_model.parameters())
+    plain = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
+    shapes, parameters = costs.shapes_of(plain), models.pretrained_parameters(plain)
     resident = sum(tensor.nbytes for tensor in (*plain.parameters(), *plain.buffers()))
-    wrapped = peft_boundary.attach(plain, lora, Key(0), model.name)
+    resident -= quantization.saved_bytes(model.quantization, plain)
+    wrapped = peft_boundary.attach(plain, lora, Key(0), models.shown_name(model), data_name)
+    if recomputed:
+        recomputation.check(wrapped)
     state = peft_boundary.read(wrapped, head=model.head == "trained")
     return Bare(
         settings_source=source,
@@ -111,6 +143,7 @@ def bare_model(model: ModelConfig, lora: LoraConfig, labels: int, dtype: torch.d
         adapted_bytes=sum(
             module.get_base_layer().weight.nbytes for module in peft_boundary.lora_layers(wrapped).values()
         ),
+        found=peft_boundary.found(lora, wrapped),
     )
 
 
@@ -134,7 +167,14 @@ def plan(
     """
     labels = config.data.num_labels or LABELS.get(config.data.name, 2)
     dtype = precision.DTYPES[config.runtime.dtype]
-    bare = bare_model(config.model, config.lora, labels, dtype)
+    bare = bare_model(
+        config.model,
+        config.lora,
+        labels,
+        dtype,
+        data_name=config.data.name,
+        recomputed=config.runtime.gradient_checkpointing,
+    )
     rounds = list(traffic(config, bare.state))
     shown, period = pattern(rounds)
     largest = max(len(one.clients) for one in rounds)
@@ -156,12 +196,14 @@ def plan(
         name=config.run_name(),
         algorithm=config.algorithm,
         model={
-            "name": config.model.name,
+            "name": models.shown_name(config.model),
             "sizes": bare.settings_source,
             "architecture": bare.architecture,
             "parameters": bare.parameters,
             "dtype": config.runtime.dtype,
-        },
+        }
+        | ({"quantization": config.model.quantization} if config.model.quantization != "none" else {})
+        | bare.found,
         trainable={f: sum(getattr(layer, f).numel() for layer in bare.state.layers.values()) for f in FACTORS}
         | {"head": sum(tensor.numel() for tensor in bare.state.head.values())},
         work=work,
@@ -201,6 +243,7 @@ def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, g
             bare.adapters,
             trains_a=any("A" in one.trained for one in rounds),
             adapter_dropout=config.lora.dropout > 0,
+            recomputed=config.runtime.gradient_checkpointing,
         ),
         "server and updates": sum(sizes.values()) + max(sum(one.bytes_up.values()) for one in rounds) + kept,
         "residual": changes_backbone * (residual + bare.adapted_bytes),
@@ -219,7 +262,16 @@ def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: in
             factors = {schedule[step % len(schedule)]} if schedule else set(one.trained)
             steps[frozenset(factors | heads)] += len(one.clients)
     each = {
-        part: costs.step_flops(bare.shapes, bare.adapters, head, training.batch_size, length, part) for part in steps
+        part: costs.step_flops(
+            bare.shapes,
+            bare.adapters,
+            head,
+            training.batch_size,
+            length,
+            part,
+            recomputed=config.runtime.gradient_checkpointing,
+        )
+        for part in steps
     }
     evaluated = 1 + -(-len(rounds) // config.evaluation.every)  # before round 0, when due, and after the last
     held_out = config.data.test_examples if config.evaluation.split == "test" else config.data.validation_examples
@@ -253,6 +305,13 @@ def _notes(config: Config, labels: int, tokens: int | None, group_size: int | No
     yield "evaluation: as many held-out examples as the config asks for; a source with its own split may have others"
     if config.runtime.engine == "batched" and not (group_size or config.runtime.group_size):
         yield "memory: of one client at a time, as neither runtime.group_size nor --group-size says how many"
+    if config.model.quantization != "none":
+        yield QUANTISED[config.model.quantization]
+    if config.runtime.gradient_checkpointing:
+        yield (
+            "memory: activations are each adapted layer's input, from the lowest adapted layer up, and one whole layer, the one "
+            "that is computed again; FLOPs: those layers' forward pass once more"
+        )
     yield "memory: passing tensors, evaluation, the libraries' workspace and a device's context are left out"
     yield "time: all operations at the speed of bare matrix products; what is slower than those, and loading, is left out"
 
@@ -279,7 +338,8 @@ def _described(one: Plan, title: str) -> Table:
     seconds = one.time["seconds"]
     for name, value in {
         "model": f"{model['name']} ({model['sizes']}), {model['architecture']}, {model['parameters']:,} pretrained "
-        f"parameters, {model['dtype']}",
+        f"parameters, {model['dtype']}" + (f", {model['quantization']}" if "quantization" in model else ""),
+        **{f"lora.{name}": ", ".join(map(str, model[name])) for name in ("layers", "target_modules") if name in model},
         "trainable": ", ".join(f"{part} {count:,}" for part, count in one.trainable.items()),
         "work": f"{work['rounds']} rounds x {work['clients_per_round']} of {work['clients']} clients x "
         f"{work['local_steps']} steps x {work['batch_size']} rows x {work['tokens']} tokens; "

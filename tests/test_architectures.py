@@ -40,7 +40,7 @@ def test_llama_2_7b_has_its_published_number_of_parameters():
 def test_a_packaged_model_has_the_sizes_of_its_own_file():
     bare = architectures.build("all-MiniLM-L6-v2", 2, torch.float32, META)
     config = ModelConfig(name="all-MiniLM-L6-v2", max_length=8, head="trained")
-    loaded = models.load(config, 2, Key(0), torch.float32, CPU)
+    loaded = models.load(config, "classification", 2, Key(0), torch.float32, CPU)
     assert {n: p.shape for n, p in bare.named_parameters()} == {n: p.shape for n, p in loaded.model.named_parameters()}
     assert count(bare.base_model) == loaded.parameters
 

@@ -115,7 +115,7 @@ def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, tmp_pat
     """The head is saved even when it is frozen: its random start is part of the model that was evaluated."""
     config = changed(table, model__head=head)
     record = experiment.run(config, tmp_path)
-    fresh = models.load(config.model, 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     setup = experiment.prepare(config)
     result = evaluation.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))

@@ -49,7 +49,7 @@ def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, t
     config = changed(table, algorithm=name)
     record = experiment.run(config, tmp_path)
     residual = load_file(tmp_path / "residual.safetensors")
-    fresh = models.load(config.model, 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     scale = config.lora.alpha / config.lora.rank
     with torch.no_grad():
         for layer, added in residual.items():

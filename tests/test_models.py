@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 def load(name, key=0, **changes):
     config = ModelConfig(**({"name": str(name), "max_length": 8, "head": "trained"} | changes))
-    return models.load(config, 3, Key(key), torch.float32, CPU)
+    return models.load(config, "classification", 3, Key(key), torch.float32, CPU)
 
 
 def test_the_packaged_encoder_has_its_pretrained_weights():

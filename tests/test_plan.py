@@ -222,7 +222,7 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
 
 def test_what_the_model_holds_is_what_it_holds_when_it_is_loaded(table):
     config = changed(table)
-    loaded = models.load(config.model, 2, Key(0), torch.float32, CPU).model
+    loaded = models.load(config.model, "classification", 2, Key(0), torch.float32, CPU).model
     expected = sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()))
     assert plan.plan(config, flops_per_second=RATE).memory["backbone"] == expected
 

@@ -122,6 +122,7 @@ def group_size(config: Config, model: PeftModel) -> int:
         precision.DTYPES[config.runtime.dtype],
         costs.adapted_modules(peft_boundary.read(model, head=False)),
         adapter_dropout=config.lora.dropout > 0,
+        recomputed=config.runtime.gradient_checkpointing,
     )
     return max(1, budget // each)
 
