@@ -79,6 +79,13 @@ class DataConfig(Section):
     split_seed: int = Field(
         default=0, description="which examples are held out; apart from seed, so seeds share a test set"
     )
+    task: Literal["classification", "regression", "generation"] = optional("classification")
+    benchmark: str | None = optional(
+        description="the task whose columns, labels and metrics a file or folder has, such as sst2; a hub name says it itself"
+    )
+    metrics: tuple[str, ...] | None = optional(
+        min_length=1, description="the first is the primary one; leave out for those of the benchmark or the task"
+    )
 
 
 class FederationConfig(Section):
@@ -200,6 +207,15 @@ class Config(Section):
             if not isinstance(value, type(options[name].default)):
                 wanted = type(options[name].default).__name__
                 raise ValueError(f"method.{name} is {value!r}, expected a {wanted}, as {options[name].default!r} is")
+        return self
+
+    @model_validator(mode="after")
+    def _partition_has_its_labels(self) -> Config:
+        if self.data.task != "classification" and self.federation.partition != "iid":
+            raise ValueError(
+                f'federation.partition is "{self.federation.partition}", expected "iid" with data.task = "{self.data.task}": '
+                "the other partitions divide classes"
+            )
         return self
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ def prepare(config: Config) -> Setup:
     settings = precision.apply(config.runtime)
     backbone = models.load(
         config.model,
-        len(data.label_names),
+        data.num_outputs,
         key.fold("model"),
         precision.DTYPES[config.runtime.dtype],
         precision.device(config.runtime),
