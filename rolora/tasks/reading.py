@@ -138,8 +138,7 @@ def _records(path: Path, text: str, kind: str) -> Iterator[tuple[int, list[str]]
                     yield line, row
                 line = reader.line_num + 1
         except csv.Error as error:
-            end = reader.line_num >= text.count("\n") and "unexpected end" in str(error)
-            reason = "a double quote is opened and not closed" if end else error
+            reason = "a double quote is opened and not closed" if "unexpected end" in str(error) else error
             raise InputError(
                 f"data.name: {path}, line {line}: expected {kind[1:].upper()}; {reason}; a double quote within a quoted text "
                 f"is written twice"

@@ -16,6 +16,7 @@ from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.tasks import labels, sources
 from rolora.tasks.benchmarks import BENCHMARKS, name_of
+from rolora.tasks.glue import Benchmark
 from rolora.tasks.rows import Rows, choose
 
 __all__ = ["Split", "TextData", "load"]
@@ -134,30 +135,14 @@ def load(config: DataConfig) -> TextData:
     benchmark = BENCHMARKS[benchmark_name] if benchmark_name else None
     tables = sources.find(config.name, benchmark)
     rows = {split: choose(tables, split, config, benchmark) for split in tables.splits}
-    names: list[int] | list[str] = []
-    if config.task == "regression":
-        if config.num_labels is not None:
-            raise InputError(f'data.num_labels: got {config.num_labels}, expected none with data.task = "regression"')
-        numbers: dict[str, Sequence[int | float]] = {split: labels.measured(part) for split, part in rows.items()}
-    else:
-        names = labels.class_names(rows["train"], config, benchmark)
-        known = benchmark is not None and benchmark.label_names is not None
-        whose = "benchmark" if known else "config" if config.num_labels is not None else "train"
-        numbers = {split: labels.class_numbers(part, names, whose) for split, part in rows.items()}
-
+    names, numbers = _numbered(rows, config, benchmark)
     own_test = next((split for split in ("test", "validation") if split in rows), "train")
     own_validation = "validation" if own_test == "test" and "validation" in rows else None
     taken_from = {"test": own_test, "validation": own_validation, "train": "train"}
     pools, dropped = _distinct(rows, numbers, taken_from, whole_test=benchmark is not None)
     train, validation, test = _held_out(pools, config)
-    remarks: dict[str, object] = {}
-    if benchmark_name is not None:
-        remarks = {"benchmark": benchmark_name, "test_from": own_test}
-    if cut := sum(part.cut for part in rows.values()):
-        remarks["cut_rows_dropped"] = cut
-    chosen = labels.metric_names(config, benchmark, len(names))
-    if config.task != "classification" or chosen != ("accuracy",):
-        remarks |= {"task": config.task, "metrics": list(chosen)}
+    metrics = labels.metric_names(config, benchmark, len(names))
+    published = {} if benchmark_name is None else {"benchmark": benchmark_name, "test_from": own_test}
     kind = np.float64 if config.task == "regression" else np.int64
     return TextData(
         name=tables.name,
@@ -168,8 +153,30 @@ def load(config: DataConfig) -> TextData:
         test=_split(test, kind),
         duplicates_dropped=dropped,
         task=config.task,
-        metrics=chosen,
-        remarks=remarks,
+        metrics=metrics,
+        remarks=published | _remarks(rows, config, metrics),
+    )
+
+
+def _numbered(
+    rows: dict[str, Rows], config: DataConfig, benchmark: Benchmark | None
+) -> tuple[list[int] | list[str], dict[str, Sequence[int | float]]]:
+    """The classes (none for regression), and each split's labels as numbers."""
+    if config.task == "regression":
+        if config.num_labels is not None:
+            raise InputError(f'data.num_labels: got {config.num_labels}, expected none with data.task = "regression"')
+        return [], {split: labels.measured(part) for split, part in rows.items()}
+    names = labels.class_names(rows["train"], config, benchmark)
+    whose = "benchmark" if benchmark is not None else "config" if config.num_labels is not None else "train"
+    return names, {split: labels.class_numbers(part, names, whose) for split, part in rows.items()}
+
+
+def _remarks(rows: dict[str, Rows], config: DataConfig, metrics: tuple[str, ...]) -> dict[str, object]:
+    """What a record says where it is not as usual: rows that were cut short, another task, other metrics."""
+    cut = sum(part.cut for part in rows.values())
+    usual = (config.task, metrics) == ("classification", ("accuracy",))
+    return ({"cut_rows_dropped": cut} if cut else {}) | (
+        {} if usual else {"task": config.task, "metrics": list(metrics)}
     )
 
 

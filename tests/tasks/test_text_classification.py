@@ -111,7 +111,9 @@ def test_each_fault_has_one_line(tmp_path, items, changes, words):
 def test_a_label_of_the_test_file_that_training_does_not_know(tmp_path):
     rows(tmp_path / "train.jsonl", many())
     rows(tmp_path / "test.jsonl", [("held out", 5)])
-    with pytest.raises(InputError, match=r"test.jsonl, line 1, column 'label': label 5, expected 0 to 1, the labels of the"):
+    with pytest.raises(
+        InputError, match=r"test.jsonl, line 1, column 'label': label 5, expected 0 to 1, the labels of the"
+    ):
         load(config(tmp_path))
 
 
@@ -143,7 +145,7 @@ def test_a_folder_without_training_rows(tmp_path):
 def test_a_file_that_is_not_what_its_name_says(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("{not json")
-    with pytest.raises(InputError, match="rows.jsonl, line 1: expected a JSON object; Expecting property name"):
+    with pytest.raises(InputError, match=r"rows\.jsonl, line 1: expected a JSON object; Expecting property name"):
         load(config(path))
 
 
