@@ -115,7 +115,7 @@ def list_() -> None:
     from rolora.architectures import ARCHITECTURES
     from rolora.layer_budgets import LAYERS_BY_NAME
     from rolora.models import PACKAGED_MODELS
-    from rolora.tasks import PACKAGED_DATA
+    from rolora.tasks import BENCHMARKS, NAMES, PACKAGED_DATA
 
     table = Table(box=None)
     table.add_column("what")
@@ -125,7 +125,9 @@ def list_() -> None:
     table.add_row("models", ", ".join(PACKAGED_MODELS) + ", or a local folder, or a hub name")
     table.add_row("shapes", ", ".join(ARCHITECTURES) + ' (for plans, and for model.weights = "random")')
     table.add_row("layers", ", ".join(LAYERS_BY_NAME) + ", or numbers")
-    table.add_row("data", ", ".join(PACKAGED_DATA) + ", or a local file or folder, or a hub name such as glue/sst2")
+    table.add_row("data", ", ".join(PACKAGED_DATA) + ", or a local file or folder, or a hub name with its owner")
+    table.add_row("", "of the hub: " + ", ".join(NAMES))
+    table.add_row("benchmarks", ", ".join(BENCHMARKS) + " (data.benchmark, for a file or folder)")
     table.add_row("partitions", ", ".join(PARTITIONS))
     console.print(table)
 
@@ -190,7 +192,7 @@ def results_table(records: list[dict[str, Any]]) -> Table:
             record["config"]["evaluation"]["split"],
             f"{record['final']['accuracy']:.4f}",
             f"{record['final']['loss']:.4f}",
-            f"{record['data']['majority_rate']:.4f}",
+            f"{record['data']['majority_rate']:.4f}" if "majority_rate" in record["data"] else "",
             f"{up / 1e6:.2f}",
             f"{down / 1e6:.2f}",
             f"{record['seconds']:.0f}",

@@ -105,11 +105,18 @@ class DataConfig(Section):
     )
     response_column: str = optional("response", description="with generation; text_columns are the prompt")
     template: Literal["plain", "alpaca", "chat"] = optional(
-        "plain", description="with generation: the prompt as it is, in Alpaca's frame, or in the tokenizer's chat format"
+        "plain",
+        description="with generation: the prompt as it is, in Alpaca's frame, or in the tokenizer's chat format",
     )
     client_column: str | None = optional(description='whose example it is, with federation.partition = "by-column"')
     packing: bool = optional(
         False, description="with generation: several of a client's texts in one row of at most model.max_length tokens"
+    )
+    benchmark: str | None = optional(
+        description="the task whose columns, labels and metrics a file or folder has, such as sst2; a hub name says it itself"
+    )
+    metrics: tuple[str, ...] | None = optional(
+        min_length=1, description="the first is the primary one; leave out for those of the benchmark or the task"
     )
 
 
@@ -238,6 +245,15 @@ class Config(Section):
             if not isinstance(value, type(options[name].default)):
                 wanted = type(options[name].default).__name__
                 raise ValueError(f"method.{name} is {value!r}, expected a {wanted}, as {options[name].default!r} is")
+        return self
+
+    @model_validator(mode="after")
+    def _partition_has_its_labels(self) -> Config:
+        if self.data.task != "classification" and self.federation.partition != "iid":
+            raise ValueError(
+                f'federation.partition is "{self.federation.partition}", expected "iid" with data.task = "{self.data.task}": '
+                "the other partitions divide classes"
+            )
         return self
 
     @model_validator(mode="after")

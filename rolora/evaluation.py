@@ -100,7 +100,9 @@ def pooled(parts: list[Evaluation]) -> Evaluation:
     """
     examples, terms = sum(part.examples for part in parts), sum(part.terms for part in parts)
     return Evaluation(
-        metrics={name: sum(part.metrics[name] * part.examples for part in parts) / examples for name in parts[0].metrics},
+        metrics={
+            name: sum(part.metrics[name] * part.examples for part in parts) / examples for name in parts[0].metrics
+        },
         loss=sum(part.loss * part.terms for part in parts) / terms,
         examples=examples,
         terms=terms,

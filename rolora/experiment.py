@@ -258,14 +258,7 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
             "adapted_layers": list(peft_boundary.factor_parameters(setup.model)),
         }
         | peft_boundary.found(config.lora, setup.model),
-        "data": setup.data.describe()
-        | {
-            "client_sizes": [setup.train.texts(indices) for indices in setup.clients],
-            "client_label_counts": [
-                np.bincount(setup.data.train.labels[indices], minlength=len(setup.data.label_names)).tolist()
-                for indices in setup.clients
-            ],
-        },
+        "data": setup.data.describe() | setup.data.describe_clients(setup.clients),
         "initial_evaluation": initial,
         "rounds": list(history),
         "final": history[-1]["evaluation"],

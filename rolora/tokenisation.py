@@ -40,9 +40,7 @@ def tokenise(backbone: Backbone, split: Any, config: Config, metrics: tuple[str,
         return prompted(backbone.tokenizer, split.texts, config.model.max_length, config.data.template)
     tokenizer, taken = backbone.tokenizer, inspect.signature(backbone.model.forward).parameters
     columns = list(zip(*split.texts, strict=True))
-    encoded = tokenizer(
-        *(list(column) for column in columns), truncation=True, max_length=config.model.max_length
-    )
+    encoded = tokenizer(*(list(column) for column in columns), truncation=True, max_length=config.model.max_length)
     pad = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
     return Examples(
         fields={name: rows for name, rows in encoded.items() if name in pad and name in taken},
@@ -75,8 +73,12 @@ def framed(tokenizer: Any, prompt: Sequence[str], template: str) -> str:
     if template == "plain":
         return joined
     if not getattr(tokenizer, "chat_template", None):
-        raise InputError('data.template: got "chat", expected "plain" or "alpaca": the model\'s tokenizer has no chat format')
-    return tokenizer.apply_chat_template([{"role": "user", "content": joined}], tokenize=False, add_generation_prompt=True)
+        raise InputError(
+            'data.template: got "chat", expected "plain" or "alpaca": the model\'s tokenizer has no chat format'
+        )
+    return tokenizer.apply_chat_template(
+        [{"role": "user", "content": joined}], tokenize=False, add_generation_prompt=True
+    )
 
 
 def prompted(tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int, template: str) -> Examples:
@@ -104,12 +106,12 @@ def prompted(tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int, te
         rows.append(prompt + response)
         targets.append([IGNORED] * len(prompt) + response)
     fields = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
-    return Examples(fields, targets, {"input_ids": tokenizer.pad_token_id, "attention_mask": 0}, "generation", ("loss",))
+    return Examples(
+        fields, targets, {"input_ids": tokenizer.pad_token_id, "attention_mask": 0}, "generation", ("loss",)
+    )
 
 
-def packed(
-    examples: Examples, clients: Sequence[np.ndarray], max_length: int
-) -> tuple[Examples, list[np.ndarray]]:
+def packed(examples: Examples, clients: Sequence[np.ndarray], max_length: int) -> tuple[Examples, list[np.ndarray]]:
     """Several texts of one client in a row, one after another, each with positions of its own from 0.
 
     There is no attention mask: a causal model that is given positions alone lets no token see another text, and padding

@@ -1,20 +1,27 @@
 """Labelled text, and prompts with responses: packaged, from local files, or from the hub."""
 
+from collections.abc import Callable
+
 from rolora.config import DataConfig
 from rolora.tasks import instructions, text_classification
+from rolora.tasks.benchmarks import BENCHMARKS, NAMES
 from rolora.tasks.sources import PACKAGED_DATA
 from rolora.tasks.text_classification import TextData
 
-LOADERS = {"classification": text_classification.load, "generation": instructions.load}
-"""``data.task`` -> how its rows are read."""
+__all__ = ["BENCHMARKS", "LOADERS", "NAMES", "PACKAGED_DATA", "TextData", "load"]
 
-__all__ = ["LOADERS", "PACKAGED_DATA", "TextData", "load"]
+LOADERS: dict[str, Callable[[DataConfig], TextData]] = {
+    "classification": text_classification.load,
+    "regression": text_classification.load,
+    "generation": instructions.load,
+}
+"""What reads the data of each ``data.task``."""
 
 
 def load(config: DataConfig) -> TextData:
-    """The data that a config names.
+    """The data of a config, read by its task's loader.
 
     Raises:
-        InputError: what is wrong with them, and where.
+        InputError: whatever of the data is not as it has to be.
     """
     return LOADERS[config.task](config)

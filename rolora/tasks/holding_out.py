@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,58 +15,89 @@ from rolora.config import DataConfig
 from rolora.errors import InputError
 from rolora.keys import Key
 
-Rows = Sequence[tuple[tuple[str, ...], Any]]
-"""(texts, whatever goes with them) of every example."""
+Pool = list[tuple[tuple[str, ...], Any]]
+"""Examples: their texts, and whatever goes with them."""
 
 
 def normalised(texts: tuple[str, ...]) -> str:
-    """What makes two examples the same text: letters and digits alone, case folded.
+    """What makes two examples the same text: letters (with their marks) and digits alone, case folded.
+
+    A text without any, such as ":)", is itself.
 
     Example:
         >>> normalised(("A  film, he said!",)) == normalised(("a film he said",))
         True
+        >>> normalised((":)",)) == normalised((":(",))
+        False
     """
-    return "\x1f".join(" ".join(re.findall(r"\w+", text.casefold())) for text in texts)
+    return "\x1f".join(_words(text.casefold()) for text in texts)
 
 
-def hold_out(rows: Mapping[str, Rows], config: DataConfig) -> tuple[dict[str, Rows], int]:
-    """Training, validation and test rows, and how many rows were dropped because their text had been met before.
+def _words(text: str) -> str:
+    pattern = _WORDS if text.isascii() else _marked_words()
+    words = pattern.findall(unicodedata.normalize("NFC", text))
+    return " ".join(words) or " ".join(text.split())
 
-    Texts that are equal once case, punctuation and spacing are taken away count as one: the first is kept, so no
-    training text stands in the validation or test text again. Where the source has its own validation or test rows,
-    training rows that equal one of them are dropped. A source with one held-out split has it as its test rows.
+
+_WORDS = re.compile(r"\w+")
+
+
+@functools.cache
+def _marked_words() -> re.Pattern[str]:
+    r"""``\w+`` with the combining marks, which it leaves out: without them different words of many scripts are the same."""
+    marks = "".join(char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(char)[0] == "M")
+    return re.compile(rf"[\w{marks}]+")
+
+
+def distinct(
+    rows: Mapping[str, Sequence[tuple[tuple[str, ...], Any]]], whole_test: bool = False
+) -> tuple[dict[str, Pool], int, str]:
+    """Test, validation and training examples without texts that stand in an earlier part or further up.
+
+    A source with one held-out split has it as its test set; a part that it has not is empty.
 
     Args:
-        rows: by split, "train" and, if there are any, "validation" and "test".
-        config: how many to hold out where the source does not, and how many to train on.
+        rows: by split of the source: "train", and "validation" and "test" if it has them.
+        whole_test: the source's own test rows all count, those too that equal one another: a benchmark's score is the score
+            of all of them.
+
+    Returns:
+        The examples by part, how many were dropped, and the split that became the test set.
+    """
+    own_test = next((split for split in ("test", "validation") if split in rows), "train")
+    own_validation = "validation" if own_test == "test" and "validation" in rows else None
+    seen: set[str] = set()
+    pools: dict[str, Pool] = {}
+    dropped = 0
+    for part, split in {"test": own_test, "validation": own_validation, "train": "train"}.items():
+        pools[part] = []
+        if split is None or (split == "train" and part != "train"):
+            continue
+        for texts, rest in rows[split]:
+            key = normalised(texts)
+            kept = key not in seen or (whole_test and part == "test")
+            dropped += not kept
+            if kept:
+                seen.add(key)
+                pools[part].append((texts, rest))
+    return pools, dropped, own_test
+
+
+def hold_out(pools: dict[str, Pool], config: DataConfig) -> tuple[Pool, Pool, Pool]:
+    """Training, validation and test examples: what the source does not hold out itself is drawn from its training rows.
 
     Raises:
         InputError: too few rows.
     """
-    held_out, other = rows.get("test"), rows.get("validation")
-    if held_out is None:
-        held_out, other = other, None
-    seen: set[str] = set()
-    pools: dict[str, Rows] = {}
-    dropped = 0
-    for split, part in (("test", held_out), ("validation", other), ("train", rows["train"])):
-        kept = []
-        for row in part or ():
-            text = normalised(row[0])
-            if text in seen:
-                dropped += 1
-            else:
-                seen.add(text)
-                kept.append(row)
-        pools[split] = kept
     train = pools["train"]
     key = Key(config.split_seed).fold("data", "split")
     for split, size in (("test", config.test_examples), ("validation", config.validation_examples)):
         if not pools[split]:
             order = key.fold(split).generator().permutation(len(train))
             if size >= len(train):
+                left = f" that the {config.test_examples} test texts leave" if len(train) < len(pools["train"]) else ""
                 raise InputError(
-                    f"data.{split}_examples: got {size}, expected fewer than the {len(train)} distinct training texts"
+                    f"data.{split}_examples: got {size}, expected fewer than the {len(train)} distinct training texts{left}"
                 )
             pools[split] = [train[index] for index in np.sort(order[:size])]
             train = [train[index] for index in np.sort(order[size:])]
@@ -72,4 +106,4 @@ def hold_out(rows: Mapping[str, Rows], config: DataConfig) -> tuple[dict[str, Ro
             raise InputError(f"data.train_examples: got {config.train_examples}, expected at most {len(train)}")
         order = key.fold("train").generator().permutation(len(train))
         train = [train[index] for index in np.sort(order[: config.train_examples])]
-    return pools | {"train": train}, dropped
+    return train, pools["validation"], pools["test"]

@@ -9,7 +9,8 @@ import pandas as pd
 
 from rolora.config import DataConfig
 from rolora.errors import InputError
-from rolora.tasks.holding_out import Rows, hold_out
+from rolora.tasks.holding_out import Pool, distinct, hold_out
+from rolora.tasks.rows import at, hint
 from rolora.tasks.sources import Tables, find
 from rolora.tasks.text_classification import Split, TextData
 
@@ -35,16 +36,17 @@ def load(config: DataConfig) -> TextData:
     """
     tables = find(config.name)
     prompt, response = columns_of(tables, config)
-    by_split = {split: _rows(table, split, prompt, response, config) for split, table in tables.splits.items()}
-    pools, dropped = hold_out(by_split, config)
-    names = sorted({label for rows in pools.values() for _, (_, label, _) in rows})
+    by_split = {split: _rows(tables, split, prompt, response, config) for split in tables.splits}
+    pools, dropped, _ = distinct(by_split)
+    train, validation, test = hold_out(pools, config)
+    names = sorted({label for part in (train, validation, test) for _, (_, label, _) in part})
     return TextData(
         name=tables.name,
         source=tables.source,
         label_names=tuple(names),
-        train=_split(pools["train"], names),
-        validation=_split(pools["validation"], names),
-        test=_split(pools["test"], names),
+        train=_split(train, names),
+        validation=_split(validation, names),
+        test=_split(test, names),
         duplicates_dropped=dropped,
         task="generation",
         metrics=("loss",),
@@ -70,37 +72,34 @@ def columns_of(tables: Tables, config: DataConfig) -> tuple[tuple[str, ...], str
     )
 
 
-def _rows(table: pd.DataFrame, split: str, prompt: tuple[str, ...], response: str, config: DataConfig) -> Rows:
-    """((prompt parts), (response, label, owner)) of every row; the second part of a prompt may be empty."""
+def _rows(tables: Tables, split: str, prompt: tuple[str, ...], response: str, config: DataConfig) -> Pool:
+    """((prompt parts), (response, label, owner)) of every row; only the first part of a prompt must be there."""
+    table, place = tables.splits[split], tables.place(split)
     asked = [("text_columns", column) for column in prompt] + [("response_column", response)]
     if config.client_column is not None and split == "train":
         asked.append(("client_column", config.client_column))
     for field, column in asked:
         if column not in table.columns:
-            raise InputError(
-                f"data.{field}: {config.name} ({split}) has no column {column!r}, expected one of "
-                f"{', '.join(map(str, table.columns))}"
-            )
+            raise InputError(f"data.{field}: {place}: no column {column!r}, {hint(column, list(table.columns))}")
     texts = {column: _text(table[column]) for column in (*prompt, response)}
     for column in (prompt[0], response):
-        empty = [not text.strip() for text in texts[column]]
-        if any(empty):
-            raise InputError(f"data.name: {config.name} ({split}), row {empty.index(True)}: {column} is empty, expected text")
-    labels = _text(table[label]) if (label := _label_column(table, config)) else [""] * len(table)
+        empty = next((row for row, text in enumerate(texts[column]) if not text.strip()), None)
+        if empty is not None:
+            raise InputError(
+                f"data.name: {at(place, table.index, empty, column)}: the text is empty, expected one in every row"
+            )
+    label = next((column for column in (config.label_column, "category") if column in table.columns), None)
+    labels = _text(table[label]) if label else [""] * len(table)
     owners = _text(table[config.client_column]) if config.client_column in table.columns else [""] * len(table)
     parts = zip(*(texts[column] for column in prompt), strict=True)
     return list(zip(parts, zip(texts[response], labels, owners, strict=True), strict=True))
-
-
-def _label_column(table: pd.DataFrame, config: DataConfig) -> str | None:
-    return next((column for column in (config.label_column, "category") if column in table.columns), None)
 
 
 def _text(column: pd.Series) -> list[str]:
     return ["" if value is None or value != value else str(value) for value in column.tolist()]
 
 
-def _split(rows: Rows, names: list[str]) -> Split:
+def _split(rows: Pool, names: list[str]) -> Split:
     places: Mapping[str, int] = {name: index for index, name in enumerate(names)}
     return Split(
         texts=tuple((*prompt, response) for prompt, (response, _, _) in rows),

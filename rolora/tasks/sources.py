@@ -7,30 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rolora.errors import InputError
+from rolora.tasks.glue import REPOSITORY, VALIDATION, Benchmark
+from rolora.tasks.reading import SUFFIXES, from_file
 
-SPLIT_FILES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".csv.gz", ".tsv.gz", ".jsonl.gz")
-
-GLUE_COLUMNS = {
-    "cola": ("sentence",),
-    "sst2": ("sentence",),
-    "mrpc": ("sentence1", "sentence2"),
-    "rte": ("sentence1", "sentence2"),
-    "qnli": ("question", "sentence"),
-    "qqp": ("question1", "question2"),
-    "mnli": ("premise", "hypothesis"),
-}
+SPLIT_FILES = {"train": ("train",), "validation": VALIDATION, "test": ("test",)}
 
 
 @dataclass(frozen=True)
 class Tables:
     """The rows of a source by split, and where they came from.
 
-    ``columns`` is known where the source is (GLUE, packaged); None where the config has to say or "text" is taken.
+    ``columns`` is known where the source is (packaged); None where the config or the benchmark has to say or "text" is
+    taken. ``places`` is what an error calls a split: its file, or the hub name.
     """
 
     name: str
@@ -38,6 +31,11 @@ class Tables:
     splits: Mapping[str, pd.DataFrame]
     columns: tuple[str, ...] | None = None
     licence: str | None = field(default=None)
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, split: str) -> str:
+        """What to call a split in an error."""
+        return self.places.get(split, f"{self.name} ({split})")
 
 
 def packaged_file(package: str, suffix: str) -> Path:
@@ -76,48 +74,39 @@ def rotten_tomatoes() -> Tables:
 PACKAGED_DATA = {"rotten-tomatoes": rotten_tomatoes}
 
 
-def from_file(path: Path) -> pd.DataFrame:
-    """The rows of one CSV, TSV, JSON or JSON-lines file, gzip or not.
-
-    Raises:
-        InputError: file and reason.
-    """
-    kind = next((part for part in (".csv", ".tsv", ".jsonl", ".json") if part in path.suffixes), None)
-    try:
-        if kind == ".csv":
-            return pd.read_csv(path)
-        if kind == ".tsv":
-            return pd.read_csv(path, sep="\t", quoting=3)
-        if kind in (".jsonl", ".json"):
-            return pd.read_json(path, lines=kind == ".jsonl")
-    except (ValueError, OSError) as error:
-        raise InputError(f"data.name: {path}: expected {kind[1:].upper()} rows; {str(error).splitlines()[0]}") from None
-    raise InputError(f"data.name: got {path}, expected a file ending in {', '.join(SUFFIXES)}")
-
-
-def from_local(path: Path) -> Tables:
+def from_local(path: Path, benchmark: Benchmark | None = None) -> Tables:
     """A file (all of it training rows), or a folder with train.*, and validation.* (or dev.*) and test.* if it has them."""
+    known: dict[str, Any] = {}
+    stems = dict(SPLIT_FILES)
+    if benchmark is not None:
+        known = {"header": benchmark.header, "cut_rows": benchmark.cut_rows}
+        stems["validation"] = benchmark.held_out
     if path.is_file():
-        return Tables(name=path.name, source="local file", splits={"train": from_file(path)})
-    splits = {}
-    for split, stems in SPLIT_FILES.items():
-        found = [
-            path / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (path / f"{stem}{suffix}").exists()
-        ]
-        if len(found) > 1:
+        found = {"train": path}
+    else:
+        found = {split: file for split, names in stems.items() if (file := _split_file(path, split, names))}
+        if "train" not in found:
+            holds = sorted(entry.name for entry in path.iterdir())
+            what = f"it holds {', '.join(holds[:8])}{' ...' if len(holds) > 8 else ''}" if holds else "it is empty"
             raise InputError(
-                f"data.name: {path} has {' and '.join(file.name for file in found)}, expected one {split} file"
+                f"data.name: got the folder {path}, expected a file train.csv, train.tsv, train.jsonl or .gz of it; {what}"
             )
-        if found:
-            splits[split] = from_file(found[0])
-    if "train" not in splits:
-        raise InputError(
-            f"data.name: got the folder {path}, expected a file train.csv, train.tsv, train.jsonl or .gz of it"
-        )
-    return Tables(name=path.name, source="local folder", splits=splits)
+    return Tables(
+        name=path.name,
+        source="local file" if path.is_file() else "local folder",
+        splits={split: from_file(file, **known) for split, file in found.items()},
+        places={split: str(file) for split, file in found.items()},
+    )
 
 
-def from_hub(name: str) -> Tables:
+def _split_file(folder: Path, split: str, stems: tuple[str, ...]) -> Path | None:
+    names = [f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (folder / f"{stem}{suffix}").exists()]
+    if len(names) > 1:
+        raise InputError(f"data.name: {folder} has {' and '.join(names)}, expected one {split} file")
+    return folder / names[0] if names else None
+
+
+def from_hub(name: str, benchmark: Benchmark | None = None) -> Tables:
     """A data set of the hub: ``owner/name`` or ``owner/name/config``; ``glue/sst2`` and its like are known.
 
     Raises:
@@ -130,13 +119,9 @@ def from_hub(name: str) -> Tables:
             f"data.name: {name} is a hub name, which needs the package datasets: pip install 'rolora[hub]'"
         ) from None
     parts = name.split("/")
-    columns = None
-    if parts[0] == "glue" and len(parts) == 2:
-        columns = GLUE_COLUMNS.get(parts[1])
-        if columns is None:
-            raise InputError(f"data.name: got {name}, expected glue/ and one of {', '.join(GLUE_COLUMNS)}")
-        parts = ["nyu-mll", *parts]
     repository, configuration = "/".join(parts[:2]), parts[2] if len(parts) > 2 else None
+    if parts[0] == "glue" and benchmark is not None:
+        repository, configuration = REPOSITORY, benchmark.configuration
     try:
         loaded = datasets.load_dataset(repository, configuration)
     except Exception as error:  # the library raises a different type for each way in which this fails
@@ -148,25 +133,57 @@ def from_hub(name: str) -> Tables:
         ) from None
     splits = {}
     for split, stems in SPLIT_FILES.items():
-        for stem in (*stems, "validation_matched" if split == "validation" else split):
+        for stem in benchmark.held_out if benchmark and split == "validation" else stems:
             if stem in loaded and split not in splits:
-                splits[split] = loaded[stem].to_pandas()
-    if parts[0] == "nyu-mll":
-        splits.pop("test", None)  # GLUE's test labels are hidden; its validation set is the test set, as in both papers
-    return Tables(name=name, source="hub", splits=splits, columns=columns)
+                splits[split] = _objects(loaded[stem].to_dict())
+    if "train" not in splits:
+        raise InputError(f"data.name: {name} has the splits {', '.join(loaded)}, expected one called train")
+    return Tables(name=name, source="hub", splits=splits)
 
 
-def find(name: str) -> Tables:
-    """The tables of a packaged name, a file, a folder, or a hub name, in this order."""
+def _objects(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Python's own objects: pandas would turn whole numbers with a gap into decimals."""
+    table = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+    table.index.name = "row"
+    return table
+
+
+def find(name: str, benchmark: Benchmark | None = None) -> Tables:
+    """The tables of a packaged name, a file, a folder, or a hub name, in this order.
+
+    Args:
+        name: as in ``data.name``.
+        benchmark: what is known of it, if it is one; decides which split is held out and whether the test is hidden.
+
+    Raises:
+        InputError: there is nothing by that name, or it cannot be read.
+    """
     if name in PACKAGED_DATA:
         return PACKAGED_DATA[name]()
     path = Path(name).expanduser()
-    if path.exists():
-        return from_local(path)
-    looks_local = name.startswith((".", "/", "~")) or name.endswith(SUFFIXES) or "/" not in name
-    if looks_local:
+    local = name.startswith((".", "/", "~")) or name.lower().endswith(SUFFIXES) or "/" not in name
+    if not path.exists() and local:
         raise InputError(
             f"data.name: got {name!r}, expected a packaged name ({', '.join(PACKAGED_DATA)}), an existing file or folder, "
             f"or a hub name with its owner; there is no such file or folder"
         )
-    return from_hub(name)
+    tables = from_local(path, benchmark) if path.exists() else from_hub(name, benchmark)
+    return tables if benchmark is None else _as_published(tables, benchmark)
+
+
+def _as_published(tables: Tables, benchmark: Benchmark) -> Tables:
+    """Without a test split whose labels are hidden: the validation split is then the test set, as in both papers."""
+    splits = dict(tables.splits)
+    if benchmark.hidden_test and "test" in splits and _unlabelled(splits["test"], benchmark):
+        del splits["test"]
+    if "validation" not in splits and not set(benchmark.held_out) & set(VALIDATION):
+        raise InputError(
+            f"data.name: {tables.name} ({tables.source}) has no {' or '.join(benchmark.held_out)}, expected the split that "
+            "the benchmark is measured on"
+        )
+    return Tables(**{**vars(tables), "splits": splits})
+
+
+def _unlabelled(table: pd.DataFrame, benchmark: Benchmark) -> bool:
+    columns = [form.label_column for form in benchmark.forms if form.label_column in table.columns]
+    return all(label in (None, -1, "-1") for column in columns for label in table[column])

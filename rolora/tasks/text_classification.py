@@ -1,24 +1,29 @@
-"""Labelled sentences or pairs, with text held out from all clients."""
+"""Labelled sentences or pairs, with text held out from all clients; the labels are classes, or numbers to be predicted."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from rolora.config import DataConfig
 from rolora.errors import InputError
-from rolora.keys import Key
-from rolora.tasks.sources import PACKAGED_DATA, Tables, find
+from rolora.tasks import labels, sources
+from rolora.tasks.benchmarks import BENCHMARKS, name_of
+from rolora.tasks.glue import Benchmark
+from rolora.tasks.holding_out import Pool, distinct, hold_out
+from rolora.tasks.rows import Rows, choose
 
-__all__ = ["PACKAGED_DATA", "TextData", "load"]
+__all__ = ["Split", "TextData", "load"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Texts (one string an example, or two) and their labels, (n,) integers from 0."""
+    """Texts (one string an example, or more) and their labels, (n,): integers from 0, or float64 for regression.
+
+    ``owners`` says whose each example is, where the data say so.
+    """
 
     texts: tuple[tuple[str, ...], ...]
     labels: np.ndarray
@@ -30,7 +35,15 @@ class Split:
 
 @dataclass(frozen=True)
 class TextData:
-    """Training text to be divided among clients, and validation and test text that no client sees."""
+    """Training text to be divided among clients, and validation and test text that no client sees.
+
+    Attributes:
+        label_names: the classes in the order of their numbers; empty for regression. For generation they are what
+            partitions by label go by.
+        task: "classification", "regression" or "generation".
+        metrics: what the model is measured by (``rolora.metrics``); the first is the primary one.
+        remarks: what a record says beside the rest, where there is something to say.
+    """
 
     name: str
     source: str
@@ -41,10 +54,16 @@ class TextData:
     duplicates_dropped: int
     task: str = "classification"
     metrics: tuple[str, ...] = ("accuracy",)
+    remarks: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def num_outputs(self) -> int:
+        """Of a model's head: one for each class, or one."""
+        return len(self.label_names) or 1
 
     def describe(self) -> dict[str, object]:
-        """What a record says of the data."""
-        found = {
+        """What a record says of the data: the test set's larger class, or the mean and deviation of its numbers."""
+        return {
             "name": self.name,
             "source": self.source,
             "label_names": list(self.label_names),
@@ -52,21 +71,27 @@ class TextData:
             "validation": len(self.validation),
             "test": len(self.test),
             "duplicates_dropped": self.duplicates_dropped,
+            **self._of_a_guesser(),
+            **self.remarks,
         }
-        if self.task != "classification":
-            return found
+
+    def _of_a_guesser(self) -> dict[str, object]:
+        """What the best constant prediction of the test labels is, and how good."""
+        if self.task == "regression":
+            return {"label_mean": float(self.test.labels.mean()), "label_deviation": float(self.test.labels.std())}
+        if self.task == "generation":
+            return {}
         counts = np.bincount(self.test.labels, minlength=len(self.label_names))
-        return found | {"majority_rate": float(counts.max() / counts.sum())}
+        return {"majority_rate": float(counts.max() / counts.sum())}
 
-
-def normalised(texts: tuple[str, ...]) -> str:
-    """What makes two examples the same text: letters and digits alone, case folded.
-
-    Example:
-        >>> normalised(("A  film, he said!",)) == normalised(("a film he said",))
-        True
-    """
-    return "\x1f".join(" ".join(re.findall(r"\w+", text.casefold())) for text in texts)
+    def describe_clients(self, clients: Sequence[np.ndarray]) -> dict[str, object]:
+        """What a record says of the clients' training text: sizes, and counts of labels or the mean of their numbers."""
+        sizes = {"client_sizes": [len(indices) for indices in clients]}
+        held = [self.train.labels[indices] for indices in clients]
+        if self.task == "regression":
+            return sizes | {"client_label_means": [float(part.mean()) for part in held]}
+        counts = [np.bincount(part, minlength=len(self.label_names)).tolist() for part in held]
+        return sizes | {"client_label_counts": counts}
 
 
 def load(config: DataConfig) -> TextData:
@@ -74,97 +99,57 @@ def load(config: DataConfig) -> TextData:
 
     Texts that are equal once case, punctuation and spacing are taken away count as one: the first is kept, so no
     training text stands in the validation or test text again. Where the source has its own validation or test rows,
-    training rows that equal one of them are dropped.
+    training rows that equal one of them are dropped. A source with one of the two has a test set; a benchmark's is whole.
 
     Raises:
         InputError: a missing source or column, an empty text, a label that is missing or out of range, too few rows.
     """
-    tables = find(config.name)
-    columns = config.text_columns or tables.columns or ("text",)
-    rows = {split: _rows(tables, split, table, columns, config) for split, table in tables.splits.items()}
-    names = _label_names(rows, config)
-    held_out = rows.pop("test", None)
-    other = rows.pop("validation", None)
-    if held_out is None:
-        held_out, other = other, None
-
-    seen: set[str] = set()
-    pools: dict[str, list[tuple[tuple[str, ...], int]]] = {}
-    dropped = 0
-    for split, part in (("test", held_out), ("validation", other), ("train", rows["train"])):
-        pools[split] = []
-        for position, (texts, label) in enumerate(part or []):
-            key = normalised(texts)
-            dropped += key in seen
-            if key not in seen:
-                seen.add(key)
-                pools[split].append((texts, _label_index(label, names, config, split, position)))
-    train = pools["train"]
-    key = Key(config.split_seed).fold("data", "split")
-    for split, size in (("test", config.test_examples), ("validation", config.validation_examples)):
-        if not pools[split]:
-            order = key.fold(split).generator().permutation(len(train))
-            if size >= len(train):
-                raise InputError(
-                    f"data.{split}_examples: got {size}, expected fewer than the {len(train)} distinct training texts"
-                )
-            pools[split] = [train[index] for index in np.sort(order[:size])]
-            train = [train[index] for index in np.sort(order[size:])]
-    if config.train_examples is not None:
-        if config.train_examples > len(train):
-            raise InputError(f"data.train_examples: got {config.train_examples}, expected at most {len(train)}")
-        order = key.fold("train").generator().permutation(len(train))
-        train = [train[index] for index in np.sort(order[: config.train_examples])]
+    benchmark_name = name_of(config)
+    benchmark = BENCHMARKS[benchmark_name] if benchmark_name else None
+    tables = sources.find(config.name, benchmark)
+    rows = {split: choose(tables, split, config, benchmark) for split in tables.splits}
+    names, numbers = _numbered(rows, config, benchmark)
+    examples = {split: list(zip(part.texts, numbers[split], strict=True)) for split, part in rows.items()}
+    pools, dropped, own_test = distinct(examples, whole_test=benchmark is not None)
+    train, validation, test = hold_out(pools, config)
+    metrics = labels.metric_names(config, benchmark, len(names))
+    published = {} if benchmark_name is None else {"benchmark": benchmark_name, "test_from": own_test}
+    kind = np.float64 if config.task == "regression" else np.int64
     return TextData(
         name=tables.name,
         source=tables.source,
         label_names=tuple(str(name) for name in names),
-        train=_split(train),
-        validation=_split(pools["validation"]),
-        test=_split(pools["test"]),
+        train=_split(train, kind),
+        validation=_split(validation, kind),
+        test=_split(test, kind),
         duplicates_dropped=dropped,
+        task=config.task,
+        metrics=metrics,
+        remarks=published | _remarks(rows, config, metrics),
     )
 
 
-def _split(rows: list[tuple[tuple[str, ...], int]]) -> Split:
-    return Split(tuple(texts for texts, _ in rows), np.array([label for _, label in rows], dtype=np.int64))
+def _numbered(
+    rows: dict[str, Rows], config: DataConfig, benchmark: Benchmark | None
+) -> tuple[list[int] | list[str], dict[str, Sequence[int | float]]]:
+    """The classes (none for regression), and each split's labels as numbers."""
+    if config.task == "regression":
+        if config.num_labels is not None:
+            raise InputError(f'data.num_labels: got {config.num_labels}, expected none with data.task = "regression"')
+        return [], {split: labels.measured(part) for split, part in rows.items()}
+    names = labels.class_names(rows["train"], config, benchmark)
+    whose = "benchmark" if benchmark is not None else "config" if config.num_labels is not None else "train"
+    return names, {split: labels.class_numbers(part, names, whose) for split, part in rows.items()}
 
 
-Rows = list[tuple[tuple[str, ...], object]]
+def _remarks(rows: dict[str, Rows], config: DataConfig, metrics: tuple[str, ...]) -> dict[str, object]:
+    """What a record says where it is not as usual: rows that were cut short, another task, other metrics."""
+    cut = sum(part.cut for part in rows.values())
+    usual = (config.task, metrics) == ("classification", ("accuracy",))
+    return ({"cut_rows_dropped": cut} if cut else {}) | (
+        {} if usual else {"task": config.task, "metrics": list(metrics)}
+    )
 
 
-def _rows(tables: Tables, split: str, table: pd.DataFrame, columns: tuple[str, ...], config: DataConfig) -> Rows:
-    for field, column in (*(("text_columns", column) for column in columns), ("label_column", config.label_column)):
-        if column not in table.columns:
-            raise InputError(
-                f"data.{field}: {config.name} ({split}) has no column {column!r}, expected one of {', '.join(map(str, table.columns))}"
-            )
-    wanted = table[[*columns, config.label_column]]
-    missing = wanted.isna().any(axis=1).to_numpy()
-    if missing.any():
-        raise InputError(
-            f"data.name: {config.name} ({split}), row {int(missing.argmax())}: expected text and label, one is empty"
-        )
-    texts = zip(*(wanted[column].astype(str) for column in columns), strict=True)
-    return list(zip(texts, wanted[config.label_column].tolist(), strict=True))
-
-
-def _label_names(rows: dict[str, Rows], config: DataConfig) -> list[object]:
-    labels = {label for _, label in rows["train"]}
-    numbers = all(isinstance(label, int) for label in labels)
-    if numbers:
-        return list(range(config.num_labels or max(max(labels) + 1, 2)))
-    if config.num_labels is not None and config.num_labels != len(labels):
-        raise InputError(
-            f"data.num_labels: got {config.num_labels}, expected {len(labels)}, the labels of {config.name}"
-        )
-    return sorted(labels, key=str)
-
-
-def _label_index(label: object, names: list[object], config: DataConfig, split: str, row: int) -> int:
-    if label not in names:
-        expected = (
-            f"0 to {len(names) - 1}" if isinstance(names[0], int) else f"one of {', '.join(map(str, names[:10]))}"
-        )
-        raise InputError(f"data.label_column: {config.name} ({split}), row {row}: label {label!r}, expected {expected}")
-    return names.index(label)
+def _split(rows: Pool, kind: type[np.generic]) -> Split:
+    return Split(tuple(texts for texts, _ in rows), np.array([label for _, label in rows], dtype=kind))

@@ -89,11 +89,11 @@ def test_train_examples_limits_training_text_alone(tmp_path):
 @pytest.mark.parametrize(
     ("items", "changes", "words"),
     [
-        ([*many(), ("odd one", 7)], {"num_labels": 2}, r"row 12: label 7, expected 0 to 1"),
-        ([*many(), ("odd one", -1)], {}, r"row 12: label -1, expected 0 to 1"),
-        ([*many(), (None, 1)], {}, "row 12: expected text and label, one is empty"),
-        (many(), {"label_column": "sentiment"}, "has no column 'sentiment', expected one of text, label"),
-        (many(), {"text_columns": ("premise",)}, "data.text_columns: .*has no column 'premise'"),
+        ([*many(), ("odd one", 7)], {"num_labels": 2}, "line 13, column 'label': label 7, expected 0 to 1"),
+        ([*many(), ("odd one", -1)], {}, "line 13, column 'label': label -1, expected 0 to 1"),
+        ([*many(), (None, 1)], {}, "line 13, column 'text': the text is empty, expected one in every row"),
+        (many(), {"label_column": "sentiment"}, "no column 'sentiment', expected one of 'text', 'label'"),
+        (many(), {"text_columns": ("premise",)}, "data.text_columns: .*no column 'premise'"),
         (many(4), {}, "data.validation_examples: got 2|data.test_examples: got 3"),
         (many(), {"train_examples": 99}, "data.train_examples: got 99, expected at most 7"),
         ([(f"t {i}", "ab"[i % 2]) for i in range(9)], {"num_labels": 3}, "data.num_labels: got 3, expected 2"),
@@ -111,7 +111,9 @@ def test_each_fault_has_one_line(tmp_path, items, changes, words):
 def test_a_label_of_the_test_file_that_training_does_not_know(tmp_path):
     rows(tmp_path / "train.jsonl", many())
     rows(tmp_path / "test.jsonl", [("held out", 5)])
-    with pytest.raises(InputError, match=r"\(test\), row 0: label 5, expected 0 to 1"):
+    with pytest.raises(
+        InputError, match=r"test.jsonl, line 1, column 'label': label 5, expected 0 to 1, the labels of the"
+    ):
         load(config(tmp_path))
 
 
@@ -143,7 +145,7 @@ def test_a_folder_without_training_rows(tmp_path):
 def test_a_file_that_is_not_what_its_name_says(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("{not json")
-    with pytest.raises(InputError, match="expected JSONL rows"):
+    with pytest.raises(InputError, match=r"rows\.jsonl, line 1: expected a JSON object; Expecting property name"):
         load(config(path))
 
 

@@ -1,0 +1,71 @@
+"""The tasks that are known by name: GLUE's, and TREC; and which of them, if any, a config names."""
+
+from __future__ import annotations
+
+import difflib
+
+from rolora.config import DataConfig
+from rolora.errors import InputError
+from rolora.tasks.glue import GLUE, Benchmark, Form
+
+TREC = Benchmark(
+    task="classification",
+    forms=(Form(("question",)), Form(("text",), "coarse_label"), Form(("text",))),
+    label_names=("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"),
+    metrics=("accuracy",),
+    hidden_test=False,
+)
+"""Question classification by the six coarse classes (Li and Roth, COLING 2002); labels by name, or numbered in this order."""
+
+BENCHMARKS: dict[str, Benchmark] = {**GLUE, "trec": TREC}
+"""What ``data.benchmark`` may be."""
+
+PREFIX = "glue/"
+NAMES = tuple(PREFIX + name for name in GLUE)
+"""The hub names that need no ``data.benchmark``."""
+
+
+def outputs(config: DataConfig) -> int | None:
+    """How many outputs a head has, as far as the config alone tells: the benchmark's labels, or one number.
+
+    Raises:
+        InputError: as :func:`name_of`.
+
+    Example:
+        >>> outputs(DataConfig(name="glue/mnli", validation_examples=25, test_examples=1))
+        3
+    """
+    name = name_of(config)
+    if name is not None:
+        return BENCHMARKS[name].outputs
+    return 1 if config.task == "regression" else None
+
+
+def name_of(config: DataConfig) -> str | None:
+    """The benchmark that a config names, by ``data.benchmark`` or by a hub name ``glue/...``; None if it names none.
+
+    Raises:
+        InputError: there is none by that name, or ``data.task`` is not its task.
+
+    Example:
+        >>> name_of(DataConfig(name="glue/rte", validation_examples=25, test_examples=1))
+        'rte'
+        >>> name_of(DataConfig(name="rows.csv", validation_examples=25, test_examples=1)) is None
+        True
+    """
+    name, field, prefix = config.benchmark, "benchmark", ""
+    if name is None:
+        if not config.name.startswith(PREFIX):
+            return None
+        name, field, prefix = config.name.removeprefix(PREFIX), "name", PREFIX
+    known = GLUE if prefix else BENCHMARKS
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+        raise InputError(
+            f"data.{field}: got {prefix}{name}, expected {f'{prefix} and ' if prefix else ''}one of {', '.join(known)}{hint}"
+        )
+    task = known[name].task
+    if config.task != task:
+        raise InputError(f'data.task: got "{config.task}" with {prefix}{name}, expected "{task}"')
+    return name
