@@ -94,7 +94,7 @@ def load(config: ModelConfig, num_labels: int, key: Key, dtype: torch.dtype, dev
         InputError: if the model cannot be found or read.
     """
     location, source = locate(config.name)
-    _quiet()
+    quiet()
     try:
         settings = AutoConfig.from_pretrained(location, num_labels=num_labels)
         tokenizer = AutoTokenizer.from_pretrained(location)
@@ -118,7 +118,7 @@ def load(config: ModelConfig, num_labels: int, key: Key, dtype: torch.dtype, dev
         config.name
     )  # a record and a saved adapter name the model, not a folder of this machine
     parameters = sum(parameter.numel() for parameter in model.base_model.parameters())
-    return Backbone(model.to(device), tokenizer, config.name, source, _digest(Path(location)), parameters)
+    return Backbone(model.to(device), tokenizer, config.name, source, digest(Path(location)), parameters)
 
 
 def head_modules(model: torch.nn.Module) -> list[str]:
@@ -133,18 +133,20 @@ def head_modules(model: torch.nn.Module) -> list[str]:
     ]
 
 
-def _digest(folder: Path) -> str | None:
+def digest(folder: Path) -> str | None:
+    """SHA-256 of a folder's weights, None where there are none; of several files, that of their digests."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
         return None
-    digest = hashlib.sha256()
+    whole = hashlib.sha256()
     for file in files:
         with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest() if len(files) > 1 else content.read())
-    return digest.hexdigest()
+            whole.update(hashlib.file_digest(content, "sha256").digest() if len(files) > 1 else content.read())
+    return whole.hexdigest()
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """No progress bars and warnings of the libraries that load a model."""
     transformers_logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)

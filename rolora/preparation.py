@@ -32,6 +32,7 @@ class Setup:
     precision: dict[str, Any]
     prefix: Prefix | None = None
     prefix_record: dict[str, Any] | None = None
+    test: Examples | None = None  # where rounds are selected: held_out is then the validation text
 
     @property
     def device(self):
@@ -59,7 +60,8 @@ def prepare(config: Config) -> Setup:
         precision.device(config.runtime),
     )
     model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name)
-    held_out = data.test if config.evaluation.split == "test" else data.validation
+    selects = config.evaluation.select != "last"
+    held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
     return Setup(
         config=config,
         key=key,
@@ -70,6 +72,7 @@ def prepare(config: Config) -> Setup:
         train=tokenise(backbone, data.train, config.model.max_length),
         held_out=tokenise(backbone, held_out, config.model.max_length),
         precision=settings,
+        test=tokenise(backbone, data.test, config.model.max_length) if selects else None,
     )
 
 
@@ -88,7 +91,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
         return
     batch_size = setup.config.evaluation.batch_size
     try:
-        sources = [setup.train, setup.held_out]
+        sources = [setup.train, setup.held_out, *([] if setup.test is None else [setup.test])]
         setup.prefix = Prefix(setup.model, sources, batch_size, runtime.prefix_cache_bytes, folder)
         setup.prefix_record = setup.prefix.describe()
     except Refused as reason:
