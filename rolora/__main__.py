@@ -19,7 +19,9 @@ from rolora.command_line import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.partition import PARTITIONS
+from rolora.progress import named
 from rolora.running import run_all
+from rolora.selection import primary
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no edge at 80 columns
@@ -109,6 +111,23 @@ def plan(
             records.write_json(json_file, [one.as_dict() for one in plans])
 
 
+@app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Gets the files; empty, or not there yet.")],
+    merged: Annotated[
+        bool, typer.Option("--merged", help="The whole model with adapter, residual and head in its weights.")
+    ] = False,
+    client: Annotated[int | None, typer.Option(min=0, help="Whose own factors, for a method that has such.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a finished run as files that PEFT (or, merged, transformers) loads, and check them by loading them."""
+    with one_line_errors(debug):
+        from rolora.export import export as write
+
+        console.print(write(run_folder, folder, merged=merged, client=client), markup=False, highlight=False)
+
+
 @app.command("list")
 def list_() -> None:
     """List algorithms, packaged configs, models, data, and partitions."""
@@ -178,26 +197,43 @@ def summarise(config: Config) -> None:
 
 def results_table(records: list[dict[str, Any]]) -> Table:
     """What was run, with the final metric and the traffic counted."""
+    names = {primary(record["final"]) for record in records}
+    heading = named(names.pop()) if len(names) == 1 else "metric"
     table = Table(box=None)
-    for name in ("run", "split", "accuracy", "loss", "majority", "MB up", "MB down", "seconds"):
+    for name in ("run", "split", *dict.fromkeys((heading, "loss")), "majority", "MB up", "MB down", "seconds"):
         table.add_column(name, justify="left" if name in ("run", "split") else "right")
     for record in records:
+        final, metric = record["final"], primary(record["final"])
+        value = f"{final[metric]:.4f}" if heading != "metric" else f"{named(metric)} {final[metric]:.4f}"
         up = sum(sum(entry["bytes_up"].values()) for entry in record["rounds"])
         down = sum(
             sum(entry["bytes_down"].values()) + sum(entry["bytes_joining"].values()) for entry in record["rounds"]
         )
         drawn = " (random weights)" if record["config"]["model"].get("weights") == "random" else ""
+        majority = record["data"].get("majority_rate")
         table.add_row(
             record["name"] + drawn,
-            record["config"]["evaluation"]["split"],
-            f"{record['final']['accuracy']:.4f}",
-            f"{record['final']['loss']:.4f}",
-            f"{record['data']['majority_rate']:.4f}" if "majority_rate" in record["data"] else "",
+            split_text(record),
+            value,
+            f"{final['loss']:.4f}",
+            "-" if majority is None else f"{majority:.4f}",
             f"{up / 1e6:.2f}",
             f"{down / 1e6:.2f}",
             f"{record['seconds']:.0f}",
         )
     return table
+
+
+def split_text(record: dict[str, Any]) -> str:
+    """On what the final metric was measured, and of which round it is where one was selected."""
+    split = record["config"]["evaluation"]["split"]
+    if "selected_round" not in record:
+        return split
+    text = f"{split}, round {record['selected_round']} by validation"
+    if "final_papers_protocol" in record:
+        found = record["final_papers_protocol"]
+        text += f" (best on test, round {record['selection_papers_protocol']['selected_round']}: {found[primary(found)]:.4f})"
+    return text
 
 
 if __name__ == "__main__":

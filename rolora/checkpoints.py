@@ -19,6 +19,9 @@ from rolora.federation import ServerState, pack
 
 CHECKPOINT = "checkpoint.safetensors"
 
+SELECTED = "selected:"
+"""Before the names of a checkpoint's tensors that belong to the best round so far, where that is not the last one."""
+
 
 def save_checkpoint(
     path: Path,
@@ -27,9 +30,18 @@ def save_checkpoint(
     ledger: Ledger,
     history: list[dict[str, Any]],
     initial: dict[str, Any],
+    selected: ServerState | None = None,
 ) -> None:
-    """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree."""
+    """Replace the checkpoint: tensors and progress in one safetensors file, so they cannot disagree.
+
+    ``selected``, the state of the best round so far, lies in the same file, unless it is the server's own.
+    """
     tensors = {f"{part}|{name}": array.contiguous() for part, name, array in everything(server)}
+    if selected is not None and selected is not server:
+        # A copy: the two states may share arrays, and safetensors refuses two names for one memory.
+        tensors |= {
+            f"{SELECTED}{part}|{name}": array.clone().contiguous() for part, name, array in everything(selected)
+        }
     progress = {
         "config_hash": config.hash(),
         "ledger": {
@@ -49,12 +61,7 @@ def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, li
     Raises:
         InputError: if it belongs to another config or is damaged.
     """
-    try:
-        with safe_open(path, framework="pt", device=config.runtime.device) as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except Exception as error:  # safetensors' own error type is not public
-        raise InputError(f"{path}: expected a checkpoint of this software; {str(error).splitlines()[0]}") from None
+    progress, tensors = _read(path, config)
     if progress["config_hash"] != config.hash():
         raise InputError(
             f"{path}: belongs to another config, expected hash {config.hash()[:8]}; remove it or use its config"
@@ -64,7 +71,28 @@ def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, li
         held={int(client): held for client, held in progress["ledger"]["held"].items()},
         previous=progress["ledger"]["previous"],
     )
-    return restored(tensors), ledger, progress["rounds"], progress["initial"]
+    current = {name: tensor for name, tensor in tensors.items() if not name.startswith(SELECTED)}
+    return restored(current), ledger, progress["rounds"], progress["initial"]
+
+
+def load_selected(path: Path, config: Config) -> ServerState | None:
+    """The state of the best round, if the checkpoint holds one beside the server's.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    _, tensors = _read(path, config)
+    found = {name.removeprefix(SELECTED): tensor for name, tensor in tensors.items() if name.startswith(SELECTED)}
+    return restored(found) if found else None
+
+
+def _read(path: Path, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt", device=config.runtime.device) as file:
+            progress = json.loads(file.metadata()["progress"])
+            return progress, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except Exception as error:  # safetensors' own error type is not public
+        raise InputError(f"{path}: expected a checkpoint of this software; {str(error).splitlines()[0]}") from None
 
 
 def everything(server: ServerState) -> Iterator[tuple[str, str, Any]]:

@@ -188,6 +188,20 @@ class EvaluationConfig(Section):
     split: Literal["validation", "test"] = "test"
     batch_size: PositiveInt = 64
     interference: bool = optional(False, description="measure, layer by layer, what every round loses")
+    select: Literal["last", "validation", "test"] = optional(
+        "last",
+        description="which round counts: the last; the best on validation text, with test text measured once at the end; "
+        "or, as the papers do it, the best on the test text, recorded beside the one that validation chooses",
+    )
+
+    @model_validator(mode="after")
+    def _selection_is_told_on_test_text(self) -> EvaluationConfig:
+        if self.select != "last" and self.split != "test":
+            raise ValueError(
+                f'evaluation.select is "{self.select}" with evaluation.split = "{self.split}", expected split = "test": '
+                "rounds are compared on validation text, and the one that is chosen is measured on test text"
+            )
+        return self
 
 
 class RuntimeConfig(Section):

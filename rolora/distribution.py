@@ -12,12 +12,13 @@ common store, end without a word of their own.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -196,6 +197,19 @@ def from_first(numbers: Sequence[float] | None, length: int) -> list[float]:
 
     mine = torch.tensor(numbers if is_first() else [0.0] * length, dtype=torch.float64)
     return all_gather(mine)[0].tolist()
+
+
+def table_from_first(table: Mapping[str, float | int] | None) -> dict[str, float | int]:
+    """A flat table of numbers of the first process, names and bits, in every process.
+
+    Args:
+        table: that of the first process; those of other processes are not looked at.
+    """
+    if _group is None:
+        return dict(table or {})
+    text = json.dumps(table).encode() if is_first() else b""
+    (length,) = from_first([float(len(text))], 1)
+    return json.loads(bytes(int(byte) for byte in from_first([float(byte) for byte in text], int(length))))
 
 
 def agree(what: str, value: bytes) -> None:

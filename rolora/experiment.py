@@ -12,19 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from rolora import distribution, peft_boundary, records
+from rolora import distribution, model_card, peft_boundary, records, selection
 from rolora.adapter import FACTORS
-from rolora.checkpoints import CHECKPOINT, load_checkpoint, save_beside_adapter, save_checkpoint
+from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.communication import Ledger
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
 from rolora.engine.distributed import DistributedEngine, fingerprint
 from rolora.errors import InputError
-from rolora.evaluation import Evaluation, evaluate, pooled
+from rolora.evaluation import evaluate, pooled
 from rolora.federation import ClientUpdate, OpenRound, RoundReport, ServerState, close_round, open_round, start_of
+from rolora.local_training import Examples
 from rolora.participation import sample_clients
 from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.progress import Event, Reporter
+
+Watch = Callable[[dict[str, Any]], None]
+"""Takes a round's entry of the record when it is written."""
 
 
 def run(
@@ -33,6 +37,7 @@ def run(
     *,
     resume: bool = False,
     progress: Callable[[Event], None] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Run an experiment, or return the record of the same experiment if it has been run already.
 
@@ -41,6 +46,7 @@ def run(
         directory: of this run; gets ``record.json`` and ``adapter/`` (PEFT's own layout), and a checkpoint meanwhile.
         resume: go on from the checkpoint; the result has the bits of an uninterrupted run.
         progress: told after every local update.
+        watch: told every round's entry of the record, those of before a resumption included.
 
     Returns:
         The record.
@@ -55,11 +61,16 @@ def run(
             (directory / CHECKPOINT).unlink(missing_ok=True)  # where the run was stopped just before that
         return done
     experiment = Experiment(config, directory, resume=resume, progress=progress)
+    watching = watch if distribution.is_first() else None
+    for done_before in experiment.history if watching else ():
+        watching(done_before)
     while not experiment.over:
         started = time.perf_counter()
         opened = experiment.open_round()
         updates = experiment.engine.local_updates(opened.t, opened.broadcasts, opened.trainable)
         experiment.close_round(opened, updates, started)
+        if watching:
+            watching(experiment.history[-1])
     return experiment.finish()
 
 
@@ -99,27 +110,28 @@ class Experiment:
         self.setup = prepare(config)
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:
-            for part in ("model", "backbone", "train", "held_out", "prefix", "prefix_record"):
+            for part in ("model", "backbone", "train", "held_out", "test", "prefix", "prefix_record"):
                 setattr(self.setup, part, getattr(beside.setup, part))
         keep_hidden_states(self.setup, directory)
         self.algorithm = config.build_algorithm()
         self.ranks = {client: config.rank_of(client) for client in range(len(self.setup.clients))}
         self.ledger = Ledger()
         self.history: list[dict[str, Any]] = []
+        self.selected: ServerState | None = None  # of the best round so far, where rounds are selected
         self.runs_together = 1
         if self.checkpoint.exists():
             self.server, self.ledger, self.history, self.initial = load_checkpoint(self.checkpoint, config)
+            if self._selects and selection.best_round(self.history) is not None:
+                self.selected = load_selected(self.checkpoint, config) or self.server
         else:
-            self.initial = self._measured()
+            self.initial = self._measured(self.setup.held_out)
         state = [config.hash(), len(self.history), fingerprint(self.server).tolist()]
         distribution.agree(f"{directory}: config, rounds done and server's state", json.dumps(state).encode())
         if distribution.is_first():
             records.remove_leftovers(directory)
         pooled_data = self.algorithm.pooled
         per_round = 1 if pooled_data else config.federation.clients_per_round or config.federation.num_clients
-        self.reporter = Reporter(
-            progress, config.federation.rounds, per_round, len(self.history), self.initial["accuracy"]
-        )
+        self.reporter = Reporter(progress, config.federation.rounds, per_round, len(self.history), self.initial)
         self.engine: Engine = ENGINES[config.runtime.engine](
             self.setup.model,
             self.setup.train,
@@ -132,6 +144,10 @@ class Experiment:
         if distribution.count() > 1:
             told = self.reporter.local_update_done
             self.engine = DistributedEngine(self.engine, self.algorithm, self.setup.device, told)
+
+    @property
+    def _selects(self) -> bool:
+        return self.config.evaluation.select != "last"
 
     @property
     def over(self) -> bool:
@@ -164,18 +180,28 @@ class Experiment:
         trained = time.perf_counter() - started
         t = opened.t + 1
         due = t % self.config.evaluation.every == 0 or t == self.config.federation.rounds
-        evaluation = self._measured() if due else None
+        evaluation = self._measured(self.setup.held_out) if due else None
         self.history.append(entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
+        if due and self.config.evaluation.select == "test":
+            self.history[-1][selection.TEST_EVALUATION] = self._measured(self.setup.test)
+        if due and self._selects and selection.best_round(self.history) == opened.t:
+            self.selected = self.server
         if distribution.is_first():
-            save_checkpoint(self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial)
-        self.reporter.round_done(report.loss, evaluation["accuracy"] if evaluation else None)
+            save_checkpoint(
+                self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial, self.selected
+            )
+        self.reporter.round_done(report.loss, evaluation)
 
-    def _measured(self) -> dict[str, float | int]:
-        """The server's model on the held-out text, measured by the first process alone: its numbers are those of one."""
-        found = measure(self.setup, self.server) if distribution.is_first() else None
-        numbers = [float(number) for number in found.values()] if found else None
-        accuracy, loss, examples = distribution.from_first(numbers, 3)
-        return Evaluation(accuracy, loss, int(examples)).as_dict()
+    def _measured(self, examples: Examples, server: ServerState | None = None) -> dict[str, float | int]:
+        """A state's model on held-out text, measured by the first process alone: its numbers are those of one."""
+        first = distribution.is_first()
+        return distribution.table_from_first(measure(self.setup, server or self.server, examples) if first else None)
+
+    def _final(self) -> dict[str, float | int]:
+        """The measurement that the run ends with: the last one, or of the selected round on test text."""
+        if self.config.evaluation.select == "test":  # measured when it was selected, as every other round
+            return self.history[selection.best_round(self.history)][selection.TEST_EVALUATION]
+        return self._measured(self.setup.test, self.selected) if self._selects else self.history[-1]["evaluation"]
 
     def finish(self) -> dict[str, Any]:
         """Write adapter and record, and remove the checkpoint.
@@ -183,23 +209,21 @@ class Experiment:
         The record comes last, when all that it stands for is on the disk: a run that is stopped before it goes on from the
         checkpoint and writes everything again, and one that is stopped after it is finished.
         """
-        record = describe(self.setup, self.history, self.initial)
+        server = self.selected or self.server
+        record = describe(self.setup, self.history, self.initial, self._final())
         record["environment"] |= self.engine.describe()
         if self.runs_together > 1:
             record["environment"]["runs_together"] = self.runs_together
         if not distribution.is_first():
             return record
         model, folder = self.setup.model, self.directory / "adapter"
-        peft_boundary.write(model, self.server)
-        peft = model.peft_config[peft_boundary.ADAPTER]
-        peft.target_modules = sorted(peft.target_modules)  # PEFT has a set: its order differs from process to process
+        records.remove_leftovers(folder)
+        peft_boundary.write(model, server)
         with records.naming(folder):
-            # PEFT adds to a model card that it finds; one of an earlier try may be half a card.
-            (folder / "README.md").unlink(missing_ok=True)
-            # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
-            model.save_pretrained(folder, save_embedding_layers=False)
+            peft_boundary.save(model, folder)
+            records.write_bytes(folder / model_card.FILE, model_card.of_adapter(record).encode())
             records.flush(folder)
-        save_beside_adapter(self.directory, self.server)
+        save_beside_adapter(self.directory, server)
         records.write_json(self.directory / "record.json", record)
         self.checkpoint.unlink(missing_ok=True)
         return record
@@ -211,25 +235,28 @@ def entry(report: RoundReport) -> dict[str, Any]:
     return json.loads(json.dumps(kept if report.lost else {name: kept[name] for name in kept if name != "lost"}))
 
 
-def measure(setup: Setup, server: ServerState) -> dict[str, float | int]:
-    """The server's model on the held-out text; where clients have models of their own, those, each on a part of it.
+def measure(setup: Setup, server: ServerState, examples: Examples | None = None) -> dict[str, float | int]:
+    """The server's model on the held-out text, or on other ``examples``; clients' own models each on a part of them.
 
     With personal factors the held-out examples are dealt to the clients at random, every example to one client: the mean
     over examples estimates the mean accuracy of the clients' models at the price of one evaluation.
     """
     algorithm, batch_size = setup.config.build_algorithm(), setup.config.evaluation.batch_size
+    examples = setup.held_out if examples is None else examples
     if not algorithm.personal:
         peft_boundary.write(setup.model, server)
-        return evaluate(setup.model, setup.held_out, batch_size, setup.device, prefix=setup.prefix).as_dict()
-    order = setup.key.fold("evaluation", "clients").generator().permutation(len(setup.held_out))
+        return evaluate(setup.model, examples, batch_size, setup.device, prefix=setup.prefix).as_dict()
+    order = setup.key.fold("evaluation", "clients").generator().permutation(len(examples))
     found = []
     for client, part in enumerate(np.array_split(order, len(setup.clients))):
         peft_boundary.write(setup.model, start_of(0, server, algorithm, client))
-        found.append(evaluate(setup.model, setup.held_out, batch_size, setup.device, np.sort(part), setup.prefix))
+        found.append(evaluate(setup.model, examples, batch_size, setup.device, np.sort(part), setup.prefix))
     return pooled(found).as_dict()
 
 
-def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str, Any], final: dict[str, Any]
+) -> dict[str, Any]:
     """The record of a finished run."""
     config = setup.config
     trainable = {
@@ -258,12 +285,12 @@ def describe(setup: Setup, history: Sequence[dict[str, Any]], initial: dict[str,
             "adapted_layers": list(peft_boundary.factor_parameters(setup.model)),
         }
         | peft_boundary.found(config.lora, setup.model),
-        "data": setup.data.describe() | setup.data.describe_clients(setup.clients),
+        "data": setup.data.describe() | setup.data.describe_clients(setup.shares),
         "initial_evaluation": initial,
         "rounds": list(history),
-        "final": history[-1]["evaluation"],
+        "final": final,
         "seconds": round(sum(entry["seconds"] for entry in history), 3),
-    } | kept
+    } | (selection.describe(config.evaluation.select, history, final) | kept)
 
 
 def command(config: Config) -> str:

@@ -58,7 +58,7 @@ def load(
     Raises:
         InputError: if the model cannot be found or read, does not fit the objective, or cannot be quantised here.
     """
-    _quiet()
+    quiet()
     labels = 1 if objective == "regression" else num_labels
     quantization.check(config.quantization, device)
     read = _random if config.weights == "random" else _pretrained
@@ -97,7 +97,7 @@ def _pretrained(
             f"{capable}-capable model and its tokenizer, or a hub name that can be reached here{offline}; {reason}"
         ) from None
     model.config._name_or_path = shown_name(config)
-    return Backbone(model, tokenizer, shown_name(config), source, _digest(Path(location)), parameters)
+    return Backbone(model, tokenizer, shown_name(config), source, digest(Path(location)), parameters)
 
 
 def _read(
@@ -194,12 +194,14 @@ def kept_exact(model: torch.nn.Module) -> list[str]:
     return [name for name, _ in model.named_children() if name != model.base_model_prefix]
 
 
-def _digest(folder: Path) -> str | None:
+def digest(folder: Path) -> str | None:
+    """SHA-256 of a folder's weights, None where there are none; of several files, that of their digests."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return conversion.sha256(*files) if files else None
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """No progress bars and warnings of the libraries that load a model."""
     transformers_logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -207,6 +208,16 @@ def _fold(module: torch.nn.Module, residual: Float[torch.Tensor, "d k"] | None, 
         module.weight.copy_(module.weight_at_start.to(update.dtype) + scale * update)
     # Kept so that the next write of the same residual is recognised; a state is never changed in place.
     module.folded = residual
+
+
+def save(model: PeftModel, folder: Path) -> None:
+    """Write the adapter in PEFT's own layout, the same bytes in every process. Its model card is PEFT's own, and bare."""
+    peft = model.peft_config[ADAPTER]
+    peft.target_modules = sorted(peft.target_modules)  # PEFT has a set: its order differs from process to process
+    # PEFT adds to a model card that it finds; one of an earlier try may be half a card.
+    (folder / "README.md").unlink(missing_ok=True)
+    # The vocabulary is not trained; without this, PEFT asks the hub whether it was.
+    model.save_pretrained(folder, save_embedding_layers=False)
 
 
 def _copy(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ from rolora.tokenisation import packed, tokenise
 
 @dataclass
 class Setup:
-    """All that exists before round 0."""
+    """All that exists before round 0.
+
+    ``clients`` are the indices of each client's examples in ``train``; ``shares`` those of its texts in ``data.train``, which
+    differ where texts are packed.
+    """
 
     config: Config
     key: Key
@@ -32,6 +36,8 @@ class Setup:
     precision: dict[str, Any]
     prefix: Prefix | None = None
     prefix_record: dict[str, Any] | None = None
+    shares: list[np.ndarray] = field(default_factory=list)
+    test: Examples | None = None  # where rounds are selected: held_out is then the validation text
 
     @property
     def device(self):
@@ -62,8 +68,9 @@ def prepare(config: Config) -> Setup:
     model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name, config.data.name)
     if config.runtime.gradient_checkpointing:
         recomputation.enable(model)
-    held_out = data.test if config.evaluation.split == "test" else data.validation
-    train = tokenise(backbone, data.train, config, data.metrics)
+    selects = config.evaluation.select != "last"
+    held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
+    train, shares = tokenise(backbone, data.train, config, data.metrics), clients
     if config.data.packing:
         train, clients = packed(train, clients, config.model.max_length)
     return Setup(
@@ -76,6 +83,8 @@ def prepare(config: Config) -> Setup:
         train=train,
         held_out=tokenise(backbone, held_out, config, data.metrics),
         precision=settings,
+        test=tokenise(backbone, data.test, config, data.metrics) if selects else None,
+        shares=shares,
     )
 
 
@@ -98,7 +107,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
             raise Refused(
                 "runtime.gradient_checkpointing: this version of transformers runs a layer's hooks again with it"
             )
-        sources = [setup.train, setup.held_out]
+        sources = [setup.train, setup.held_out, *([] if setup.test is None else [setup.test])]
         setup.prefix = Prefix(setup.model, sources, batch_size, runtime.prefix_cache_bytes, folder)
         setup.prefix_record = setup.prefix.describe()
     except Refused as reason:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rolora.selection import primary
+
 
 @dataclass(frozen=True)
 class Event:
-    """How far a run is: ``done`` of ``total`` local updates, and the latest round, loss and accuracy."""
+    """How far a run is: ``done`` of ``total`` local updates, and the latest round, loss and measurement."""
 
     done: int
     total: int
     round: int
     rounds: int
     loss: float | None
-    accuracy: float | None
+    metric: str
+    value: float | None
 
 
 class Reporter:
@@ -32,7 +35,7 @@ class Reporter:
         rounds: int,
         per_round: int,
         finished: int,
-        accuracy: float | None,
+        evaluation: Mapping[str, float],
     ) -> None:
         """
         Args:
@@ -40,12 +43,13 @@ class Reporter:
             rounds: of the run.
             per_round: local updates a round.
             finished: rounds that are done already.
-            accuracy: the latest.
+            evaluation: the latest measurement.
         """
         self.progress, self.rounds, self.per_round = progress, rounds, per_round
         self.round, self.done = finished, finished * per_round
         self.loss: float | None = None
-        self.accuracy = accuracy
+        self.metric = primary(evaluation)
+        self.value: float = evaluation[self.metric]
         self._tell()
 
     def local_update_done(self) -> None:
@@ -53,17 +57,17 @@ class Reporter:
         self.done += 1
         self._tell()
 
-    def round_done(self, loss: float, accuracy: float | None) -> None:
-        """The server has aggregated, and evaluated if there is an accuracy."""
+    def round_done(self, loss: float, evaluation: Mapping[str, float] | None) -> None:
+        """The server has aggregated, and evaluated if there is an evaluation."""
         self.round += 1
         self.loss = loss
-        self.accuracy = self.accuracy if accuracy is None else accuracy
+        self.value = self.value if evaluation is None else evaluation[self.metric]
         self._tell()
 
     def _tell(self) -> None:
         if self.progress is not None:
             total = self.rounds * self.per_round
-            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.accuracy))
+            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.metric, self.value))
 
 
 LINE_SECONDS = 20.0
@@ -71,7 +75,7 @@ LINE_SECONDS = 20.0
 
 
 class Display:
-    """A bar for each run with round, loss, accuracy and time left; plain lines where the output is a file."""
+    """A bar for each run with round, loss, metric and time left; plain lines where the output is a file."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.console = console
@@ -94,8 +98,8 @@ class Display:
     def show(self, name: str, event: Event) -> None:
         """A run has come further."""
         loss = "-" if event.loss is None else f"{event.loss:.3f}"
-        accuracy = "-" if event.accuracy is None else f"{event.accuracy:.3f}"
-        state = f"round {event.round}/{event.rounds}  loss {loss}  accuracy {accuracy}"
+        value = "-" if event.value is None else f"{event.value:.3f}"
+        state = f"round {event.round}/{event.rounds}  loss {loss}  {named(event.metric)} {value}"
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=event.total, state="")
         self.bars.update(self.tasks[name], completed=event.done, state=state)
@@ -113,7 +117,18 @@ class Display:
         if name in self.tasks and self.total > 1:
             self.bars.update(self.tasks[name], visible=False)
         if not self.console.is_terminal:
-            accuracy = record["final"]["accuracy"]
+            metric = primary(record["final"])
             self.console.print(
-                f"{name}: finished ({self.finished}/{self.total}), accuracy {accuracy:.4f}", highlight=False
+                f"{name}: finished ({self.finished}/{self.total}), {named(metric)} {record['final'][metric]:.4f}",
+                highlight=False,
             )
+
+
+def named(metric: str) -> str:
+    """A metric's name as a person reads it; a loss that is measured is not the one that is trained.
+
+    Example:
+        >>> named("accuracy"), named("matthews_correlation"), named("loss")
+        ('accuracy', 'matthews correlation', 'held-out loss')
+    """
+    return "held-out loss" if metric == "loss" else metric.replace("_", " ")

@@ -40,7 +40,7 @@ def common(config: Config) -> str:
     table = config.resolved()
     for section in ("algorithm", "method", "server", "federation", "evaluation"):
         table.pop(section, None)
-    table["split"] = config.evaluation.split
+    table["split"] = [config.evaluation.split, config.evaluation.select]
     for rate in ("learning_rate", "learning_rate_a"):
         table["training"].pop(rate, None)
     if config.model.head == "trained":  # a frozen head is the model's, drawn from the seed

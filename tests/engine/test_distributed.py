@@ -337,6 +337,7 @@ def test_what_cannot_be_spread_is_refused(table, tmp_path, monkeypatch):
 def test_two_processes_go_on_with_the_run_of_one_and_only_one_writes_and_prints(table, tmp_path):
     """The state and its bits do not know how many processes there are; the record does, beside the config."""
     table["federation"]["rounds"] = 6
+    table["evaluation"] |= {"every": 1, "select": "validation"}
     (config,) = configuration.read(path := write(tmp_path, table))
     whole = experiment.run(config, tmp_path / "whole")
     folder = tmp_path / "runs" / config.run_name()
@@ -348,7 +349,8 @@ def test_two_processes_go_on_with_the_run_of_one_and_only_one_writes_and_prints(
     record = json.loads((folder / "record.json").read_text())
     assert adapter(folder) == adapter(tmp_path / "whole")
     assert measured(record) == measured(whole)
-    assert (record["final"], record["initial_evaluation"]) == (whole["final"], whole["initial_evaluation"])
+    for name in ("final", "initial_evaluation", "selected_round", "selection"):
+        assert record[name] == whole[name]
     assert (record["environment"]["processes"], whole["environment"]["processes"]) == (2, 1)
     assert (record["config"], record["config_hash"]) == (whole["config"], whole["config_hash"])
     assert sorted(path.name for path in folder.iterdir()) == ["adapter", "record.json"]
