@@ -263,10 +263,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _partition_has_its_labels(self) -> Config:
-        if self.data.task != "classification" and self.federation.partition != "iid":
+        if self.data.task == "regression" and self.federation.partition in ("dirichlet", "by-label"):
             raise ValueError(
-                f'federation.partition is "{self.federation.partition}", expected "iid" with data.task = "{self.data.task}": '
-                "the other partitions divide classes"
+                f'federation.partition is "{self.federation.partition}", expected "iid" or "by-column" with data.task = '
+                '"regression": it divides classes'
             )
         return self
 

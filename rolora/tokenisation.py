@@ -145,16 +145,16 @@ def packed(examples: Examples, clients: Sequence[np.ndarray], max_length: int) -
     def joined(parts: Sequence[Sequence[int]], row: list[int]) -> list[int]:
         return [value for index in row for value in parts[index]]
 
-    ids, targets = examples.fields["input_ids"], examples.labels
+    ids = examples.fields["input_ids"]
     # The first token of a text is nobody's next token.
-    first_ignored = {index: [IGNORED, *targets[index][1:]] for row in rows for index in row}
+    targets = [[IGNORED, *values[1:]] for values in examples.labels]
     packs = replace(
         examples,
         fields={
             "input_ids": [joined(ids, row) for row in rows],
             "position_ids": [[at for index in row for at in range(len(ids[index]))] for row in rows],
         },
-        labels=[joined(first_ignored, row) for row in rows],
+        labels=[joined(targets, row) for row in rows],
         pad={"input_ids": examples.pad["input_ids"], "position_ids": 0},
         texts_in_row=np.array([len(row) for row in rows]),
     )
