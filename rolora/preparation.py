@@ -66,6 +66,8 @@ def prepare(config: Config) -> Setup:
         precision.device(config.runtime),
     )
     model = peft_boundary.attach(backbone.model, config.lora, key.fold("model"), backbone.name, config.data.name)
+    # Nothing is generated here; with a cache of keys, transformers would not see that a row holds several texts.
+    model.config.use_cache = False
     if config.runtime.gradient_checkpointing:
         recomputation.enable(model)
     selects = config.evaluation.select != "last"

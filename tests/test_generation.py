@@ -214,7 +214,7 @@ def test_what_cannot_be_met_is_one_line(asked, changes, words):
 def test_unknown_forms_and_empty_responses_are_named(asked, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"question_text": "why", "reply": "so"}\n')
-    with pytest.raises(InputError, match="question_text, reply, expected data.text_columns and"):
+    with pytest.raises(InputError, match=r"question_text, reply, expected data\.text_columns and"):
         prepare(changed(asked, data__name=str(path)))
     path.write_text('{"prompt": "why", "response": "so"}\n{"prompt": "when", "response": " "}\n')
     with pytest.raises(InputError, match=r"rows\.jsonl, line 2, column 'response': the text is empty"):
