@@ -205,6 +205,17 @@ def test_the_columns_may_be_ones_own(tmp_path):
         load(task_config("sst2", path))
 
 
+def test_trec_in_the_hubs_form(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = "".join(f"question {i},{i % 6},{i}\n" for i in range(18))
+    path.write_text("text,coarse_label,fine_label\n" + rows)
+    data = load(DataConfig(name=str(path), benchmark="trec", **SIZES))
+    assert data.label_names[1:3] == ("ENTY", "DESC")  # in the hub's order, which is not the alphabet's
+    assert all(
+        label == int(texts[0].split()[1]) % 6 for texts, label in zip(data.test.texts, data.test.labels, strict=True)
+    )
+
+
 def test_a_records_config_means_the_same(tmp_path):
     """A resolved config has the default label column too: that must not win over the benchmark's."""
     config = task_config("stsb", own_folder(tmp_path, "stsb"))
