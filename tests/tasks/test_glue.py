@@ -130,6 +130,15 @@ def test_the_hubs_form_gives_the_data_of_glues_own_files(tmp_path, monkeypatch, 
     assert data.describe()["benchmark"] == name
 
 
+def test_metrics_are_those_that_glue_publishes():
+    """Wang et al. 2019, Table 1; which of two is first is a choice, and decides what "best" means in a sweep."""
+    of = {"cola": ("matthews_correlation",), "stsb": ("pearson", "spearman")} | dict.fromkeys(
+        ("mrpc", "qqp"), ("f1", "accuracy")
+    )
+    assert {name: benchmark.metrics for name, benchmark in GLUE.items()} == dict.fromkeys(GLUE, ("accuracy",)) | of
+    assert [name for name, benchmark in GLUE.items() if benchmark.task == "regression"] == ["stsb"]
+
+
 def test_a_test_file_with_labels_is_the_test_set(tmp_path):
     own_folder(tmp_path, "sst2")
     own_file(tmp_path / "test.tsv", "sst2", 300, 4)
