@@ -163,11 +163,12 @@ def _distinct(path: Path, columns: list[str]) -> None:
 
 def _json_lines(path: Path, text: str) -> pd.DataFrame:
     objects, places = [], []
+    decode = json.JSONDecoder(object_pairs_hook=_object).decode
     for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
         try:
-            one = json.loads(row, object_pairs_hook=_object)
+            one = decode(row)
         except ValueError as error:
             raise InputError(f"data.name: {path}, line {line}: expected a JSON object; {_reason(error)}") from None
         if not isinstance(one, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ def _as_published(tables: Tables, benchmark: Benchmark) -> Tables:
             f"data.name: {tables.name} ({tables.source}) has no {' or '.join(benchmark.held_out)}, expected the split that "
             "the benchmark is measured on"
         )
-    return Tables(**{**vars(tables), "splits": splits})
+    return replace(tables, splits=splits)
 
 
 def _unlabelled(table: pd.DataFrame, benchmark: Benchmark) -> bool:

@@ -130,6 +130,15 @@ def test_the_hubs_form_gives_the_data_of_glues_own_files(tmp_path, monkeypatch, 
     assert data.describe()["benchmark"] == name
 
 
+def test_metrics_are_those_that_glue_publishes():
+    """Wang et al. 2019, Table 1; which of two is first is a choice, and decides what "best" means in a sweep."""
+    of = {"cola": ("matthews_correlation",), "stsb": ("pearson", "spearman")} | dict.fromkeys(
+        ("mrpc", "qqp"), ("f1", "accuracy")
+    )
+    assert {name: benchmark.metrics for name, benchmark in GLUE.items()} == dict.fromkeys(GLUE, ("accuracy",)) | of
+    assert [name for name, benchmark in GLUE.items() if benchmark.task == "regression"] == ["stsb"]
+
+
 def test_a_test_file_with_labels_is_the_test_set(tmp_path):
     own_folder(tmp_path, "sst2")
     own_file(tmp_path / "test.tsv", "sst2", 300, 4)
@@ -203,6 +212,17 @@ def test_the_columns_may_be_ones_own(tmp_path):
         InputError, match=r"data\.text_columns: .*no column 'sentence', expected one of 'said', 'verdict'"
     ):
         load(task_config("sst2", path))
+
+
+def test_trec_in_the_hubs_form(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = "".join(f"question {i},{i % 6},{i}\n" for i in range(18))
+    path.write_text("text,coarse_label,fine_label\n" + rows)
+    data = load(DataConfig(name=str(path), benchmark="trec", **SIZES))
+    assert data.label_names[1:3] == ("ENTY", "DESC")  # in the hub's order, which is not the alphabet's
+    assert all(
+        label == int(texts[0].split()[1]) % 6 for texts, label in zip(data.test.texts, data.test.labels, strict=True)
+    )
 
 
 def test_a_records_config_means_the_same(tmp_path):
