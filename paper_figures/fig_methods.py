@@ -1,7 +1,8 @@
-"""All methods at one number of clients: final accuracy, and accuracy against the bytes that it took."""
+"""All methods at one number of clients: final accuracy, and accuracy against rounds and against the bytes that it took."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,34 @@ from matplotlib.figure import Figure
 from paper_figures.compute import Records
 from paper_figures.finetuning import curves, describe, final_accuracy, traffic
 from paper_figures.methods import Run, by_method
-from paper_figures.style import count_note, furnish, grid, letter, method_style, plot_seeds, styled
+from paper_figures.style import count_note, furnish, grid, letter, method_style, styled
 
 
 @styled
 def figure(records: Records) -> Figure:
-    """(a) final accuracy with its interval and every seed; (b) accuracy against megabytes sent."""
+    """(a) final accuracy with its interval and every seed; (b, c) mean accuracy against rounds and megabytes sent."""
     methods = by_method(records.methods)
-    result, axes = grid(1, 2, height=4.2)
+    result, axes = grid(1, 3, height=4.2)
     _finals(axes[0, 0], methods)
-    letter(axes[0, 0], 0, "after the last round")
-    handles = _against_bytes(axes[0, 1], methods)
-    letter(axes[0, 1], 1, "against all bytes sent")
+    letter(axes[0, 0], 0, "last round")
+    handles = _against(axes[0, 1], methods, lambda run, rounds: rounds)
+    axes[0, 1].set_xlabel("round")
+    letter(axes[0, 1], 1, "by round")
+    _against(axes[0, 2], methods, _megabytes)
+    axes[0, 2].set_xscale("log")
+    axes[0, 2].set_xlabel("MB sent, up and down")
+    letter(axes[0, 2], 2, "by bytes")
+    for ax in axes[0, 1:]:
+        ax.set_ylabel("test accuracy")
     run = next(iter(methods.values()))[0]
     federation = run["config"]["federation"]
+    shown = count_note([len(runs) for runs in methods.values()]).replace("band", "bars")
     note = (
         f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal client-steps (the "
         "centralised reference takes as many steps at one client that holds all data). Each method at the learning rate "
-        f"that was best on validation text. Points: {count_note([len(runs) for runs in methods.values()]).replace('band', 'bars')}; "
-        "(a) shows every seed. FedSA-LoRA and local-only have a model for each client, each tested on its own part of the "
-        "test text. Nothing is sent by local-only but the head. Dotted: the larger class."
+        f"that was best on validation text. Points: {shown}; (a) shows every seed, (b, c) means alone. FedSA-LoRA and "
+        "local-only have a model for each client, each tested on its own part of the test text. Nothing is sent by "
+        "local-only but the head. Dotted: the larger class."
     )
     return furnish(result, f"{run['model']['name']}: all methods at {federation['num_clients']} clients", note, handles)
 
@@ -57,23 +66,25 @@ def _finals(ax: Axes, methods: dict[str, list[Run]]) -> None:
     ax.set_xlabel("test accuracy")
 
 
-def _against_bytes(ax: Axes, methods: dict[str, list[Run]]) -> list[Any]:
+def _megabytes(run: Run, rounds: list[int]) -> list[float]:
+    """All that had been sent after these rounds."""
+    sent = np.concatenate([[0], np.cumsum([traffic(entry) for entry in run["rounds"]])]) / 1e6
+    return [float(sent[done]) for done in rounds]
+
+
+def _against(ax: Axes, methods: dict[str, list[Run]], place: Callable[[Run, list[int]], Sequence[float]]) -> list[Any]:
+    """A curve of means for every method, from the first evaluation after the start: a logarithmic axis has no zero.
+
+    Fourteen bands over one another hide the curves; panel (a) has the intervals.
+    """
     handles = []
     for name, runs in methods.items():
         rounds, accuracies = curves(runs)
-        sent = np.concatenate([[0], np.cumsum([traffic(entry) for entry in runs[0]["rounds"]])]) / 1e6
-        # The start has sent nothing, and a logarithmic axis has no zero.
         kept = [index for index, done in enumerate(rounds) if done > 0]
-        handles.append(
-            plot_seeds(
-                ax,
-                name,
-                [sent[rounds[index]] for index in kept],
-                [[curve[index] for index in kept] for curve in accuracies],
-                markevery=1,
-            )
-        )
-    ax.set_xscale("log")
-    ax.set_xlabel("megabytes sent, up and down, all clients")
-    ax.set_ylabel("test accuracy")
+        look = method_style(name)
+        handles += ax.plot(
+            place(runs[0], [rounds[index] for index in kept]),
+            [float(np.mean([curve[index] for curve in accuracies])) for index in kept],
+            color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=4, label=look.label,
+        )  # fmt: skip
     return handles

@@ -125,7 +125,7 @@ ENTRIES = (
     ),
     Entry(
         "fig_methods", "figure", "Federated fine-tuning: all methods",
-        "Final accuracy of every method with its interval, and accuracy against all bytes sent.",
+        "Final accuracy of every method with its interval, and accuracy against rounds and against all bytes sent.",
         "none: no paper compares them all on one footing", ("methods",), fig_methods.figure,
     ),
     Entry(

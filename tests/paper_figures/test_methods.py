@@ -19,13 +19,19 @@ def records(records_directory: Path) -> compute.Records:
 
 
 def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: compute.Records) -> None:
-    left, right = fig_methods.figure(records).axes[:2]
+    left, middle, right = fig_methods.figure(records).axes[:3]
     labels = [label.get_text() for label in left.get_yticklabels()]
     assert len(labels) == len(ALL_METHODS)
     assert labels[-1] == "RoLoRA" and labels[0] == "FFA-LoRA"
     bars = {container.get_label(): container for container in left.containers}
     assert set(bars) == set(ALL_METHODS)
     np.testing.assert_allclose(bars["rolora"].lines[0].get_xdata(orig=False), [np.mean([0.74, 0.745, 0.75])], atol=0.02)
+    by_round, by_bytes = ({line.get_label(): line for line in ax.lines} for ax in (middle, right))
+    assert set(by_round) == set(by_bytes) and len(by_round) == len(ALL_METHODS)
+    for name, line in by_round.items():
+        assert line.get_xdata(orig=False)[-1] == 15
+        np.testing.assert_array_equal(line.get_ydata(), by_bytes[name].get_ydata())
+    np.testing.assert_allclose(by_round["RoLoRA"].get_ydata()[-1], bars["rolora"].lines[0].get_xdata(orig=False)[0])
     assert right.get_xscale() == "log"
     assert all(np.all(np.asarray(line.get_xdata(orig=False)) > 0) for line in right.lines)
 
