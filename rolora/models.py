@@ -141,8 +141,12 @@ def _tokenizer_for(name: str, settings: PretrainedConfig, objective: str) -> tup
     refused = []
     for candidate in dict.fromkeys(candidates):
         try:
-            tokenizer = _read_tokenizer(locate(candidate)[0], local_files_only=True)
-        except (OSError, ValueError, KeyError, InputError):
+            place = locate(candidate)[0]
+        except InputError:  # a known shape, or a package that is not installed
+            continue
+        try:
+            tokenizer = _read_tokenizer(place, local_files_only=True)
+        except (OSError, ValueError, KeyError):
             continue
         size = max(tokenizer.get_vocab().values()) + 1
         if size <= settings.vocab_size:
@@ -157,7 +161,14 @@ def _tokenizer_for(name: str, settings: PretrainedConfig, objective: str) -> tup
 
 
 def _read_tokenizer(location: str, **arguments: Any) -> Any:
+    """The tokenizer of a folder or hub name.
+
+    Raises:
+        ValueError: if there is none; transformers makes one that knows no word where it finds no file of one.
+    """
     tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ValueError(f"there is no tokenizer with a vocabulary in {location}")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -201,5 +212,5 @@ def _digest(folder: Path) -> str | None:
 
 def _quiet() -> None:
     transformers_logging.disable_progress_bar()
-    for library in ("transformers", "huggingface_hub"):
+    for library in ("transformers", "huggingface_hub", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)

@@ -92,7 +92,9 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
     batch_size = setup.config.evaluation.batch_size
     try:
         if runtime.gradient_checkpointing and recomputation.HOOKS_RUN_AGAIN:
-            raise Refused("runtime.gradient_checkpointing: this version of transformers runs a layer's hooks again with it")
+            raise Refused(
+                "runtime.gradient_checkpointing: this version of transformers runs a layer's hooks again with it"
+            )
         sources = [setup.train, setup.held_out]
         setup.prefix = Prefix(setup.model, sources, batch_size, runtime.prefix_cache_bytes, folder)
         setup.prefix_record = setup.prefix.describe()
