@@ -109,7 +109,7 @@ def _read(
         model = reader.from_pretrained(location, config=settings, dtype=dtype)
         return model.to(device), pretrained_parameters(model)
     bare = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
-    arguments = quantization.arguments(kind, kept_exact(bare), dtype, device)
+    arguments = quantization.arguments(kind, beside_backbone(bare), dtype, device)
     return reader.from_pretrained(location, config=settings, dtype=dtype, **arguments), pretrained_parameters(bare)
 
 
@@ -180,13 +180,7 @@ def head_modules(model: torch.nn.Module) -> list[str]:
     ``classifier`` for BERT and RoBERTa, ``pooler`` and ``classifier`` for DeBERTa, ``score`` for Llama. A model that
     generates text has none: its output embeddings are pretrained.
     """
-    if generates(model):
-        return []
-    return [
-        name
-        for name, module in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in module.parameters())
-    ]
+    return [] if generates(model) else beside_backbone(model)
 
 
 def generates(model: torch.nn.Module) -> bool:
@@ -200,9 +194,13 @@ def pretrained_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in part.parameters())
 
 
-def kept_exact(model: torch.nn.Module) -> list[str]:
-    """The names of the modules beside the backbone, which are not quantised: a head, or the output embeddings."""
-    return [name for name, _ in model.named_children() if name != model.base_model_prefix]
+def beside_backbone(model: torch.nn.Module) -> list[str]:
+    """The names of the modules that are no part of the backbone: a head, or the output embeddings."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
 
 
 def _digest(folder: Path) -> str | None:
