@@ -6,11 +6,13 @@ The cache is the folder of the environment variable ``ROLORA_CACHE``, or ``rolor
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from pathlib import Path
 
 import torch
@@ -58,7 +60,9 @@ def converted(name: str, source: Path, convert: Callable[[Path, Path], None]) ->
         _remove_leftovers(folder)
         making.mkdir(parents=True)
         try:
-            convert(source, making)
+            # A library may initialise what it then overwrites.
+            with torch.random.fork_rng(devices=[]), _quiet_unless_watched():
+                convert(source, making)
             records.write_json(making / NOTE, note)
             records.flush(making)
             _put_in_place(making, folder, note)
@@ -120,14 +124,25 @@ def from_gguf(source: Path, folder: Path) -> None:
             f"model.name: {source.name} is converted by the package gguf; install it with: pip install gguf"
         )
     settings = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
+    vars(settings).pop("_model_name_or_path", None)  # the file's own title; a saved model has another name
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    model = AutoModelForCausalLM.from_pretrained(
+    read = AutoModelForCausalLM.from_pretrained(
         source.parent, gguf_file=source.name, config=settings, dtype=torch.float32
     )
-    model.config._name_or_path = ""
+    # transformers does not save what it has read from GGUF, although it is a plain model by now.
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings)
+    model.load_state_dict(read.state_dict(), assign=True)
+    model.tie_weights()
     model.save_pretrained(folder)
-    tokenizer.name_or_path = ""
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _quiet_unless_watched() -> Iterator[None]:
+    """Within it, progress bars are drawn on a terminal alone."""
+    with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
+        yield
 
 
 def bert_as_roberta(source: Path, folder: Path) -> None:
@@ -137,11 +152,12 @@ def bert_as_roberta(source: Path, folder: Path) -> None:
     of zeros more, in front. Token types, layers and names are the same; BERT's pooler has no place.
     """
     bert = BertModel.from_pretrained(source.parent, add_pooling_layer=False, dtype=torch.float32)
-    roberta = RobertaModel(roberta_settings(bert.config), add_pooling_layer=False)
+    with torch.device("meta"):
+        roberta = RobertaModel(roberta_settings(bert.config), add_pooling_layer=False)
     weights = bert.state_dict()
     positions = weights["embeddings.position_embeddings.weight"]
     weights["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros_like(positions[:1]), positions])
-    roberta.load_state_dict(weights)
+    roberta.load_state_dict(weights, assign=True)
     roberta.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source.parent).save_pretrained(folder)
 

@@ -59,6 +59,9 @@ class NamedDropout(TorchFunctionMode):
         rows, tokens = self.padded
         # (rows, tokens, width), attention's (rows, heads, tokens, tokens), a pooled (rows, width)
         ragged = {3: (1,), 4: (2, 3)}.get(len(shape), ())
+        if len(self.own) == 1 and self.own[0] == self.padded:
+            # One client's, without padding: also what is no row's, such as DeBERTa's relative positions.
+            return self._drawn(shape, p, self.generators[0]).to(dtype)
         if shape[0] != rows * len(self.own) or any(shape[axis] != tokens for axis in ragged):
             raise NotImplementedError(f"dropout on {tuple(shape)}: rows and tokens of the clients are not found in it")
         mask = torch.ones(shape, dtype=dtype, device=self.generators[0].device)
@@ -68,10 +71,12 @@ class NamedDropout(TorchFunctionMode):
             for axis in ragged:
                 place[axis] = slice(own_tokens)
             part = mask[tuple(place)]
-            # Drawn in float32 whatever the model computes in, so that precision does not choose the mask.
-            kept = torch.empty(part.shape, device=mask.device).bernoulli_(1 - p, generator=generator)
-            part.copy_(kept / (1 - p))
+            part.copy_(self._drawn(part.shape, p, generator))
         return mask
+
+    def _drawn(self, shape: torch.Size, p: float, generator: torch.Generator) -> torch.Tensor:
+        """Drawn in float32 whatever the model computes in, so that precision does not choose the mask."""
+        return torch.empty(shape, device=generator.device).bernoulli_(1 - p, generator=generator) / (1 - p)
 
     def _attention(
         self,

@@ -109,7 +109,7 @@ def _read(
         model = reader.from_pretrained(location, config=settings, dtype=dtype)
         return model.to(device), pretrained_parameters(model)
     bare = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
-    arguments = quantization.arguments(kind, kept_exact(bare), dtype, device)
+    arguments = quantization.arguments(kind, beside_backbone(bare), dtype, device)
     return reader.from_pretrained(location, config=settings, dtype=dtype, **arguments), pretrained_parameters(bare)
 
 
@@ -141,8 +141,12 @@ def _tokenizer_for(name: str, settings: PretrainedConfig, objective: str) -> tup
     refused = []
     for candidate in dict.fromkeys(candidates):
         try:
-            tokenizer = _read_tokenizer(locate(candidate)[0], local_files_only=True)
-        except (OSError, ValueError, KeyError, InputError):
+            place = locate(candidate)[0]
+        except InputError:  # a known shape, or a package that is not installed
+            continue
+        try:
+            tokenizer = _read_tokenizer(place, local_files_only=True)
+        except (OSError, ValueError, KeyError):
             continue
         size = max(tokenizer.get_vocab().values()) + 1
         if size <= settings.vocab_size:
@@ -157,7 +161,14 @@ def _tokenizer_for(name: str, settings: PretrainedConfig, objective: str) -> tup
 
 
 def _read_tokenizer(location: str, **arguments: Any) -> Any:
+    """The tokenizer of a folder or hub name.
+
+    Raises:
+        ValueError: if there is none; transformers makes one that knows no word where it finds no file of one.
+    """
     tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ValueError(f"there is no tokenizer with a vocabulary in {location}")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -169,13 +180,7 @@ def head_modules(model: torch.nn.Module) -> list[str]:
     ``classifier`` for BERT and RoBERTa, ``pooler`` and ``classifier`` for DeBERTa, ``score`` for Llama. A model that
     generates text has none: its output embeddings are pretrained.
     """
-    if generates(model):
-        return []
-    return [
-        name
-        for name, module in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in module.parameters())
-    ]
+    return [] if generates(model) else beside_backbone(model)
 
 
 def generates(model: torch.nn.Module) -> bool:
@@ -189,9 +194,13 @@ def pretrained_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in part.parameters())
 
 
-def kept_exact(model: torch.nn.Module) -> list[str]:
-    """The names of the modules beside the backbone, which are not quantised: a head, or the output embeddings."""
-    return [name for name, _ in model.named_children() if name != model.base_model_prefix]
+def beside_backbone(model: torch.nn.Module) -> list[str]:
+    """The names of the modules that are no part of the backbone: a head, or the output embeddings."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
 
 
 def digest(folder: Path) -> str | None:
@@ -203,5 +212,5 @@ def digest(folder: Path) -> str | None:
 def quiet() -> None:
     """No progress bars and warnings of the libraries that load a model."""
     transformers_logging.disable_progress_bar()
-    for library in ("transformers", "huggingface_hub"):
+    for library in ("transformers", "huggingface_hub", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)

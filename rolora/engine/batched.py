@@ -20,6 +20,7 @@ from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.engine.jobs import Job, Observer
 from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
+from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates, batches, pad, skipping, take_turns
@@ -106,8 +107,19 @@ def group_size(config: Config, model: PeftModel) -> int:
     """How many clients are trained together: as given, or as many as the memory set aside for activations holds.
 
     Which sums are taken together depends on it, and with them the last digits. So it follows from the config and from the
-    device's whole memory, never from what happens to be free, and the record keeps it.
+    device's whole memory, never from what happens to be free, and the record keeps it. One, where an adapter or dropout
+    meets what all rows of a batch share: that cannot be each client's own.
+
+    Raises:
+        InputError: if several are asked for and only one can be.
     """
+    if shares_positions(model):
+        if (config.runtime.group_size or 1) > 1:
+            raise InputError(
+                f"runtime.group_size: got {config.runtime.group_size}, expected 1, or nothing: in this model the rows of a batch "
+                "share relative positions, which go through adapted matrices or dropout"
+            )
+        return 1
     if config.runtime.group_size is not None:
         return config.runtime.group_size
     device = next(model.parameters()).device
@@ -125,6 +137,16 @@ def group_size(config: Config, model: PeftModel) -> int:
         recomputed=config.runtime.gradient_checkpointing,
     )
     return max(1, budget // each)
+
+
+def shares_positions(model: PeftModel) -> bool:
+    """Whether relative positions, one table for all rows of a batch, meet an adapter or dropout (DeBERTa)."""
+    settings = model.get_base_model().config
+    if not getattr(settings, "relative_attention", False):
+        return False
+    projections = ("query_proj", "key_proj", "pos_query_proj", "pos_key_proj", "pos_proj", "pos_q_proj")
+    adapted = any(name.endswith(projections) for name in peft_boundary.lora_layers(model))
+    return adapted or bool(settings.hidden_dropout_prob)
 
 
 class Trainer:
