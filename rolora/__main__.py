@@ -277,14 +277,14 @@ def results_table(records: list[dict[str, Any]]) -> Table:
 
 
 def split_text(record: dict[str, Any]) -> str:
-    """On what the final metric was measured, and of which round it is where one was selected."""
+    """On what the final metric was measured, and after how many rounds where validation text chose that."""
     split = record["config"]["evaluation"]["split"]
     if "selected_round" not in record:
         return split
-    text = f"{split}, round {record['selected_round']} by validation"
+    text = f"{split}, after {record['selected_round'] + 1} rounds by validation"
     if "final_papers_protocol" in record:
-        found = record["final_papers_protocol"]
-        text += f" (best on test, round {record['selection_papers_protocol']['selected_round']}: {found[primary(found)]:.4f})"
+        found, chosen = record["final_papers_protocol"], record["selection_papers_protocol"]
+        text += f" (by test text itself: {found[primary(found)]:.4f} after {chosen['selected_round'] + 1})"
     return text
 
 
