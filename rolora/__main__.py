@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rolora import command_line, distribution
 from rolora import config as configuration
-from rolora import distribution
 from rolora.algorithms import ALGORITHMS
 from rolora.command_line import one_line_errors
 from rolora.config import Config
@@ -27,6 +28,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no edge at 80 columns
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback instead of one line.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TRACKER", help="Also log to tensorboard, mlflow or wandb, as these are set up; repeatable."),
+]
 
 
 @app.command()
@@ -40,6 +45,7 @@ def run(
     together: Annotated[
         bool, typer.Option("--together", help="With the batched engine: runs of a grid in lockstep on one backbone.")
     ] = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Run the experiment of a config, or all of its grid. A finished run is not run again."""
@@ -52,8 +58,65 @@ def run(
             for one in configs:
                 summarise(one)
             return
-        records = run_all(configs, out, resume, jobs, console, together)
+        records = run_all(configs, out, resume, jobs, console, together, track or ())
         console.print(results_table(records))
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="TOML file, the name of a packaged config, or a run's record.json.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value ...")] = None,
+    out: Annotated[Path, typer.Option(help="Each run gets a folder in here, and the sweep its sweep.json.")] = Path(
+        "sweep"
+    ),
+    over: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,...", help="A grid; of learning rates one is chosen, the rest is compared."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Measured on test text, all of them.")] = "0,1,2",
+    select_seed: Annotated[str | None, typer.Option(help="Choose the rate; the first seed if not given.")] = None,
+    select: Annotated[
+        str, typer.Option(help="The round that counts: last, or the best on validation text.")
+    ] = "validation",
+    papers_protocol: Annotated[
+        bool,
+        typer.Option("--papers-protocol", help="Also the best round and rate on test text: every rate, every seed."),
+    ] = False,
+    reference: Annotated[str | None, typer.Option(help="The method that others are compared with.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with unfinished runs.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, each in a process.")] = 1,
+    together: Annotated[
+        bool, typer.Option("--together", help="With the batched engine: runs in lockstep on one backbone.")
+    ] = False,
+    track: Track = None,
+    debug: Debug = False,
+) -> None:
+    """Compare methods: learning rates chosen on validation text, then every seed measured once on test text."""
+    advice = "interrupted; the same command with --resume goes on"
+    with distribution.leaving_together(), one_line_errors(debug, advice, distribution.speaks):
+        from rolora import records, sweep_report
+        from rolora import sweep as sweeping
+
+        distribution.join()
+        console.quiet = not distribution.is_first()
+        numbers = command_line.whole_numbers("--seeds", seeds)
+        choosers = command_line.whole_numbers("--select-seed", select_seed) if select_seed else numbers[:1]
+        if select not in ("last", "validation"):
+            raise InputError(
+                f"--select: got {select!r}, expected last or validation; for test there is --papers-protocol"
+            )
+        protocol = sweeping.Protocol(numbers, choosers, select, papers_protocol, reference)
+        cells = sweeping.read(locate(config), overrides or [], over or [])
+        sweep_report.check_reference(cells, protocol)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, out, jobs)}")
+        found = sweeping.sweep(
+            cells, protocol, lambda configs: run_all(configs, out, resume, jobs, console, together, track or ()), say
+        )
+        record = sweep_report.as_record(found, protocol)
+        if distribution.is_first():
+            records.write_json(out / "sweep.json", record)
+        console.print(sweep_report.table(record))
 
 
 @app.command()
@@ -225,14 +288,14 @@ def results_table(records: list[dict[str, Any]]) -> Table:
 
 
 def split_text(record: dict[str, Any]) -> str:
-    """On what the final metric was measured, and of which round it is where one was selected."""
+    """On what the final metric was measured, and after how many rounds where validation text chose that."""
     split = record["config"]["evaluation"]["split"]
     if "selected_round" not in record:
         return split
-    text = f"{split}, round {record['selected_round']} by validation"
+    text = f"{split}, after {record['selected_round'] + 1} rounds by validation"
     if "final_papers_protocol" in record:
-        found = record["final_papers_protocol"]
-        text += f" (best on test, round {record['selection_papers_protocol']['selected_round']}: {found[primary(found)]:.4f})"
+        found, chosen = record["final_papers_protocol"], record["selection_papers_protocol"]
+        text += f" (by test text itself: {found[primary(found)]:.4f} after {chosen['selected_round'] + 1})"
     return text
 
 

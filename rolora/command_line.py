@@ -16,6 +16,18 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: what ends an interrupted command in order ends this one in the same way."""
 
 
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """The numbers of an option such as ``--seeds 0,1,2``, each once.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        raise InputError(f"{option}: got {text!r}, expected whole numbers such as 0,1,2") from None
+
+
 @contextmanager
 def one_line_errors(
     debug: bool, interrupted: str = "interrupted", speaks: Callable[[], bool] = lambda: True

@@ -74,7 +74,7 @@ def export(run: Path, folder: Path, *, merged: bool = False, client: int | None 
     card = model_card.of_merged(record) if merged else model_card.of_adapter(record)
     records.write_bytes(folder / model_card.FILE, card.encode())
     records.flush(folder)
-    again = _plain(folder, config) if merged else PeftModel.from_pretrained(_base(record, config)[1], folder)
+    again = _plain(folder, config) if merged else peft_boundary.load(_base(record, config)[1], folder)
     allowed = ROUNDINGS * (depth + 1) * torch.finfo(_dtype(config)).eps
     return _compared(f"{folder}: the {'model' if merged else 'adapter'}", expected, logits(again, tokenizer), allowed)
 
@@ -167,7 +167,7 @@ def _plain(folder: Path, config: Config) -> torch.nn.Module:
 def _evaluated(run: Path, record: dict[str, Any], config: Config, client: int | None) -> tuple[Any, PeftModel]:
     """The tokenizer and the model that was evaluated: base, adapter, head, what was folded in, what the client kept."""
     tokenizer, base = _base(record, config)
-    model = PeftModel.from_pretrained(base, run / "adapter")
+    model = peft_boundary.load(base, run / "adapter")
     state = peft_boundary.read(model, head=True)
     if (run / "residual.safetensors").exists():
         added = load_file(run / "residual.safetensors")

@@ -144,21 +144,27 @@ def _results(record: Mapping[str, Any], config: Config) -> list[str]:
     final = ", ".join(f"{name} {_number(value)}" for name, value in record["final"].items() if name != "examples")
     after = {
         "last": "after the last round, as planned beforehand",
-        "validation": f"of round {record.get('selected_round')}, which validation text chose; test text was measured once",
-        "test": f"of round {record.get('selected_round')}, which validation text chose",
+        "validation": f"{_after(record)}, which validation text chose; test text was measured once",
+        "test": f"{_after(record)}, which validation text chose",
     }[select]
     lines = [f"On {record['final']['examples']:,} {split} examples, {after}: {final}."]
     if "final_papers_protocol" in record:
         metric = primary(record["final"])
-        found, chosen = record["final_papers_protocol"], record["selection_papers_protocol"]["selected_round"]
+        found, chosen = record["final_papers_protocol"], record["selection_papers_protocol"]
         lines += [
             "",
-            f"By the papers' protocol, which takes the best round on the test text itself (round {chosen}): {metric} "
+            f"By the papers' protocol, which takes the best round on the test text itself ({_after(chosen)}): {metric} "
             f"{_number(found[metric])}. That number is optimistic and is given for comparison with theirs alone.",
         ]
     if record["data"].get("majority_rate") is not None:
         lines += ["", f"Share of the larger class in the test set: {_number(record['data']['majority_rate'])}."]
     return lines
+
+
+def _after(selected: Mapping[str, Any]) -> str:
+    """When the state was measured; rounds are numbered from 0."""
+    count = selected.get("selected_round", 0) + 1
+    return f"after {count} round{'s' * (count > 1)}"
 
 
 def _number(value: float) -> str:

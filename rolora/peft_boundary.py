@@ -14,7 +14,8 @@ as if each client had set its lora_alpha in proportion to its rank.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -67,9 +68,7 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str, d
     )
     try:
         # What PEFT draws here is replaced below; the stream keeps it from torch's global generator.
-        with warnings.catch_warnings(), named_stream(key.fold("peft"), torch.device("cpu")):
-            # peft asks transformers for a property by its old name; neither side's user can mend that.
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        with _without_pefts_warning(), named_stream(key.fold("peft"), torch.device("cpu")):
             wrapped = get_peft_model(model, config)
     except ValueError:
         raise InputError(
@@ -208,6 +207,20 @@ def _fold(module: torch.nn.Module, residual: Float[torch.Tensor, "d k"] | None, 
         module.weight.copy_(module.weight_at_start.to(update.dtype) + scale * update)
     # Kept so that the next write of the same residual is recognised; a state is never changed in place.
     module.folded = residual
+
+
+def load(model: torch.nn.Module, folder: Path) -> PeftModel:
+    """A base model with the adapter that :func:`save` wrote, frozen."""
+    with _without_pefts_warning():
+        return PeftModel.from_pretrained(model, folder)
+
+
+@contextmanager
+def _without_pefts_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # peft asks transformers for a property by its old name; neither side's user can mend that.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def save(model: PeftModel, folder: Path) -> None:

@@ -352,7 +352,7 @@ def _described(one: Plan, title: str) -> Table:
         f"(4 x parameters x tokens: {flops['simple_training']:.3g})",
         "time": f"{one.time['source']}"
         if seconds is None
-        else f"{_lasting(seconds)} at {one.time['flops_per_second']:.3g} FLOPs a second ({one.time['source']})",
+        else f"{lasting(seconds)} at {one.time['flops_per_second']:.3g} FLOPs a second ({one.time['source']})",
         "assumed": "\n".join(one.notes),
     }.items():
         table.add_row(name, value)
@@ -401,7 +401,7 @@ def _summary(plans: Sequence[Plan]) -> Table:
 
 def _cells(values: Sequence[int | float], memory_bytes: int) -> list[str]:
     up, down, operations_, seconds = values
-    return [_sized(up), _sized(down), _sized(memory_bytes), f"{operations_:.3g}", _lasting(seconds) if seconds else "-"]
+    return [_sized(up), _sized(down), _sized(memory_bytes), f"{operations_:.3g}", lasting(seconds) if seconds else "-"]
 
 
 def _sized(number: int | float) -> str:
@@ -413,7 +413,7 @@ def _sized(number: int | float) -> str:
     return f"{number:.2f} TB"
 
 
-def _lasting(seconds: int | float) -> str:
+def lasting(seconds: int | float) -> str:
     """A duration that a person reads at a glance."""
     if seconds < 90:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from threading import Thread
@@ -16,10 +16,17 @@ from rolora import distribution
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.progress import Display, Event
+from rolora.records import finished
 
 
 def run_all(
-    configs: list[Config], out: Path, resume: bool, jobs: int, console: Console, together: bool = False
+    configs: list[Config],
+    out: Path,
+    resume: bool,
+    jobs: int,
+    console: Console,
+    together: bool = False,
+    track: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Run experiments, ``jobs`` at a time, each in its own folder of ``out``.
 
@@ -30,6 +37,7 @@ def run_all(
         jobs: processes beside each other.
         console: where to show how far it is.
         together: train the runs that can in lockstep on one backbone (``rolora.together``).
+        track: trackers that are told too (``rolora.tracking``).
 
     Returns:
         Their records, in the order of the configs; finished runs are read, not run.
@@ -43,6 +51,8 @@ def run_all(
             f"got {given} in {distribution.count()} processes, expected neither --jobs nor --together: the processes share "
             "the clients of one run after another"
         )
+    if track:
+        _tracking().check(track)
     if together:
         from rolora.together import sets
 
@@ -60,22 +70,54 @@ def run_all(
     with display.bars:
         if jobs == 1 or len(units) == 1:
             for unit in units:
-                finish(unit, _run(unit, out, resume, display.show))
+                finish(unit, _run(unit, out, resume, display.show, track))
         else:
-            _run_beside(units, out, resume, jobs, display, finish)
+            _run_beside(units, out, resume, jobs, display, finish, track)
     return [records[config.run_name()] for config in configs]
 
 
-def _run(unit: list[Config], out: Path, resume: bool, show: Callable[[str, Event], None]) -> list[dict[str, Any]]:
+def _run(
+    unit: list[Config], out: Path, resume: bool, show: Callable[[str, Event], None], track: Sequence[str]
+) -> list[dict[str, Any]]:
     from rolora import experiment, together
 
     if len(unit) > 1:
-        return together.run(unit, out, resume=resume, progress=show)
-    name = unit[0].run_name()
-    return [experiment.run(unit[0], out / name, resume=resume, progress=lambda event: show(name, event))]
+        before = {config.run_name() for config in unit if finished(out / config.run_name(), config.hash())}
+        found = together.run(unit, out, resume=resume, progress=show)
+        for config, record in zip(unit, found, strict=True) if track else ():
+            if config.run_name() not in before:
+                _tracking().log_finished(track, config, out / config.run_name(), record)
+        return found
+    (config,) = unit
+    name = config.run_name()
+    trackers = _tracking().Trackers(track, config, out / name) if track else None
+    watch = trackers.round_done if trackers else None
+    record = None
+    try:
+        record = experiment.run(
+            config, out / name, resume=resume, progress=lambda event: show(name, event), watch=watch
+        )
+    finally:
+        if trackers:
+            trackers.finish(record)
+    return [record]
 
 
-def _run_beside(units: list[list[Config]], out: Path, resume: bool, jobs: int, display: Display, finish: Any) -> None:
+def _tracking() -> Any:
+    from rolora import tracking  # loads torch
+
+    return tracking
+
+
+def _run_beside(
+    units: list[list[Config]],
+    out: Path,
+    resume: bool,
+    jobs: int,
+    display: Display,
+    finish: Any,
+    track: Sequence[str],
+) -> None:
     # Spawned processes share nothing, so a run has the same bits alone and beside others.
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
@@ -85,7 +127,7 @@ def _run_beside(units: list[list[Config]], out: Path, resume: bool, jobs: int, d
         others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
         try:
-            futures = {pool.submit(_work, unit, out, resume, events): unit for unit in units}
+            futures = {pool.submit(_work, unit, out, resume, events, track): unit for unit in units}
             for future in as_completed(futures):
                 finish(futures[future], future.result())
         except BaseException:
@@ -108,5 +150,5 @@ def _listen(events: Any, display: Display) -> None:
         display.show(*message)
 
 
-def _work(unit: list[Config], out: Path, resume: bool, events: Any) -> list[dict[str, Any]]:
-    return _run(unit, out, resume, lambda name, event: events.put((name, event)))
+def _work(unit: list[Config], out: Path, resume: bool, events: Any, track: Sequence[str]) -> list[dict[str, Any]]:
+    return _run(unit, out, resume, lambda name, event: events.put((name, event)), track)

@@ -15,7 +15,7 @@ from rolora.export import export, logits
 from tests.conftest import changed
 
 CPU = torch.device("cpu")
-STRONG = {"training__learning_rate": 0.05}
+STRONG = {"training__learning_rate": 0.2}
 
 
 def evaluated(config, model):

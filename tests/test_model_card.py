@@ -75,8 +75,8 @@ def test_what_only_some_records_have(record):
         "privacy": {"epsilon": 1.5, "accountant": {"orders": 3}},
     }
     text = model_card.of_adapter(chosen)
-    assert "of round 3, which validation text chose" in text
-    assert "on the test text itself (round 5): accuracy 0.9876. That number is optimistic" in text
+    assert "after 4 rounds, which validation text chose" in text
+    assert "on the test text itself (after 6 rounds): accuracy 0.9876. That number is optimistic" in text
     assert "- epsilon: 1.5\n- accountant:\n  - orders: 3\n" in text
 
 

@@ -1,0 +1,142 @@
+"""Runs in the trackers that people already look at, through accelerate, which speaks to them. It changes no bit of a run.
+
+Nothing leaves this machine unless the tracker's own settings say so: TensorBoard writes into the run's folder, MLflow to
+``MLFLOW_TRACKING_URI`` or its local default, Weights & Biases is offline unless ``WANDB_MODE`` says otherwise. A tracker
+class of one's own is found by its name once ``accelerate.tracking.register_tracker_class`` knows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rolora.config import Config
+from rolora.errors import InputError
+from rolora.selection import TEST_EVALUATION
+
+PROJECT = "rolora"
+"""The project or experiment that runs belong to, where a tracker has such and the user has not named one."""
+
+
+def check(names: Sequence[str]) -> None:
+    """Refuse trackers that are not known or not installed, before anything is run.
+
+    Raises:
+        InputError: what was given, and what there is or how to get it.
+    """
+    if not names:
+        return
+    from accelerate import tracking
+    from accelerate.utils import LoggerType
+
+    available = {str(one) for one in tracking.get_available_trackers()}
+    for name in names:
+        if name not in tracking.LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(tracking.LOGGER_TYPE_TO_CLASS))
+            raise InputError(f"--track: got {name!r}, expected one of {known}")
+        if name in LoggerType.list() and name not in available:
+            raise InputError(f"--track: {name} needs a package that is not installed: pip install {name}")
+
+
+class Trackers:
+    """The trackers of one run. They start with its first round, so that a run that is only read leaves nothing there."""
+
+    def __init__(self, names: Sequence[str], config: Config, directory: Path) -> None:
+        """
+        Args:
+            names: as accelerate calls them.
+            config: of the run; goes to the trackers as hyper-parameters.
+            directory: of the run.
+        """
+        self.names, self.config, self.directory = tuple(names), config, directory
+        self.started: list[Any] | None = None
+
+    def round_done(self, entry: dict[str, Any]) -> None:
+        """Log a round's entry of the record; the step is the number of completed rounds."""
+        evaluation = self.config.evaluation
+        values = {"train/loss": entry["loss"], "seconds": entry["seconds"]}
+        values["bytes/up"] = sum(entry["bytes_up"].values())
+        values["bytes/down"] = sum(entry["bytes_down"].values()) + sum(entry["bytes_joining"].values())
+        split = evaluation.split if evaluation.select == "last" else "validation"
+        for where, found in ((split, entry["evaluation"]), ("test", entry.get(TEST_EVALUATION))):
+            values |= {f"{where}/{name}": value for name, value in (found or {}).items() if name != "examples"}
+        self._log(values, entry["round"] + 1)
+
+    def finish(self, record: dict[str, Any] | None = None) -> None:
+        """Log what the run ends with, if it has, and close what was started."""
+        if self.started is None:
+            return
+        if record is not None:
+            final = {f"final/{name}": value for name, value in record["final"].items() if name != "examples"}
+            self._log(final, len(record["rounds"]))
+        started, self.started = self.started, None
+        for tracker in started:
+            tracker.finish()
+
+    def _log(self, values: dict[str, Any], step: int) -> None:
+        if self.started is None:
+            self.started = [_start(name, self.config, self.directory) for name in self.names]
+        for tracker in self.started:
+            tracker.log(values, step=step)
+
+
+def log_finished(names: Sequence[str], config: Config, directory: Path, record: dict[str, Any]) -> None:
+    """All of a run at once: for runs in lockstep, as most trackers know one run of a process at a time."""
+    trackers = Trackers(names, config, directory)
+    for entry in record["rounds"]:
+        trackers.round_done(entry)
+    trackers.finish(record)
+
+
+def _start(name: str, config: Config, directory: Path) -> Any:
+    from accelerate import PartialState, tracking
+
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        # accelerate takes the number of threads into its own hands where there are several processes; it is the config's.
+        warnings.simplefilter("ignore")
+        PartialState(cpu=True)
+    torch.set_num_threads(threads)
+    kind = tracking.LOGGER_TYPE_TO_CLASS[name]
+    here = type(kind.__name__, (kind,), {"main_process_only": False})  # only the first process comes here
+    tracker = here(**_arguments(name, kind, config, directory))
+    tracker.start()
+    tracker.store_init_configuration(_flat(config.resolved()))
+    return tracker
+
+
+def _arguments(name: str, kind: type, config: Config, directory: Path) -> dict[str, Any]:
+    """How the run is called there, and where it is written."""
+    if name == "tensorboard":  # what an interrupted run has written is hidden by what is logged again
+        return {"run_name": name, "logging_dir": str(directory), "purge_step": 0}
+    if name == "mlflow":
+        return {"experiment_name": PROJECT, "run_name": config.run_name()}
+    if name == "wandb":
+        directory.mkdir(parents=True, exist_ok=True)
+        project, mode = os.environ.get("WANDB_PROJECT", PROJECT), os.environ.get("WANDB_MODE", "offline")
+        return {"run_name": project, "name": config.run_name(), "dir": str(directory), "mode": mode}
+    return {"run_name": config.run_name()} | (
+        {"logging_dir": str(directory)} if kind.requires_logging_directory else {}
+    )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A config as trackers take it: section.key -> a number or a text; what is not set is left out.
+
+    Example:
+        >>> _flat({"seed": 0, "lora": {"layers": [4, 5], "rank": 2, "bias": None}})
+        {'seed': 0, 'lora.layers': '[4, 5]', 'lora.rank': 2}
+    """
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+    return flat
