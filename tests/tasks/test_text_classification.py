@@ -12,7 +12,7 @@ import pytest
 from rolora.config import DataConfig
 from rolora.errors import InputError
 from rolora.tasks import load
-from rolora.tasks.text_classification import normalised
+from rolora.tasks.holding_out import normalised
 
 SIZES = {"validation_examples": 2, "test_examples": 3}
 
