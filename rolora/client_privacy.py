@@ -101,7 +101,9 @@ def _mapped(message: Message, other: Mapping[tuple[str, str], Any], change: Call
         for factor, arrays in message.factors.items()
     }
     return replace(
-        message, factors=factors, head={name: change(array, other["head", name]) for name, array in message.head.items()}
+        message,
+        factors=factors,
+        head={name: change(array, other["head", name]) for name, array in message.head.items()},
     )
 
 

@@ -186,10 +186,12 @@ class PrivacyConfig(Section):
     """Differential privacy: what is hidden (mode), and how well (noise, delta). ``rolora.privacy`` counts epsilon."""
 
     mode: Literal["none", "client", "example"] = Field(
-        default="none", description="client: hides a whole client from who sees the model; example: one example of a client"
+        default="none",
+        description="client: hides a whole client from who sees the model; example: one example of a client",
     )
     clip: Positive | None = Field(
-        default=None, description="L2 norm to which a client's update (client) or an example's gradient (example) is clipped"
+        default=None,
+        description="L2 norm to which a client's update (client) or an example's gradient (example) is clipped",
     )
     noise_multiplier: NonNegative | None = Field(
         default=None, description="standard deviation of the Gaussian noise, over what one client or example can change"

@@ -18,6 +18,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Spending:
         return dp_accounting.SelfComposedDpEvent(one, self.steps)
 
 
+@lru_cache(maxsize=4096)
 def epsilon(noise_multiplier: float, spending: Spending, delta: float) -> float:
     """The epsilon of these steps at ``delta``, from above; infinite without noise.
 
@@ -84,6 +86,7 @@ def epsilon(noise_multiplier: float, spending: Spending, delta: float) -> float:
     return float(accountant.get_epsilon(delta))
 
 
+@lru_cache(maxsize=256)
 def noise_for(target: float, spending: Spending, delta: float) -> float:
     """The least noise multiplier, to ``TOLERANCE``, whose epsilon is at most ``target``.
 
@@ -185,7 +188,11 @@ class Guarantee:
             else "Poisson sampling of a client's examples; none counted for the sampling of clients",
             "noise_reproducible": privacy.noise == "reproducible",
             "covers": "adapter and head after every round"
-            + (", and every update that a client sends" if not by_client else "; not the updates on their way to the server"),
+            + (
+                ", and every update that a client sends"
+                if not by_client
+                else "; not the updates on their way to the server"
+            ),
             "does_not_cover": "training losses, client sizes and label counts in this record; the choice among several runs",
         }
         if privacy.target_epsilon is not None:
@@ -282,3 +289,13 @@ def sentence(record: Mapping[str, Any]) -> str:
         f"{found['adjacency']}; {found['accountant']['name']} {found['accountant']['version']})"
     )
     return text + ("; the noise follows from the seed: who knows it can take it off" * found["noise_reproducible"])
+
+
+def row(found: Guarantee | None) -> dict[str, str]:
+    """What a dry run shows of a guarantee; nothing without one."""
+    if found is None:
+        return {}
+    return {
+        "privacy": f"epsilon {found.epsilon:.4f} at delta {found.config.privacy.delta:g} after all rounds, "
+        f"noise multiplier {found.noise_multiplier:.4g}, mode {found.config.privacy.mode}"
+    }

@@ -19,7 +19,10 @@ def incomplete(privacy: PrivacyConfig) -> Iterator[str]:
         return
     for field, meaning in (
         ("clip", "the norm that bounds what one client or example changes"),
-        ("delta", "the probability with which epsilon may be exceeded, well below one over the number of those to be hidden"),
+        (
+            "delta",
+            "the probability with which epsilon may be exceeded, well below one over the number of those to be hidden",
+        ),
     ):
         if getattr(privacy, field) is None:
             yield f'{field} is missing with mode = "{privacy.mode}", expected {meaning}'
@@ -78,7 +81,12 @@ def _example(config: Config) -> Iterator[str]:
         ("training.proximal", training.proximal, 0.0, "its pull is no example's gradient"),
         ("data.packing", config.data.packing, False, "a row of several texts is no example"),
         ("model.quantization", config.model.quantization, "none", "no gradient through it was checked by example"),
-        ("runtime.gradient_checkpointing", runtime.gradient_checkpointing, False, "a layer computed twice is counted twice"),
+        (
+            "runtime.gradient_checkpointing",
+            runtime.gradient_checkpointing,
+            False,
+            "a layer computed twice is counted twice",
+        ),
     ):
         allowed = ("float32", "float64") if field == "runtime.dtype" else (expected,)
         if given not in allowed:
