@@ -24,10 +24,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from peft import PeftModel
 
 from rolora import precision, privacy
 from rolora.config import Config
 from rolora.dropout import NamedDropout, has_dropout, named_dropout
+from rolora.engine.batched import shares_positions
+from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates, Parts, optimizer, pad, skipping, take_turns
 
@@ -66,27 +69,42 @@ class ExamplePrivacy:
         training = self.config.training
         model.train()
         total = torch.zeros((), dtype=torch.float64, device=device)
-        with per_example_gradients(model), named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout:
-            descent = DPOptimizer(
-                optimizer(training, parts),
-                noise_multiplier=self.noise_multiplier,
-                max_grad_norm=self.config.privacy.clip,
-                expected_batch_size=training.batch_size,
-                generator=torch.Generator(device).manual_seed(self._seed(key.fold("privacy", "noise"))),
-            )
-            draws = privacy.stream(self.config, key.fold("privacy", "batches"))
-            with skipping(prefix):
-                for step in range(training.local_steps):
-                    if schedule:
-                        take_turns(parts, schedule[step % len(schedule)])
+        descent = DPOptimizer(
+            optimizer(training, parts),
+            noise_multiplier=self.noise_multiplier,
+            max_grad_norm=self.config.privacy.clip,
+            expected_batch_size=training.batch_size,
+            generator=torch.Generator(device).manual_seed(self._seed(key.fold("privacy", "noise"))),
+        )
+        draws = privacy.stream(self.config, key.fold("privacy", "batches"))
+        with named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout, skipping(prefix):
+            for step in range(training.local_steps):
+                if schedule:
+                    take_turns(parts, schedule[step % len(schedule)])
+                chosen = poisson(draws, indices, training.batch_size / len(indices))
+                with per_example_gradients(model):
                     descent.zero_grad(set_to_none=True)
-                    chosen = poisson(draws, indices, training.batch_size / len(indices))
                     total += gradients(model, parts, examples, chosen, device, dropout, prefix)
                     descent.step()
+        for parameter in (parameter for part in parts.values() for parameter in part):
+            parameter.summed_grad = None
         return float(total) / (training.batch_size * training.local_steps)
 
     def _seed(self, key: Key) -> int:
         return key.integer() if self.config.privacy.noise == "reproducible" else secrets.randbits(63)
+
+
+def refuse_shared_positions(model: PeftModel) -> None:
+    """Refuse a model in which something trained meets what the rows of a batch share.
+
+    Raises:
+        InputError: there, one row's gradient cannot be told from another's.
+    """
+    if shares_positions(model):
+        raise InputError(
+            'privacy.mode: got "example", expected "none" or "client" with this model: the rows of a batch share relative '
+            "positions, which go through adapted matrices or dropout"
+        )
 
 
 def poisson(draws: np.random.Generator, indices: np.ndarray, rate: float) -> np.ndarray:
@@ -103,11 +121,11 @@ def poisson(draws: np.random.Generator, indices: np.ndarray, rate: float) -> np.
 def per_example_gradients(model: torch.nn.Module) -> Iterator[None]:
     """Within it, a backward pass leaves ``grad_sample``, (rows, *shape), at every parameter that requires a gradient.
 
-    The loss must be the sum over rows. Afterwards the model is as it was.
+    The loss must be the sum over rows. Which parameters require one must not change within it; afterwards the model has no
+    more hooks than before.
     """
     from opacus.grad_sample import GradSampleModule
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     wrapped = GradSampleModule(model, loss_reduction="sum")
     try:
         with warnings.catch_warnings():
@@ -115,11 +133,7 @@ def per_example_gradients(model: torch.nn.Module) -> Iterator[None]:
             warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
             yield
     finally:
-        for parameter in trained:  # what take_turns has switched off meanwhile is cleaned up too
-            parameter.requires_grad_(True)
         wrapped.to_standard_module()
-        for parameter in trained:
-            parameter.grad = None
 
 
 def gradients(

@@ -11,7 +11,7 @@ from peft import PeftModel
 from rolora import local_training, peft_boundary, privacy
 from rolora.communication import PARTS
 from rolora.config import Config
-from rolora.engine.example_privacy import ExamplePrivacy
+from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
 from rolora.engine.jobs import Job, Observer
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
@@ -66,6 +66,7 @@ class SequentialEngine:
         self.device = next(model.parameters()).device
         self.private: ExamplePrivacy | None = None
         if config.privacy.mode == "example":
+            refuse_shared_positions(model)
             found = privacy.guarantee(config, [len(indices) for indices in clients])
             self.private = ExamplePrivacy(config, found.noise_multiplier)
         self._round: int | None = None
