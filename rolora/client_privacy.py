@@ -1,17 +1,19 @@
 r"""Client-level differential privacy: DP-FedAvg on any method whose server takes a mean (McMahan et al., arXiv 1710.06963).
 
-With :math:`\Delta_i` the difference between all tensors that client i sends and what it was given, over all layers together,
+With :math:`\Delta_i = X_i - X^t` the difference between all tensors that client i sends and what it was given, over all layers
+together,
 
 .. math::
     \bar\Delta_i = \Delta_i \min(1, C / \|\Delta_i\|_2), \qquad
-    X^{t+1} = X^t + \frac1n \sum_i \bar\Delta_i + \mathcal N(0, (z C / n)^2)
+    Y = X^t + \frac1n \sum_i \bar\Delta_i + \mathcal N(0, (z C / n)^2)
 
-The mean moves by at most C / n if one client's update is replaced by zero, so z is the noise over the sensitivity. The factor
-that a round does not train is not sent, and neither clipped nor noised: it keeps its bits.
+The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. The factor that
+a round does not train is not sent, and neither clipped nor noised: it keeps its bits.
 
-The noise is drawn once a round and added to every clipped update. For a method that ``averages``, with weights that sum to
-one, :math:`\sum_i p_i (X_i + \nu) = \sum_i p_i X_i + \nu`: the server gets the mean with the noise and nothing else of it, and
-its step, an optimiser of its own included, needs no second version. In floating point the two sides are equal to rounding.
+What the server then sees in the place of every client's update is Y, and nothing else of any client. A method that
+``averages``, with weights that sum to one, takes the mean of equal things, :math:`\sum_i p_i Y = Y`: its own step, an optimiser at
+the server included, is done on Y as without privacy on the mean, and needs no second version. Clipping, mean and noise are in
+float64 and Y is rounded once; what follows is post-processing, to the last bit.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -31,80 +32,82 @@ from rolora.federation import ClientUpdate, OpenRound, ServerState, pack
 Draw = Callable[[int, str, str], np.random.Generator]
 """(round, part, name of the layer or of the head's tensor) -> the generator of its noise."""
 
+Tensors = Mapping[tuple[str, str], Array]
+"""(part, name) -> array."""
+
+MARGIN = 2.0**-40
+"""By how much less than C a clipped difference is made, so that its rounding in float64 cannot lift it above."""
+
 
 def protect(
     opened: OpenRound, updates: Sequence[ClientUpdate], clip: float, noise_multiplier: float, draw: Draw
 ) -> list[ClientUpdate]:
-    """The updates from which the server's mean is private.
+    """The updates with the round's private mean in the place of what each client sent.
 
     Args:
-        opened: the round, with what every client was given.
+        opened: the round, with what every client was given: the same, for a method that averages.
         updates: what they returned; of equal weight.
         clip: C.
         noise_multiplier: z; with 0 nothing is added and nothing drawn.
         draw: the noise's streams.
-
-    Returns:
-        Each update with its difference clipped to norm C, and one common noise of standard deviation z C / n added to it.
     """
     if len({update.weight for update in updates}) != 1:
         raise ValueError("updates of different weight, expected equal ones: their mean's sensitivity is clip / n")
-    clipped = [clip_update(update, opened.broadcasts[update.client], clip) for update in updates]
-    if noise_multiplier == 0:
-        return clipped
+    # By number, not by arrival: the order of a sum can change its last bit.
+    ordered = sorted(updates, key=lambda update: update.client)
+    moves = [clipped(update.message, opened.broadcasts[update.client], clip) for update in ordered]
     deviation = noise_multiplier * clip / len(updates)
-    noise = {
-        (part, name): deviation * draw(opened.t, part, name).standard_normal(tuple(array.shape))
-        for part, name, array in clipped[0].message.arrays()
-    }
-    return [replace(update, message=_mapped(update.message, noise, _plus)) for update in clipped]
+
+    def private(part: str, name: str, start: Array) -> Array:
+        total = _wide(start) + sum(move[part, name] for move in moves) / len(moves)
+        if deviation > 0:
+            noise = deviation * draw(opened.t, part, name).standard_normal(tuple(start.shape))
+            total = total + _like(noise, total)
+        return array_api_compat.array_namespace(start).astype(total, start.dtype, copy=False)
+
+    start = pack(opened.broadcasts[ordered[0].client], _parts(ordered[0].message))
+    mean = replace(
+        start,
+        factors={
+            factor: {name: private(factor, name, array) for name, array in arrays.items()}
+            for factor, arrays in start.factors.items()
+        },
+        head={name: private("head", name, array) for name, array in start.head.items()},
+    )
+    return [replace(update, message=mean) for update in updates]
 
 
-def clip_update(update: ClientUpdate, start: ServerState, clip: float) -> ClientUpdate:
-    """The update with its difference from ``start`` scaled to an L2 norm of at most ``clip``; itself if it has no more.
+def clipped(message: Message, start: ServerState, clip: float) -> Tensors:
+    """The difference between what is sent and ``start``, in float64, scaled to an L2 norm of at most ``clip`` over all of it.
 
-    The norm is over all that is sent, measured in float64 on the numbers as they will travel: where rounding leaves it above
-    ``clip``, the difference is scaled once more.
+    A difference that is not longer is not scaled: its bits are its own.
     """
-    starts = {(part, name): array for part, name, array in pack(start, _parts(update.message)).arrays()}
-    scale, shrink, clipped = 1.0, 2.0**-40, update
-    size = norm(update.message, starts)
-    while size > clip:
-        scale *= clip / size * (1 - shrink)
-        shrink = min(1.0, 4 * shrink)  # ends at the start itself, whose difference is zero
-
-        def scaled(array: Array, before: Array, scale: float = scale) -> Array:
-            return _plus(before, scale * (_wide(array) - _wide(before)))
-
-        clipped = replace(update, message=_mapped(update.message, starts, scaled))
-        size = norm(clipped.message, starts)
-    return clipped
+    found = difference(message, start)
+    size = norm(found)
+    if size <= clip:
+        return found
+    scale = clip / size * (1 - MARGIN)
+    return {key: scale * array for key, array in found.items()}
 
 
-def norm(message: Message, starts: Mapping[tuple[str, str], Array]) -> float:
-    """The L2 norm of the difference between what is sent and ``starts``, over all tensors together."""
-    squares = 0.0
-    for part, name, array in message.arrays():
-        difference = _wide(array) - _wide(starts[part, name])
-        squares += float(array_api_compat.array_namespace(array).sum(difference * difference))
-    return math.sqrt(squares)
+def difference(message: Message, start: ServerState) -> Tensors:
+    """What is sent less what the client was given, in float64."""
+    starts = {(part, name): array for part, name, array in pack(start, _parts(message)).arrays()}
+    return {(part, name): _wide(array) - _wide(starts[part, name]) for part, name, array in message.arrays()}
+
+
+def norm(tensors: Tensors) -> float:
+    """The L2 norm over all tensors together.
+
+    Example:
+        >>> norm({("A", "one"): np.array([[3.0]]), ("head", "bias"): np.array([0.0, 4.0])})
+        5.0
+    """
+    return math.sqrt(sum(float(array_api_compat.array_namespace(x).sum(x * x)) for x in tensors.values()))
 
 
 def _parts(message: Message) -> frozenset[str]:
     return frozenset(part for part, _, _ in message.arrays())
-
-
-def _mapped(message: Message, other: Mapping[tuple[str, str], Any], change: Callable[[Array, Any], Array]) -> Message:
-    """The message with every tensor changed by its partner in ``other``."""
-    factors = {
-        factor: {name: change(array, other[factor, name]) for name, array in arrays.items()}
-        for factor, arrays in message.factors.items()
-    }
-    return replace(
-        message,
-        factors=factors,
-        head={name: change(array, other["head", name]) for name, array in message.head.items()},
-    )
 
 
 def _wide(array: Array) -> Array:
@@ -112,8 +115,6 @@ def _wide(array: Array) -> Array:
     return xp.astype(array, xp.float64, copy=False)
 
 
-def _plus(array: Array, added: Any) -> Array:
-    """The sum, taken in float64 and rounded once to the array's own dtype."""
+def _like(values: np.ndarray, array: Array) -> Array:
     xp = array_api_compat.array_namespace(array)
-    added = xp.asarray(added, dtype=xp.float64, device=array_api_compat.device(array))
-    return xp.astype(_wide(array) + added, array.dtype, copy=False)
+    return xp.asarray(values, dtype=array.dtype, device=array_api_compat.device(array))

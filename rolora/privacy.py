@@ -31,8 +31,8 @@ from rolora.participation import sample_clients
 
 ADJACENCY = {
     "client": "zero-out: one client's update is replaced by zero in every round, with the number of clients as it is",
-    "example": "add or remove one example of one client, with the clients' sizes, from which sampling rates and weights "
-    "follow, taken as public",
+    "example": "add or remove one example of one client, with all other examples where they are, and with the clients' sizes, "
+    "from which sampling rates and weights follow, taken as public",
 }
 """``privacy.mode`` -> which data sets are neighbours."""
 
@@ -152,21 +152,20 @@ class Guarantee:
 
     Args:
         config: the run's.
-        spendings: of every client until the last round, or one for all.
         noise_multiplier: z, as given or as found for the target.
-        epsilon: after the last round, of the worst client.
+        worst: what the client goes through that spends most, until the last round.
+        epsilon: its epsilon.
     """
 
     config: Config
-    spendings: Mapping[int, Spending]
     noise_multiplier: float
+    worst: Spending
     epsilon: float
 
     def describe(self) -> dict[str, Any]:
         """What a record says of it."""
         privacy = self.config.privacy
         by_client = privacy.mode == "client"
-        worst = max(self.spendings.values(), key=lambda s: epsilon(self.noise_multiplier, s, privacy.delta))
         found = {
             "mode": privacy.mode,
             "mechanism": "DP-FedAvg: Gaussian noise on the mean of clipped client updates"
@@ -177,7 +176,7 @@ class Guarantee:
             "epsilon": self.epsilon,
             "delta": privacy.delta,
             "rounds": self.config.federation.rounds,
-            "noisy_steps": worst.steps,
+            "noisy_steps": self.worst.steps,
             "adjacency": ADJACENCY[privacy.mode],
             "accountant": {
                 "name": "dp-accounting, RdpAccountant",
@@ -197,7 +196,7 @@ class Guarantee:
         }
         if privacy.target_epsilon is not None:
             found["target_epsilon"] = privacy.target_epsilon
-        return found if by_client else found | {"sampling_rate": worst.rate}
+        return found if by_client else found | {"sampling_rate": self.worst.rate}
 
 
 def guarantee(config: Config, sizes: Sequence[int] = ()) -> Guarantee | None:
@@ -215,14 +214,14 @@ def guarantee(config: Config, sizes: Sequence[int] = ()) -> Guarantee | None:
         return None
     check_packages(config)
     # A client that is sampled is in a round or not; that it is counted as in all of them is always valid.
-    spendings = {-1: Spending(config.federation.rounds)} if privacy.mode == "client" else _by_example(config, sizes)
-    distinct = _largest(list(spendings.values()))
+    distinct = [Spending(config.federation.rounds)] if privacy.mode == "client" else _by_example(config, sizes)
     noise = privacy.noise_multiplier
     if noise is None:
         noise = max(noise_for(privacy.target_epsilon, one, privacy.delta) for one in distinct)
-    spent = max(epsilon(noise, one, privacy.delta) for one in distinct)
+    worst = max(distinct, key=lambda one: epsilon(noise, one, privacy.delta))
+    spent = epsilon(noise, worst, privacy.delta)
     _limited(config, spent)
-    return Guarantee(config, spendings, noise, spent)
+    return Guarantee(config, noise, worst, spent)
 
 
 def _limited(config: Config, spent: float) -> None:
@@ -238,8 +237,8 @@ def _limited(config: Config, spent: float) -> None:
         )
 
 
-def _by_example(config: Config, sizes: Sequence[int]) -> dict[int, Spending]:
-    """Every client's own: all local steps of the rounds in which it takes part."""
+def _by_example(config: Config, sizes: Sequence[int]) -> list[Spending]:
+    """What clients go through, all local steps of the rounds in which each takes part; those that no other one exceeds."""
     federation, batch_size = config.federation, config.training.batch_size
     for client, size in enumerate(sizes):
         if size < batch_size:
@@ -251,7 +250,7 @@ def _by_example(config: Config, sizes: Sequence[int]) -> dict[int, Spending]:
     for t in range(federation.rounds):
         rounds.update(sample_clients(Key(config.seed), t, len(sizes), federation.clients_per_round))
     steps = config.training.local_steps
-    return {client: Spending(rounds[client] * steps, batch_size / size) for client, size in enumerate(sizes)}
+    return _largest([Spending(rounds[client] * steps, batch_size / size) for client, size in enumerate(sizes)])
 
 
 def _largest(spendings: Sequence[Spending]) -> list[Spending]:

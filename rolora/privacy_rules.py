@@ -57,7 +57,7 @@ def _client(config: Config) -> Iterator[str]:
     if not algorithm.averages:
         yield (
             f"algorithm is {config.algorithm}, expected a method whose server takes the mean of what is sent {with_mode}: "
-            "what a client can change in another aggregate is not bounded by its update's norm"
+            "the private mean is all that leaves the clients, and this one's server needs more of them"
         )
     if config.federation.client_weights != "uniform":
         yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -169,19 +170,39 @@ def test_every_round_layer_factor_and_seed_has_noise_of_its_own():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_update_is_clipped_over_all_its_tensors_or_left_alone(dtype):
-    server, opened, updates = opened_with(
+    server, _, updates = opened_with(
         ALGORITHMS["fedavg-lora"](), asarray=lambda values: np.asarray(values, dtype=dtype)
     )
-    starts = numbers(server)
-    before = client_privacy.norm(updates[0].message, starts)
-    for clip in (1e-9, 0.3, 5.0, before * (1 - 1e-9)):
-        clipped = client_privacy.clip_update(updates[0], opened.broadcasts[0], clip)
-        after = client_privacy.norm(clipped.message, starts)
-        assert after <= clip
-        if clip > 1e-3 or dtype == "float64":  # far below float32's spacing there is nothing between start and start
-            assert after > 0.999 * clip
-        assert {array.dtype for _, _, array in clipped.message.arrays()} == {np.dtype(dtype)}
-    assert client_privacy.clip_update(updates[0], opened.broadcasts[0], before) is updates[0]
+    message = updates[0].message
+    whole = client_privacy.difference(message, server)
+    size = client_privacy.norm(whole)
+    flat = np.concatenate([array.ravel() for array in whole.values()])
+    assert size == pytest.approx(np.linalg.norm(flat), rel=1e-12)
+    for clip in (1e-9, 0.3, 5.0, size * (1 - 1e-9)):
+        found = client_privacy.clipped(message, server, clip)
+        assert clip * (1 - 1e-11) < client_privacy.norm(found) <= clip
+        ratios = np.concatenate([array.ravel() for array in found.values()]) / flat
+        assert relative_error(ratios, np.full(len(flat), clip / size)) < 1e-11  # one scale for all of it
+    for clip in (size, 2 * size):
+        found = client_privacy.clipped(message, server, clip)
+        assert all(np.array_equal(found[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize("name", [name for name, method in ALGORITHMS.items() if method.averages])
+@pytest.mark.parametrize("t", [0, 1])
+def test_without_clipping_and_noise_it_is_the_method_itself(name, t):
+    """And one client whose update is replaced by zero moves the mean by at most C / n."""
+    algorithm = ALGORITHMS[name]()
+    server, opened, updates = opened_with(algorithm, t)
+    plain = numbers(close_round(opened, server, algorithm, updates, Ledger())[0])
+    same = numbers(closed(algorithm, server, opened, updates, 1e9, 0.0))
+    assert all(relative_error(same[key], plain[key]) < 1e-14 for key in plain)
+    nothing = replace(updates[1], message=pack(server, algorithm.sent(t) | {"head"}))
+    clip = 0.7
+    one = numbers(closed(algorithm, server, opened, updates, clip, 0.0))
+    other = numbers(closed(algorithm, server, opened, [updates[0], nothing, updates[2]], clip, 0.0))
+    moved = client_privacy.norm({key: one[key] - other[key] for key in one})
+    assert clip / 3 * (1 - 1e-9) < moved < clip / 3 * (1 + 1e-9)
 
 
 def test_what_clients_return_is_checked_before_it_is_clipped():
@@ -216,7 +237,7 @@ def moved_by_common(algorithm, t):
 
 @pytest.mark.parametrize("t", [0, 1])
 @pytest.mark.parametrize("name", [name for name, method in ALGORITHMS.items() if method.averages])
-def test_noise_on_every_update_is_noise_on_the_mean_exactly(name, t):
+def test_what_is_added_to_every_update_is_added_to_the_mean_exactly(name, t):
     assert moved_by_common(ALGORITHMS[name](), t)
 
 
@@ -285,15 +306,13 @@ def test_a_run_clips_and_adds_the_noise_that_it_declares(table, tmp_path, monkey
     differences = []
     for (opened, updates, without, noised), after in zip(seen, states[1:], strict=True):
         assert len(updates) == 2
-        for update in without:
-            starts = numbers(opened.broadcasts[update.client])
-            assert client_privacy.norm(update.message, starts) <= 0.05
+        start = opened.broadcasts[opened.clients[0]]
+        assert client_privacy.norm(client_privacy.difference(without[0].message, start)) <= 0.05 * (1 + 1e-5)
         for part, name, array in noised[0].message.arrays():
-            whole = (array.double() + _same(noised[1].message, part, name).double()) / 2
             differences.append(((array - _same(without[0].message, part, name)).double() / (0.8 * 0.05 / 2)).ravel())
             found = after.head[name] if part == "head" else getattr(after.layers[name], part)
-            assert relative_error(found, whole) < 1e-6
-        before = [client_privacy.norm(update.message, numbers(opened.broadcasts[update.client])) for update in updates]
+            assert relative_error(found, array) < 1e-6
+        before = [client_privacy.norm(client_privacy.difference(update.message, start)) for update in updates]
         assert max(before) > 0.05  # clipping did something
     together = np.concatenate(differences)
     low, high = stats.chi2.ppf([5e-7, 1 - 5e-7], len(together))
@@ -337,6 +356,12 @@ def test_secret_noise_is_never_the_same_and_has_the_same_epsilon(table, tmp_path
     assert "follows from the seed" not in privacy.sentence(one)
 
 
+def test_processes_that_would_draw_other_secrets_are_refused(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.distribution, "count", lambda: 2)
+    with pytest.raises(InputError, match=r'privacy\.noise: got "secret" with 2 processes, expected "reproducible"'):
+        experiment.Experiment(changed(table, **CLIENT, privacy__noise="secret"), tmp_path / "run")
+
+
 def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
     config = changed(table, **CLIENT | {"privacy__noise_multiplier": None}, privacy__target_epsilon=6.0)
     found = privacy.guarantee(config)
@@ -349,11 +374,10 @@ def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("mode", ["client", "example"])
-@pytest.mark.parametrize("missing", ["dp_accounting", "opacus"])
+@pytest.mark.parametrize(
+    ("mode", "missing"), [("client", "dp_accounting"), ("example", "dp_accounting"), ("example", "opacus")]
+)
 def test_without_its_accountant_nothing_is_loaded_or_written(table, tmp_path, monkeypatch, mode, missing):
-    if (mode, missing) == ("client", "opacus"):
-        pytest.skip("opacus is not needed there")
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.setattr(experiment, "prepare", lambda config: pytest.fail("something was loaded"))
     config = changed(table, **CLIENT | {"privacy__mode": mode})
