@@ -13,10 +13,12 @@ Two limits that no number here shows. The noise is in floating point, whose gaps
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -82,8 +84,22 @@ def epsilon(noise_multiplier: float, spending: Spending, delta: float) -> float:
     if noise_multiplier == 0:
         return math.inf
     accountant = rdp.RdpAccountant()
-    accountant.compose(spending.event(noise_multiplier))
-    return float(accountant.get_epsilon(delta))
+    with _without_its_log():
+        accountant.compose(spending.event(noise_multiplier))
+        return float(accountant.get_epsilon(delta))
+
+
+@contextmanager
+def _without_its_log() -> Iterator[None]:
+    """The accountant logs a line for every order at which a series does not converge. Leaving out orders is always valid, and
+    a user can do nothing about it."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @lru_cache(maxsize=256)
