@@ -365,6 +365,15 @@ def test_secret_noise_is_never_the_same_and_has_the_same_epsilon(table, tmp_path
     assert "follows from the seed" not in privacy.sentence(one)
 
 
+def test_the_tiny_task_is_learnt_from_private_means(table, tmp_path):
+    """With little noise: nothing of the mechanism stands in the way. Noise that hides three clients would drown them."""
+    little = {"privacy__clip": 5.0, "privacy__noise_multiplier": 0.002}
+    config = changed(table, **CLIENT | little, federation__rounds=30, training__learning_rate=0.05)
+    record = experiment.run(config, tmp_path)
+    assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
+    assert record["privacy"]["epsilon"] > 1e5  # and the record says what that is worth
+
+
 def test_processes_that_would_draw_other_secrets_are_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.distribution, "count", lambda: 2)
     with pytest.raises(InputError, match=r'privacy\.noise: got "secret" with 2 processes, expected "reproducible"'):

@@ -228,6 +228,14 @@ def test_every_method_can_be_trained_privately_by_example(table, tmp_path, algor
     assert all(entry["loss"] > 0 for entry in record["rounds"])
 
 
+def test_the_tiny_task_is_learnt_from_clipped_gradients(table, tmp_path):
+    """With little noise: nothing of the mechanism stands in the way."""
+    little = {"privacy__clip": 1.0, "privacy__noise_multiplier": 0.001, "training__batch_size": 16}
+    config = changed(table, **EXAMPLE | little, federation__rounds=30, training__learning_rate=0.05)
+    record = experiment.run(config, tmp_path)
+    assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
+
+
 def test_steps_that_take_turns_move_one_factor_alone(table):
     """LA-LoRA's first step is B's: A keeps its bits, though noise is added to all that is trained."""
     config = changed(table, **EXAMPLE | STILL, algorithm="la-lora", training__local_steps=1)
