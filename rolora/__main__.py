@@ -232,10 +232,11 @@ def locate(config: Path) -> Path:
 
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
-    from rolora import experiment, peft_boundary
+    from rolora import experiment, peft_boundary, privacy
     from rolora.communication import PARTS
     from rolora.federation import pack
 
+    privacy.check(config)
     setup = experiment.prepare(config)
     state = peft_boundary.read(setup.model, head=config.model.head == "trained")
     sizes = [len(indices) for indices in setup.clients]
@@ -253,6 +254,7 @@ def summarise(config: Config) -> None:
             for name, found in peft_boundary.found(config.lora, setup.model).items()
         },
         "adapted layers": ", ".join(state.layers),
+        **privacy.row(privacy.guarantee(config, sizes)),
     }.items():
         table.add_row(name, value)
     console.print(table)

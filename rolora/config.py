@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rolora import privacy_rules
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
@@ -181,6 +182,38 @@ class ServerConfig(Section):
     epsilon: Positive = Field(default=1e-3, description="added to the root of FedAdam's second moment")
 
 
+class PrivacyConfig(Section):
+    """Differential privacy: what is hidden (mode), and how well (noise, delta). ``rolora.privacy`` counts epsilon."""
+
+    mode: Literal["none", "client", "example"] = Field(
+        default="none",
+        description="client: hides a whole client from who sees the model; example: one example of a client",
+    )
+    clip: Positive | None = Field(
+        default=None,
+        description="L2 norm to which a client's update (client) or an example's gradient (example) is clipped",
+    )
+    noise_multiplier: NonNegative | None = Field(
+        default=None, description="standard deviation of the Gaussian noise, over what one client or example can change"
+    )
+    target_epsilon: Positive | None = Field(
+        default=None, description="instead of noise_multiplier: the least noise with this epsilon after the last round"
+    )
+    delta: Probability | None = Field(default=None, gt=0)
+    max_epsilon: Positive | None = Field(default=None, description="a run that would spend more is refused")
+    noise: Literal["reproducible", "secret"] = Field(
+        default="reproducible",
+        description="reproducible: drawn from the seed, for experiments, as who knows the seed can take it off; "
+        "secret: drawn from the system's entropy, never the same twice",
+    )
+
+    @model_validator(mode="after")
+    def _says_all_or_nothing(self) -> PrivacyConfig:
+        for fault in privacy_rules.incomplete(self):
+            raise ValueError(fault)
+        return self
+
+
 class EvaluationConfig(Section):
     """When the aggregated model is measured, and on what."""
 
@@ -246,6 +279,7 @@ class Config(Section):
     runtime: RuntimeConfig = RuntimeConfig()
     method: dict[str, str | float] = optional({}, description="the algorithm's own options, such as schedule")
     server: ServerConfig = optional(ServerConfig())
+    privacy: PrivacyConfig = optional(PrivacyConfig())
 
     @model_validator(mode="after")
     def _algorithm_exists(self) -> Config:
@@ -349,6 +383,12 @@ class Config(Section):
                     f"{field} is {rate}, expected 0.0 with runtime.gradient_checkpointing: a layer that is computed again "
                     "would draw other masks"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _private_where_it_can_be(self) -> Config:
+        for fault in privacy_rules.refusals(self):
+            raise ValueError(fault)
         return self
 
     def build_algorithm(self) -> Algorithm:

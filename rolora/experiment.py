@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora import distribution, model_card, peft_boundary, records, selection
+from rolora import client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.communication import Ledger
@@ -107,7 +107,14 @@ class Experiment:
                 f'federation.client_state: got "shared" with {distribution.count()} processes, expected "isolated": '
                 "a chain of clients cannot be divided"
             )
+        if distribution.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
+            raise InputError(
+                f'privacy.noise: got "secret" with {distribution.count()} processes, expected "reproducible", or one process: '
+                "each of them aggregates, and all have to draw the same"
+            )
+        privacy.check(config)
         self.setup = prepare(config)
+        self.guarantee = privacy.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:
             for part in ("model", "backbone", "train", "held_out", "test", "prefix", "prefix_record"):
@@ -176,6 +183,7 @@ class Experiment:
             self.ledger,
             self.setup.key.fold("model", "adapter"),
             self.config.evaluation.interference,
+            self._protect if self.config.privacy.mode == "client" else None,
         )
         trained = time.perf_counter() - started
         t = opened.t + 1
@@ -191,6 +199,17 @@ class Experiment:
                 self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial, self.selected
             )
         self.reporter.round_done(report.loss, evaluation)
+
+    def _protect(self, opened: OpenRound, updates: Sequence[ClientUpdate]) -> Sequence[ClientUpdate]:
+        """Clip the round's updates and add its noise; the streams' names leave the algorithm out, as all do."""
+        key = self.setup.key.fold("privacy")
+        return client_privacy.protect(
+            opened,
+            updates,
+            self.config.privacy.clip,
+            self.guarantee.noise_multiplier,
+            lambda t, part, name: privacy.stream(self.config, key.fold(t, part, name)),
+        )
 
     def _measured(self, examples: Examples, server: ServerState | None = None) -> dict[str, float | int]:
         """A state's model on held-out text, measured by the first process alone: its numbers are those of one."""
@@ -212,6 +231,8 @@ class Experiment:
         server = self.selected or self.server
         record = describe(self.setup, self.history, self.initial, self._final())
         record["environment"] |= self.engine.describe()
+        if self.guarantee is not None:
+            record["privacy"] = self.guarantee.describe()
         if self.runs_together > 1:
             record["environment"]["runs_together"] = self.runs_together
         if not distribution.is_first():

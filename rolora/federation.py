@@ -86,6 +86,9 @@ class RoundReport:
 LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
 """(round, client, broadcast, trainable factors) -> what the client returns."""
 
+Protect = Callable[["OpenRound", Sequence["ClientUpdate"]], Sequence["ClientUpdate"]]
+"""(round, checked updates) -> what the server sees of them (``rolora.client_privacy``)."""
+
 
 @dataclass(frozen=True)
 class OpenRound:
@@ -168,8 +171,11 @@ def close_round(
     ledger: Ledger,
     key: Key | None = None,
     measure_loss: bool = False,
+    protect: Protect | None = None,
 ) -> tuple[ServerState, Ledger, RoundReport]:
     """The second half of a round: check what came back, aggregate, account. ``updates`` follow ``opened.clients``.
+
+    With ``protect``, it is what comes out of it that is aggregated.
 
     Raises:
         UpdateError: if an update is missing or malformed; ``server`` is still good.
@@ -179,6 +185,8 @@ def close_round(
         raise UpdateError(f"round {t}: {len(updates)} updates, expected {len(opened.clients)}")
     for client, update in zip(opened.clients, updates, strict=True):
         check_update(update, t, client, broadcasts[client], algorithm)
+    if protect is not None:
+        updates = protect(opened, updates)
     state = aggregate(t, server, algorithm, updates, broadcasts, key)
     report = RoundReport(
         round=t,

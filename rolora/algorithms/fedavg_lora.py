@@ -29,6 +29,7 @@ class FedAvgLoRA(Algorithm):
     """
 
     name = "fedavg-lora"
+    averages = True
     exactness = "interference"
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:

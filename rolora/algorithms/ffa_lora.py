@@ -28,6 +28,7 @@ class FFALoRA(Algorithm):
     """
 
     name = "ffa-lora"
+    averages = True
 
     def trainable(self, t: int) -> frozenset[str]:
         """B, in every round."""

@@ -31,6 +31,7 @@ class LALoRA(Algorithm):
     """
 
     name = "la-lora"
+    averages = True
     exactness = "interference"
     local_schedule: str = "BA"
 

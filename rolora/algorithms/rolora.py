@@ -38,6 +38,7 @@ class RoLoRA(Algorithm):
     """
 
     name = "rolora"
+    averages = True
     schedule: str = "BA"
 
     def __post_init__(self) -> None:

@@ -67,6 +67,11 @@ class ServerOptimizer(Algorithm):
         return self.inner.personal
 
     @property
+    def averages(self) -> bool:
+        """The method's: what follows the mean is the server's own."""
+        return self.inner.averages
+
+    @property
     def local_schedule(self) -> str:
         """The method's."""
         return self.inner.local_schedule

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import local_training, peft_boundary
+from rolora import local_training, peft_boundary, privacy
 from rolora.communication import PARTS
 from rolora.config import Config
+from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
 from rolora.engine.jobs import Job, Observer
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
@@ -63,6 +64,11 @@ class SequentialEngine:
         self.prefix = prefix
         self.trains_head = config.model.head == "trained"
         self.device = next(model.parameters()).device
+        self.private: ExamplePrivacy | None = None
+        if config.privacy.mode == "example":
+            refuse_shared_positions(model)
+            found = privacy.guarantee(config, [len(indices) for indices in clients])
+            self.private = ExamplePrivacy(config, found.noise_multiplier)
         self._round: int | None = None
 
     def local_updates(
@@ -87,22 +93,20 @@ class SequentialEngine:
         peft_boundary.write(self.model, broadcast, self._parts_to_reset(t))
         if self.observe_start is not None:
             self.observe_start(t, client, peft_boundary.read(self.model, head=self.trains_head))
-        loss = local_training.train(
-            self.model,
-            peft_boundary.set_trainable(self.model, trainable, head=self.trains_head),
-            self.examples,
-            job.indices,
-            self.config.training,
-            job.key,
-            self.device,
-            self.algorithm.local_schedule,
-            self.prefix,
-        )
+        parts = peft_boundary.set_trainable(self.model, trainable, head=self.trains_head)
+        loss = self._trained(parts, job.indices, job.key)
         ranks = {name: layer.rank for name, layer in broadcast.layers.items()}
         trained = peft_boundary.read(self.model, head=self.trains_head, ranks=ranks)
         if self.after_client is not None:
             self.after_client()
         return job.update(trained, loss)
+
+    def _trained(self, parts: local_training.Parts, indices: np.ndarray, key: Key) -> float:
+        """Train in place; the mean loss."""
+        rest = (key, self.device, self.algorithm.local_schedule, self.prefix)
+        if self.private is not None:
+            return self.private.train(self.model, parts, self.examples, indices, *rest)
+        return local_training.train(self.model, parts, self.examples, indices, self.config.training, *rest)
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the engine beside the config."""
