@@ -23,6 +23,7 @@ from rolora.costs import Adapted, Shapes, activation_bytes
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
+from rolora.layer_budgets import FIXED
 from rolora.tasks import benchmarks
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
 
@@ -303,6 +304,8 @@ def _notes(config: Config, labels: int, tokens: int | None, group_size: int | No
     yield "evaluation: as many held-out examples as the config asks for; a source with its own split may have others"
     if config.runtime.engine == "batched" and not (group_size or config.runtime.group_size):
         yield "memory: of one client at a time, as neither runtime.group_size nor --group-size says how many"
+    if config.lora.layers in FIXED:
+        yield f"lora.layers: those of {config.lora.layers} are recalled from the paper, unverified"
     if config.model.quantization != "none":
         yield QUANTISED[config.model.quantization]
     if config.runtime.gradient_checkpointing:

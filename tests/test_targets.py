@@ -180,6 +180,13 @@ def test_record_plan_and_dry_run_say_what_was_found(table, tmp_path):
         assert "lora.layers" in answer.output and "query, value" in answer.output
 
 
+def test_a_plan_says_that_recalled_layers_are_unverified(table):
+    table["lora"].pop("target_modules")
+    config = changed(table, model__name="llama-2-7b", lora__layers="llama-commonsense")
+    notes = plan.plan(config, flops_per_second=1e9).notes
+    assert any("llama-commonsense are recalled from the paper, unverified" in note for note in notes)
+
+
 def test_a_model_that_generates_has_no_head_and_pefts_task_for_it():
     model = bare("llama", 2, "generation")
     wrapped = peft_boundary.attach(model, LoraConfig(rank=2, alpha=4, dropout=0.0), Key(0), "the model")
