@@ -94,7 +94,7 @@ def sweep(
     """Compare methods: learning rates chosen on validation text, then every seed measured once on test text."""
     advice = "interrupted; the same command with --resume goes on"
     with distribution.leaving_together(), one_line_errors(debug, advice, distribution.speaks):
-        from rolora import records, sweep_report
+        from rolora import records, sweep_report, tracking
         from rolora import sweep as sweeping
 
         distribution.join()
@@ -108,6 +108,7 @@ def sweep(
         protocol = sweeping.Protocol(numbers, choosers, select, papers_protocol, reference)
         cells = sweeping.read(locate(config), overrides or [], over or [])
         sweep_report.check_reference(cells, protocol)
+        tracking.check(track or ())
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, out, jobs)}")
         found = sweeping.sweep(

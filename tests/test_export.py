@@ -145,3 +145,43 @@ def test_a_decoder_without_a_pad_token_and_with_transposed_weights(table, tiny_m
     )
     experiment.run(run, tmp_path / "run")
     assert "loaded again" in export(tmp_path / "run", tmp_path / "out", merged=True)
+
+
+def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkeypatch):
+    """A decoder with its own output layer and no head; the task is the record's to say."""
+    import json
+
+    import peft
+    import transformers
+
+    from rolora import model_card, peft_boundary
+    from rolora.keys import Key
+    from rolora.streams import named_stream
+    from tests.test_experiment import architectures
+
+    monkeypatch.setattr(model_card, "task", lambda config: "generation")
+    settings, targets = architectures()["llama"]
+    base, run = tmp_path / "base", tmp_path / "run"
+    with named_stream(Key(0), CPU):
+        model = transformers.AutoModelForCausalLM.from_config(settings)
+        model.save_pretrained(base)
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        tokenizer.eos_token = "[SEP]"
+        tokenizer.save_pretrained(base)
+        lora = peft.LoraConfig(
+            task_type="CAUSAL_LM", r=2, lora_alpha=8, target_modules=targets, init_lora_weights=False
+        )
+        wrapped = peft.get_peft_model(model, lora)
+    peft_boundary.save(wrapped, run / "adapter")
+    record = experiment.run(changed(table, federation__rounds=1), tmp_path / "other")
+    record["config"]["model"]["name"], record["model"]["sha256"] = str(base), None
+    (run / "record.json").write_text(json.dumps(record))
+    expected = logits(wrapped, tokenizer)
+    for merged in (False, True):
+        out = tmp_path / str(merged)
+        assert "loaded again" in export(run, out, merged=merged)
+        plain = transformers.AutoModelForCausalLM.from_pretrained(out if merged else base)
+        again = plain if merged else peft_boundary.load(plain, out)
+        for one, other in zip(logits(again, tokenizer), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+        assert "AutoModelForCausalLM" in (out / "README.md").read_text()
