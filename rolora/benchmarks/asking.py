@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from rolora.benchmarks import BENCHMARKS, GROUPS
-from rolora.benchmarks.question import Benchmark, Template, Way, identities
+from rolora.benchmarks.question import WAYS, Benchmark, Template, Way, identities
 from rolora.benchmarks.rows import Source, load
 from rolora.errors import InputError
 from rolora.keys import Key
-
-How = Literal["likelihood", "labels", "generation", "both", "all"]
 
 WHICH: dict[str, tuple[Way, ...]] = {
     "both": ("likelihood", "generation"),
@@ -59,7 +57,7 @@ def named(words: Sequence[str]) -> list[Benchmark]:
     return list(found.values())
 
 
-def ways(benchmark: Benchmark, how: How | None) -> tuple[Way, ...]:
+def ways(benchmark: Benchmark, how: str | None) -> tuple[Way, ...]:
     """How a benchmark is measured.
 
     Example:
@@ -71,7 +69,7 @@ def ways(benchmark: Benchmark, how: How | None) -> tuple[Way, ...]:
     """
     if how is None:
         return benchmark.ways[:1]
-    if how not in (*WHICH, "likelihood", "labels", "generation"):
+    if how not in (*WHICH, *WAYS):
         raise InputError(f"--how: got {how!r}, expected likelihood, labels, generation, both or all")
     chosen = tuple(way for way in WHICH.get(how, (how,)) if way in benchmark.ways)
     if not chosen:

@@ -73,15 +73,18 @@ REFUSED = (
 )  # fmt: skip
 """What no program needs, by the names of CPython's audit events: refused in the interpreter, before the system is asked."""
 
-# Every mount is made read-only, or the program is not started; then the only place to write to is memory.
+# Every mount is made read-only, and the program is not started if one is not; then the only place to write to is memory.
+# Of several mounts at one place the last is on top; what an earlier /proc held below it cannot be reached any more.
 ISOLATE = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs -o size=16m,mode=700 none "$1"
-cut -d ' ' -f 5 /proc/self/mountinfo | while read -r place; do
+while read -r _ _ _ _ place _; do
   place=$(printf '%b' "$place")
   [ "$place" = "$1" ] || mount -o remount,bind,ro "$place" 2>/dev/null || true
-done
+done < /proc/self/mountinfo
+awk -v own="$1" '{ top[$5] = $6 } END { for (place in top)
+  if (place != own && place !~ "^/proc/" && "," top[place] "," !~ ",ro,") exit 3 }' /proc/self/mountinfo
 cd "$1"
 shift
 exec "$@"

@@ -77,11 +77,13 @@ def labels(row: Row, wrap: Callable[[str], str]) -> Choice:
 
 
 def _from_hub(row: Row) -> dict[str, Any]:
+    """The hub's answer is a number, that of the authors' files a letter; both are read."""
+    answer = row["answer"] if row["answer"] in tuple(LETTERS) else LETTERS[int(row["answer"])]
     return {
         "subject": row["subject"],
         "question": row["question"],
         "choices": list(row["choices"]),
-        "answer": LETTERS[int(row["answer"])],
+        "answer": answer,
     }
 
 

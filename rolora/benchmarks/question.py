@@ -154,7 +154,7 @@ def identities(rows: Sequence[Row]) -> list[str]:
 
     Example:
         >>> identities([{"a": 1}, {"a": 2}, {"a": 1}])
-        ['4f6d4cdd8a6a', ..., '4f6d4cdd8a6a-2']
+        ['f9d86028c6e0', 'e5a9d5b0300e', 'f9d86028c6e0-2']
     """
     seen: dict[str, int] = {}
     names = []

@@ -76,18 +76,16 @@ def in_own_columns(benchmark: Benchmark, rows: Iterable[Row], origin: str) -> li
     """
     found = []
     for position, row in enumerate(rows):
-        if set(benchmark.columns) <= row.keys():
-            found.append({name: row[name] for name in benchmark.columns})
-            continue
         try:
-            mapped = benchmark.hub.to_row(row)
+            # The hub's columns first: where they have our names (BoolQ, MMLU) their values are still the hub's.
+            mapped = row if "gold" in row else benchmark.hub.to_row(row)
+            if mapped is not None:
+                found.append({name: mapped[name] for name in benchmark.columns})
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(
                 f"{origin}, row {position}: got columns {', '.join(sorted(row))}, expected those of {benchmark.name}: "
                 f"{', '.join(benchmark.columns)}, or the hub's"
             ) from None
-        if mapped is not None:
-            found.append({name: mapped[name] for name in benchmark.columns})
     if not found:
         raise InputError(f"{origin}: expected rows of {benchmark.name} with their answers, found none")
     return found
