@@ -144,7 +144,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Put benchmarks to a decoder, or to a run's result; a record allows paired comparison before and after."""
-    with one_line_errors(debug, "interrupted; nothing was written"):
+    with one_line_errors(debug, f"interrupted; {json_file or 'a file given with --json'} has what was finished"):
         from rolora.benchmarks import command
 
         command.evaluate(

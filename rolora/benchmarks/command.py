@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -73,21 +74,23 @@ def evaluate(console: Console, request: Request, words: Sequence[str]) -> None:
     }
     sandbox = _sandbox(request, any(one.generation and one.generation.executes for one in chosen))
     runtime = RuntimeConfig(device=request.device, dtype=request.dtype, threads=request.threads)
-    environment = precision.apply(runtime)
+    environment = precision.apply(runtime) | {"batch_size": request.batch_size}
     decoder = decoders.load(request.model, precision.DTYPES[request.dtype], precision.device(runtime))
     settings = Settings(request.batch_size, request.template, request.max_new_tokens, sandbox)
-    results = []
+    results: list[dict[str, Any]] = []
+    compared: list[dict[str, Any]] = []
+    total = sum(len(ways) for _, ways in plan)
     with _Bars(console) as bars:
         for one, ways in plan:
-            results += [measure(decoder, asked[one.name], way, settings, bars.show) for way in ways]
-    compared = report.against(earlier, results, request.against) if earlier else []
-    written = report.record(
-        decoder.described, results, environment | {"batch_size": request.batch_size}, words, request.seed
-    )
-    if request.json_file is not None:
-        if compared:
-            written["against"] = {"model": earlier["model"], "comparisons": compared}
-        records.write_json(request.json_file, written)
+            for way in ways:
+                results.append(measure(decoder, asked[one.name], way, settings, bars.show))
+                if earlier is not None and len(results) == total:
+                    compared = report.against(earlier, results, request.against)
+                if request.json_file is not None:  # after each, so that an interrupt costs one benchmark and not all
+                    written = report.record(decoder.described, results, environment, words, request.seed)
+                    written["complete"] = len(results) == total
+                    written |= {"against": {"model": earlier["model"], "comparisons": compared}} if compared else {}
+                    records.write_json(request.json_file, written)
     console.print(report.table(results))
     if compared:
         console.print("", report.comparison_table(compared))

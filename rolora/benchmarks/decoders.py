@@ -17,6 +17,8 @@ from rolora import models, peft_boundary, records
 from rolora.adapter import Layer
 from rolora.errors import InputError
 from rolora.federation import ServerState
+from rolora.keys import Key
+from rolora.streams import named_stream
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,20 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
     models._quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an encoder is told from a decoder below, in one line
-            model = AutoModelForCausalLM.from_pretrained(location, dtype=dtype)
+        # What is drawn here is of no use and refused below; the stream keeps it from torch's global generator.
+        with warnings.catch_warnings(), named_stream(Key(0).fold("unused"), torch.device("cpu")):
+            warnings.simplefilter("ignore")
+            model, loading = AutoModelForCausalLM.from_pretrained(location, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"MODEL: got {name!r}, expected a packaged name ({', '.join(models.PACKAGED_MODELS)}), a folder with a causal "
             f"language model and its tokenizer, a run's folder, or a hub name that can be reached here; {reason}"
         ) from None
+    if loading["missing_keys"]:
+        raise InputError(
+            f"MODEL: got {name!r}, expected a decoder: as one, it lacks the weights {', '.join(sorted(loading['missing_keys'])[:3])}"
+        )
     described = {
         "name": name,
         "source": source,
@@ -151,11 +158,12 @@ def _max_length(model: torch.nn.Module, tokenizer: Any) -> int:
 
 @torch.no_grad()
 def _check_causal(decoder: Decoder, name: str) -> None:
-    """A decoder does not see later tokens; an encoder with a fresh output layer loads without a word and does."""
-    device = decoder.device
-    first, second = (decoder.model(input_ids=torch.tensor([[5, last]], device=device)).logits[0, 0] for last in (6, 7))
-    if not torch.allclose(first, second, rtol=1e-3, atol=1e-3):
+    """A decoder does not see later tokens; an encoder that predicts masked words loads as one and does."""
+    pairs = torch.tensor([[5, 6], [5, 7]], device=decoder.device)
+    one, other = (decoder.model(input_ids=pair[None]).logits[0].float() for pair in pairs)
+    # Scale-free: what the second token changes at its own place is what a change is.
+    before, own = ((one - other)[place].abs().max() for place in (0, 1))
+    if before > 1e-3 * own:
         raise InputError(
-            f"MODEL: got {name}, expected a decoder: the outputs of {decoder.described.get('architecture', 'this model')} "
-            "depend on later tokens, so it cannot be asked to continue a text"
+            f"MODEL: got {name}, expected a decoder: its outputs depend on later tokens, so it cannot be asked to continue a text"
         )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from rolora.__main__ import app
@@ -98,6 +98,7 @@ def test_all_benchmarks_in_all_ways(evaluate, tmp_path):
     assert found["mmlu", "likelihood"]["macro_accuracy"] == pytest.approx(sum(shares) / len(shares))
     record = json.loads((tmp_path / "all.json").read_text())
     assert record["command"].startswith("python -m rolora evaluate ")
+    assert record["complete"] is True
     assert record["environment"]["dtype"] == "float32"
     assert len(record["model"]["sha256"]) == 64
 
@@ -142,6 +143,19 @@ def test_two_records_are_compared_question_by_question(evaluate, tmp_path, tiny_
     refused = evaluate("--benchmark", "boolq", "--against", tmp_path / "before.json")
     assert refused.exit_code == 2
     assert "has no common questions" in refused.output
+
+
+def test_an_interrupt_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
+    def interrupt(*words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rolora.benchmarks.generation.generate", interrupt)
+    answer = evaluate("--benchmark", "piqa", "--how", "both", "--json", tmp_path / "cut.json")
+    assert answer.exit_code == 130
+    assert f"error: interrupted; {tmp_path / 'cut.json'} has what was finished" in answer.output
+    record = json.loads((tmp_path / "cut.json").read_text())
+    assert record["complete"] is False
+    assert list(results(tmp_path / "cut.json")) == [("piqa", "likelihood")]
 
 
 def test_programs_run_only_if_asked_for(evaluate, tmp_path, data, monkeypatch):
@@ -224,8 +238,16 @@ def test_a_residual_that_a_run_left_is_in_the_model(run_folder, tiny_decoder):
 
 
 def test_what_is_no_decoder_is_refused_in_one_line(run_folder, tiny_model, tmp_path):
-    with pytest.raises(InputError, match=r"expected a decoder: the outputs of .* depend on later tokens"):
+    state = torch.random.get_rng_state()
+    with pytest.raises(InputError, match="expected a decoder: as one, it lacks the weights"):
         decoders.load(str(tiny_model), torch.float32, CPU)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    masked = tmp_path / "masked"
+    with named_stream(Key(0).fold("masked"), CPU):
+        AutoModelForMaskedLM.from_pretrained(tiny_model).save_pretrained(masked)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(masked)
+    with pytest.raises(InputError, match="expected a decoder: its outputs depend on later tokens"):
+        decoders.load(str(masked), torch.float32, CPU)
     (run_folder / "personal.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="clients keep factors of their own"):
         decoders.load(str(run_folder), torch.float32, CPU)
