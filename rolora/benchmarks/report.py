@@ -98,11 +98,12 @@ def remarks(results: Sequence[dict[str, Any]]) -> list[str]:
             )
         if one.get("sandbox", {}).get("isolated") is False:
             lines.append(f"{one['benchmark']}: programs ran without isolation from files and network.")
-        if one["how"] == "generation" and (one.get("unreadable") or 0) > 0.5:
-            lines.append(
-                f"{one['benchmark']}: more than half of the generated texts hold no answer and count as wrong; "
-                "its generated accuracy measures format more than knowledge."
-            )
+    unread = [one["benchmark"] for one in results if (one.get("unreadable") or 0) > 0.5]
+    if unread:
+        lines.append(
+            f"{', '.join(unread)}: more than half of the generated texts hold no answer and count as wrong; their generated "
+            "accuracy measures format more than knowledge."
+        )
     return lines
 
 

@@ -92,6 +92,8 @@ def test_all_benchmarks_in_all_ways(evaluate, tmp_path):
             picked = [entry.index(max(entry)) for entry in sums]
             assert picked == [entry["picked"]["sum"] for entry in one["answers"]]
     assert found["piqa", "likelihood"]["chance"] == 0.5
+    assert found["piqa", "generation"]["unreadable"] == 1.0  # random weights
+    assert answer.output.count("more than half of the generated texts hold no answer") == 1
     assert found["arc_challenge", "likelihood"]["chance"] == 0.2
     assert set(found["mmlu", "likelihood"]["groups"]) <= {"anatomy", "astronomy"}
     shares = [group["accuracy"] for group in found["mmlu", "likelihood"]["groups"].values()]
