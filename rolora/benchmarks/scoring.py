@@ -17,6 +17,7 @@ Three accuracies follow: the likeliest option by the sum, by the sum over charac
 from __future__ import annotations
 
 import inspect
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -106,14 +107,14 @@ def log_likelihoods(
     sums = [0.0] * len(options)
     for first in range(0, len(inputs), batch_size):
         batch = inputs[first : first + batch_size]
-        keep = max(len(batch[0]) - encoded[index].start + 1 for row in batch for index in members[row])
-        logits = _logits(decoder, batch, keep)
-        offset = len(batch[0]) - logits.shape[1]
+        spans = {index: range(encoded[index].start - 1, len(text)) for text in batch for index in members[text]}
+        positions = sorted(set().union(*spans.values()))
+        logits = _logits(decoder, batch, positions)
         for row, text in enumerate(batch):
             for index in members[text]:
-                tokens, start = encoded[index].tokens, encoded[index].start
-                before = logits[row, start - 1 - offset : len(tokens) - 1 - offset].float().log_softmax(dim=-1)
-                wanted = torch.tensor(tokens[start:], device=before.device)
+                places = [bisect_left(positions, position) for position in spans[index]]
+                before = logits[row, places].float().log_softmax(dim=-1)
+                wanted = torch.tensor(encoded[index].tokens[encoded[index].start :], device=before.device)
                 sums[index] = float(before.gather(1, wanted[:, None]).double().sum())
         if done is not None:
             done(sum(len(members[text]) for text in batch))
@@ -124,13 +125,15 @@ def log_likelihoods(
 
 
 @torch.no_grad()
-def _logits(decoder: Decoder, batch: Sequence[tuple[int, ...]], keep: int) -> torch.Tensor:
-    """Logits of a batch padded on the right, (batch, at least ``keep``, vocabulary): the last positions."""
+def _logits(decoder: Decoder, batch: Sequence[tuple[int, ...]], positions: Sequence[int]) -> torch.Tensor:
+    """Logits of a batch padded on the right, (batch, positions, vocabulary), at these positions alone."""
     tokens, mask = pad(batch, decoder.pad_token, decoder.device, left=False)
-    # Only the last positions are asked for: the vocabulary is the widest matrix of a small model.
-    few = {"logits_to_keep": keep} if _can_keep_few(decoder.model) else {}
+    wanted = torch.tensor(positions, device=decoder.device)
+    # The vocabulary is the widest matrix of a small model: a long prompt is not multiplied with it.
+    few = {"logits_to_keep": wanted} if _can_keep_few(decoder.model) else {}
     with precision.arithmetic(decoder.model):
-        return decoder.model(input_ids=tokens, attention_mask=mask, use_cache=False, **few).logits
+        logits = decoder.model(input_ids=tokens, attention_mask=mask, use_cache=False, **few).logits
+    return logits if few else logits[:, wanted]
 
 
 def _can_keep_few(model: torch.nn.Module) -> bool:

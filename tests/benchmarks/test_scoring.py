@@ -62,6 +62,13 @@ def test_a_batch_scores_as_one_at_a_time_and_as_by_hand(decoder):
         assert score.tokens == count
 
 
+def test_a_model_that_gives_all_logits_scores_the_same(decoder, monkeypatch):
+    few = scoring.log_likelihoods(decoder, options(), 8)
+    monkeypatch.setattr(scoring, "_can_keep_few", lambda model: False)
+    for one, other in zip(few, scoring.log_likelihoods(decoder, options(), 8), strict=True):
+        assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=ROUNDING)
+
+
 def test_the_same_call_gives_the_same_bits(decoder):
     first, second = (scoring.log_likelihoods(decoder, options(), 4) for _ in range(2))
     assert first == second
