@@ -127,12 +127,13 @@ def log_likelihoods(
 @torch.no_grad()
 def _logits(decoder: Decoder, batch: Sequence[tuple[int, ...]], positions: Sequence[int]) -> torch.Tensor:
     """Logits of a batch padded on the right, (batch, positions, vocabulary), at these positions alone."""
-    tokens, mask = pad(batch, decoder.pad_token, decoder.device, left=False)
+    # No mask: what is on the right of a causal model's token is not seen, and without one attention takes its fast path.
+    tokens, _ = pad(batch, decoder.pad_token, decoder.device, left=False)
     wanted = torch.tensor(positions, device=decoder.device)
     # The vocabulary is the widest matrix of a small model: a long prompt is not multiplied with it.
     few = {"logits_to_keep": wanted} if _can_keep_few(decoder.model) else {}
     with precision.arithmetic(decoder.model):
-        logits = decoder.model(input_ids=tokens, attention_mask=mask, use_cache=False, **few).logits
+        logits = decoder.model(input_ids=tokens, use_cache=False, **few).logits
     return logits if few else logits[:, wanted]
 
 
