@@ -132,6 +132,8 @@ def _adapted(model: torch.nn.Module, adapter: Path) -> PeftModel:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Found missing adapter keys")
+            # peft asks transformers for a property by its old name; neither side's user can mend that.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, UserWarning, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
