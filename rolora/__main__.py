@@ -192,9 +192,90 @@ def export(
         console.print(write(run_folder, folder, merged=merged, client=client), markup=False, highlight=False)
 
 
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Packaged name, model folder, hub name, or the folder of a finished run.")
+    ],
+    benchmark: Annotated[list[str], typer.Option(metavar="NAME", help="Repeatable; commonsense stands for its eight.")],
+    data: Annotated[Path | None, typer.Option(help="File, folder or wheel; the hub if not given.")] = None,
+    split: Annotated[str | None, typer.Option(help="The benchmark's own if not given.")] = None,
+    how: Annotated[
+        str | None,
+        typer.Option(help="likelihood, labels, generation, both (likelihood, generation) or all; else its first."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A random subset, the same for every model.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Only this subject of MMLU; repeatable.")] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Worked examples before a question.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="plain, alpaca or chat; the benchmark's own if not given.")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Of a generated answer.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the subset and of drawn examples.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the record here.")] = None,
+    against: Annotated[Path | None, typer.Option(metavar="FILE", help="An earlier record, compared in pairs.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64.")] = "float32",
+    threads: Annotated[int, typer.Option(min=1, help="Fixed, so that the bits do not depend on the cores.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 8,
+    execute_generated_code: Annotated[
+        bool, typer.Option("--execute-generated-code", help="HumanEval: run what the model writes, isolated.")
+    ] = False,
+    without_isolation: Annotated[
+        bool, typer.Option("--without-isolation", help="Run it though it could write files and open connections.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Put benchmarks to a decoder, or to a run's result; a record allows paired comparison before and after."""
+    with one_line_errors(debug, f"interrupted; {json_file or 'a file given with --json'} has what was finished"):
+        from rolora.benchmarks import command
+
+        command.evaluate(
+            console,
+            command.Request(
+                model=model,
+                benchmarks=tuple(benchmark),
+                data=data,
+                split=split,
+                how=how,
+                limit=limit,
+                subjects=tuple(subject or ()),
+                shots=shots,
+                template=template,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                json_file=json_file,
+                against=against,
+                device=device,
+                dtype=dtype,
+                threads=threads,
+                batch_size=batch_size,
+                execute=execute_generated_code,
+                unisolated=without_isolation,
+            ),
+            sys.argv[2:],
+        )
+
+
+@app.command("training-rows")
+def training_rows(
+    benchmark: Annotated[list[str], typer.Argument(metavar="BENCHMARK ...", help="With training rows: see list.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines with the columns prompt and response.")],
+    data: Annotated[Path | None, typer.Option(help="File, folder or wheel; the hub if not given.")] = None,
+    template: Annotated[str | None, typer.Option(help="plain or alpaca; the benchmark's own if not given.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the training rows of benchmarks as prompts and responses, in the words in which they are evaluated."""
+    with one_line_errors(debug):
+        from rolora.benchmarks import command
+
+        console.print(command.write_training_rows(benchmark, data, template, out), markup=False, highlight=False)
+
+
 @app.command("list")
 def list_() -> None:
-    """List algorithms, packaged configs, models, data, and partitions."""
+    """List algorithms, packaged configs, models, data, partitions, and benchmarks."""
+    from rolora import benchmarks
     from rolora.architectures import ARCHITECTURES
     from rolora.layer_budgets import LAYERS_BY_NAME
     from rolora.models import PACKAGED_MODELS
@@ -210,8 +291,10 @@ def list_() -> None:
     table.add_row("layers", ", ".join(LAYERS_BY_NAME) + ", or numbers")
     table.add_row("data", ", ".join(PACKAGED_DATA) + ", or a local file or folder, or a hub name with its owner")
     table.add_row("", "of the hub: " + ", ".join(NAMES))
-    table.add_row("benchmarks", ", ".join(BENCHMARKS) + " (data.benchmark, for a file or folder)")
+    table.add_row("", "files or folders of, with data.benchmark: " + ", ".join(BENCHMARKS))
     table.add_row("partitions", ", ".join(PARTITIONS))
+    asked = [*benchmarks.BENCHMARKS, *(f"{name} (several)" for name in benchmarks.GROUPS)]
+    table.add_row("benchmarks", ", ".join(asked) + " (evaluate)")
     console.print(table)
 
 
