@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rolora import compatibility
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
@@ -252,36 +253,9 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _quantised_where_it_can_be(self) -> Config:
-        given = f'model.quantization is "{self.model.quantization}", expected "none"'
-        if self.model.quantization == "none":
-            return self
-        if not self.runtime.device.startswith("cuda"):
-            raise ValueError(f'{given} with runtime.device = "{self.runtime.device}": it needs a CUDA device')
-        if self.runtime.dtype == "float64":
-            raise ValueError(f'{given} with runtime.dtype = "float64": quantised products are in 32 or 16 bits')
-        algorithm = self.build_algorithm()
-        if any("residual" in algorithm.changed(t) for t in range(self.federation.rounds)):
-            raise ValueError(
-                f"{given} with {self.algorithm}: it adds a residual to the backbone's weights, which 4 or 8 bits would round"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _recomputed_where_it_can_be(self) -> Config:
-        if not self.runtime.gradient_checkpointing:
-            return self
-        if self.runtime.compile:
-            raise ValueError(
-                "runtime.gradient_checkpointing is true, expected false with runtime.compile: a compiled layer decides "
-                "itself what it keeps"
-            )
-        for field, rate in (("lora.dropout", self.lora.dropout), ("model.dropout", self.model.dropout)):
-            if rate:
-                raise ValueError(
-                    f"{field} is {rate}, expected 0.0 with runtime.gradient_checkpointing: a layer that is computed again "
-                    "would draw other masks"
-                )
+    def _backbone_can_be_so(self) -> Config:
+        compatibility.check_quantised(self)
+        compatibility.check_recomputed(self)
         return self
 
     def build_algorithm(self) -> Algorithm:
