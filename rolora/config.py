@@ -13,256 +13,44 @@ import json
 import tomllib
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
-from rolora import privacy_rules
+from rolora import compatibility, privacy_rules
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
-from rolora.layer_budgets import LAYERS_BY_NAME
+from rolora.sections import (
+    DataConfig,
+    EvaluationConfig,
+    FederationConfig,
+    LoraConfig,
+    ModelConfig,
+    PrivacyConfig,
+    RuntimeConfig,
+    Section,
+    ServerConfig,
+    TrainingConfig,
+    optional,
+)
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-def optional(default: Any = None, **constraints: Any) -> Any:
-    """A field that came later: where it has its default it is not in the resolved config, so old hashes stay valid."""
-    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelConfig(Section):
-    """The backbone and its head."""
-
-    name: str = Field(description="packaged name, local folder, or hub name")
-    max_length: PositiveInt = Field(description="tokens; longer texts are cut")
-    head: Literal["trained", "frozen"] = Field(description="trained and averaged, or frozen at its random start")
-    dropout: Probability | None = Field(
-        description="all of the backbone's dropout rates; leave out to keep its own", default=None
-    )
-    weights: Literal["pretrained", "random"] = optional(
-        "pretrained", description="random: drawn from the seed, of the architecture that name is; stands for no model"
-    )
-    quantization: Literal["none", "8bit", "4bit"] = optional(
-        "none", description="of the frozen matrices, by bitsandbytes on CUDA: int8, or NF4 with double quantisation"
-    )
-
-
-def _known_layers(value: Any) -> Any:
-    if isinstance(value, str) and value not in LAYERS_BY_NAME:
-        raise ValueError(f"got {value!r}, expected layer numbers or one of {', '.join(LAYERS_BY_NAME)}")
-    return value
-
-
-def _modules(value: Any) -> Any:
-    if isinstance(value, str) and value != "auto":
-        raise ValueError(f'got {value!r}, expected "auto" or a list of names such as ["query", "value"]')
-    return None if isinstance(value, str) else value
-
-
-class LoraConfig(Section):
-    """The adapter, in PEFT's words."""
-
-    rank: PositiveInt
-    alpha: Positive = Field(description="lora_alpha; the scale is alpha / rank")
-    dropout: Probability
-    target_modules: Annotated[tuple[str, ...] | None, BeforeValidator(_modules)] = optional(
-        min_length=1, description='e.g. ["query", "value"]; leave out, or "auto", for those of query and value'
-    )
-    layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None, BeforeValidator(_known_layers)
-    ] = Field(default=None, description="which layers, by number or by name; leave out for all")
-    rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
-
-
-class DataConfig(Section):
-    """Labelled text, and what is held out of it."""
-
-    name: str = Field(description="packaged name, local file or folder, or hub name such as glue/sst2")
-    text_columns: tuple[str, ...] | None = Field(
-        default=None, min_length=1, max_length=2, description="one column, or two for pairs"
-    )
-    label_column: str = "label"
-    num_labels: Annotated[int, Field(ge=2)] | None = Field(
-        default=None, description="leave out to count those of the training text"
-    )
-    train_examples: PositiveInt | None = Field(default=None, description="use this many of the training examples")
-    validation_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
-    test_examples: PositiveInt = Field(description="held out from all clients where the source has no such split")
-    split_seed: int = Field(
-        default=0, description="which examples are held out; apart from seed, so seeds share a test set"
-    )
-    task: Literal["classification", "regression", "generation"] = optional(
-        "classification", description="a label, a number, or a response to a prompt"
-    )
-    response_column: str = optional("response", description="with generation; text_columns are the prompt")
-    template: Literal["plain", "alpaca", "chat"] = optional(
-        "plain",
-        description="with generation: the prompt as it is, in Alpaca's frame, or in the tokenizer's chat format",
-    )
-    client_column: str | None = optional(description='whose example it is, with federation.partition = "by-column"')
-    packing: bool = optional(
-        False, description="with generation: several of a client's texts in one row of at most model.max_length tokens"
-    )
-    benchmark: str | None = optional(
-        description="the task whose columns, labels and metrics a file or folder has, such as sst2; a hub name says it itself"
-    )
-    metrics: tuple[str, ...] | None = optional(
-        min_length=1, description="the first is the primary one; leave out for those of the benchmark or the task"
-    )
-
-
-class FederationConfig(Section):
-    """Who takes part and what each client holds."""
-
-    num_clients: PositiveInt
-    rounds: PositiveInt
-    partition: Literal["iid", "dirichlet", "by-label", "by-column"]
-    dirichlet_alpha: Positive | None = None
-    labels_per_client: PositiveInt | None = None
-    clients_per_round: PositiveInt | None = Field(default=None, description="leave out for all")
-    client_weights: Literal["examples", "uniform"]
-    client_state: Literal["isolated", "shared"] = Field(
-        default="isolated",
-        description="shared: the clients of a round train one model in turn and only what the previous round trained is "
-        "reset; wrong on purpose, kept to measure what it does",
-    )
-
-    client_ranks: tuple[PositiveInt, ...] | None = optional(
-        min_length=1, description="ranks dealt to the clients in turn, at most lora.rank; leave out for lora.rank"
-    )
-
-    @model_validator(mode="after")
-    def _partition_has_its_number(self) -> FederationConfig:
-        for partition, field in (("dirichlet", "dirichlet_alpha"), ("by-label", "labels_per_client")):
-            given = getattr(self, field)
-            if (self.partition == partition) != (given is not None):
-                wanted = "a number" if self.partition == partition else "nothing"
-                raise ValueError(f'{field} is {given}, expected {wanted} with partition = "{self.partition}"')
-        if self.clients_per_round is not None and self.clients_per_round > self.num_clients:
-            raise ValueError(
-                f"clients_per_round is {self.clients_per_round}, expected at most num_clients = {self.num_clients}"
-            )
-        return self
-
-
-class TrainingConfig(Section):
-    """A client's local update. The optimiser is made afresh for each one."""
-
-    optimizer: Literal["sgd", "adamw"]
-    learning_rate: Positive
-    local_steps: PositiveInt
-    batch_size: PositiveInt
-    micro_batch_size: PositiveInt | None = optional(
-        description="examples computed at the same time (sequential engine); the gradient is that of the whole batch"
-    )
-    learning_rate_a: Positive | None = optional(description="of A alone; leave out for learning_rate")
-    proximal: float = optional(0.0, ge=0, description="mu of FedProx: mu/2 ||w - w_broadcast||^2 is added to the loss")
-    momentum: Probability = 0.0
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: Positive | None = Field(default=None, description="clip the norm of all trained gradients together")
-
-
-class ServerConfig(Section):
-    """An optimiser at the server: the aggregate less the server's factor is its gradient."""
-
-    optimizer: Literal["none", "momentum", "adam"] = "none"
-    learning_rate: Positive = 1.0
-    momentum: Probability = Field(default=0.9, description="of FedAvgM; the first moment's decay of FedAdam")
-    second_moment: Probability = Field(default=0.99, description="the second moment's decay of FedAdam")
-    epsilon: Positive = Field(default=1e-3, description="added to the root of FedAdam's second moment")
-
-
-class PrivacyConfig(Section):
-    """Differential privacy: what is hidden (mode), and how well (noise, delta). ``rolora.privacy`` counts epsilon."""
-
-    mode: Literal["none", "client", "example"] = Field(
-        default="none",
-        description="client: hides a whole client from who sees the model; example: one example of a client",
-    )
-    clip: Positive | None = Field(
-        default=None,
-        description="L2 norm to which a client's update (client) or an example's gradient (example) is clipped",
-    )
-    noise_multiplier: NonNegative | None = Field(
-        default=None, description="standard deviation of the Gaussian noise, over what one client or example can change"
-    )
-    target_epsilon: Positive | None = Field(
-        default=None, description="instead of noise_multiplier: the least noise with this epsilon after the last round"
-    )
-    delta: Probability | None = Field(default=None, gt=0)
-    max_epsilon: Positive | None = Field(default=None, description="a run that would spend more is refused")
-    noise: Literal["reproducible", "secret"] = Field(
-        default="reproducible",
-        description="reproducible: drawn from the seed, for experiments, as who knows the seed can take it off; "
-        "secret: drawn from the system's entropy, never the same twice",
-    )
-
-    @model_validator(mode="after")
-    def _says_all_or_nothing(self) -> PrivacyConfig:
-        for fault in privacy_rules.incomplete(self):
-            raise ValueError(fault)
-        return self
-
-
-class EvaluationConfig(Section):
-    """When the aggregated model is measured, and on what."""
-
-    every: PositiveInt = Field(description="rounds between evaluations; the last round is always evaluated")
-    split: Literal["validation", "test"] = "test"
-    batch_size: PositiveInt = 64
-    interference: bool = optional(False, description="measure, layer by layer, what every round loses")
-    select: Literal["last", "validation", "test"] = optional(
-        "last",
-        description="which round counts: the last; the best on validation text, with test text measured once at the end; "
-        "or, as the papers do it, the best on the test text, recorded beside the one that validation chooses",
-    )
-
-    @model_validator(mode="after")
-    def _selection_is_told_on_test_text(self) -> EvaluationConfig:
-        if self.select != "last" and self.split != "test":
-            raise ValueError(
-                f'evaluation.select is "{self.select}" with evaluation.split = "{self.split}", expected split = "test": '
-                "rounds are compared on validation text, and the one that is chosen is measured on test text"
-            )
-        return self
-
-
-class RuntimeConfig(Section):
-    """Where and how exactly it is computed. Part of the hash: all of it can change bits."""
-
-    engine: Literal["sequential", "batched"] = Field(
-        default="sequential", description="one client after another, or many on one backbone at the same time"
-    )
-    group_size: PositiveInt | None = optional(
-        description="clients that the batched engine trains at the same time; leave out to choose by memory"
-    )
-    gradient_checkpointing: bool = optional(
-        False, description="keep each layer's input alone for the backward pass and compute the rest again; no dropout"
-    )
-    compile: bool = optional(
-        False, description="compile the backbone's layers (batched engine); needs a C++ compiler on a CPU"
-    )
-    device: str = "cpu"
-    dtype: Literal["float32", "bfloat16", "float64"] = Field(
-        default="float32", description="of the backbone; adapters stay in float32"
-    )
-    threads: PositiveInt = Field(default=1, description="fixed, so that the bits do not depend on the number of cores")
-    prefix_cache: bool = optional(
-        False, description="keep the hidden states below the lowest adapted layer and compute them once per example"
-    )
-    prefix_cache_bytes: PositiveInt = optional(
-        2 * 2**30, description="of hidden states kept in memory; up to 8 times as many go to disk, more are not kept"
-    )
+__all__ = [
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "FederationConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "PrivacyConfig",
+    "RuntimeConfig",
+    "Section",
+    "ServerConfig",
+    "TrainingConfig",
+    "check",
+    "optional",
+    "read",
+]
 
 
 class Config(Section):
@@ -296,15 +84,6 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _partition_has_its_labels(self) -> Config:
-        if self.data.task == "regression" and self.federation.partition in ("dirichlet", "by-label"):
-            raise ValueError(
-                f'federation.partition is "{self.federation.partition}", expected "iid" or "by-column" with data.task = '
-                '"regression": it divides classes'
-            )
-        return self
-
-    @model_validator(mode="after")
     def _algorithm_takes_what_is_asked(self) -> Config:
         try:
             algorithm = self.build_algorithm()
@@ -323,11 +102,6 @@ class Config(Section):
                 'runtime.engine is "batched", expected "sequential" with federation.client_state = "shared": a chain of '
                 "clients has no two at the same time"
             )
-        if self.training.micro_batch_size is not None and self.runtime.engine == "batched":
-            raise ValueError(
-                f'training.micro_batch_size is {self.training.micro_batch_size} with runtime.engine = "batched", expected '
-                '"sequential", or runtime.group_size for fewer clients at the same time'
-            )
         if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
             raise ValueError(
                 f"federation.clients_per_round is {self.federation.clients_per_round}, expected 1 with one client"
@@ -335,54 +109,10 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _data_fit_the_federation(self) -> Config:
-        if (self.federation.partition == "by-column") != (self.data.client_column is not None):
-            wanted = "the column's name" if self.data.client_column is None else "nothing"
-            raise ValueError(
-                f"data.client_column is {self.data.client_column}, expected {wanted} with "
-                f'federation.partition = "{self.federation.partition}"'
-            )
-        if self.data.task == "generation":
-            return self
-        for field, default in (("packing", False), ("template", "plain"), ("response_column", "response")):
-            if getattr(self.data, field) != default:
-                raise ValueError(
-                    f'data.{field} is {getattr(self.data, field)!r} with data.task = "{self.data.task}", expected '
-                    'data.task = "generation"'
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _quantised_where_it_can_be(self) -> Config:
-        given = f'model.quantization is "{self.model.quantization}", expected "none"'
-        if self.model.quantization == "none":
-            return self
-        if not self.runtime.device.startswith("cuda"):
-            raise ValueError(f'{given} with runtime.device = "{self.runtime.device}": it needs a CUDA device')
-        if self.runtime.dtype == "float64":
-            raise ValueError(f'{given} with runtime.dtype = "float64": quantised products are in 32 or 16 bits')
-        algorithm = self.build_algorithm()
-        if any("residual" in algorithm.changed(t) for t in range(self.federation.rounds)):
-            raise ValueError(
-                f"{given} with {self.algorithm}: it adds a residual to the backbone's weights, which 4 or 8 bits would round"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _recomputed_where_it_can_be(self) -> Config:
-        if not self.runtime.gradient_checkpointing:
-            return self
-        if self.runtime.compile:
-            raise ValueError(
-                "runtime.gradient_checkpointing is true, expected false with runtime.compile: a compiled layer decides "
-                "itself what it keeps"
-            )
-        for field, rate in (("lora.dropout", self.lora.dropout), ("model.dropout", self.model.dropout)):
-            if rate:
-                raise ValueError(
-                    f"{field} is {rate}, expected 0.0 with runtime.gradient_checkpointing: a layer that is computed again "
-                    "would draw other masks"
-                )
+    def _what_goes_together(self) -> Config:
+        compatibility.check_data(self)
+        compatibility.check_quantised(self)
+        compatibility.check_recomputed(self)
         return self
 
     @model_validator(mode="after")
