@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rolora import privacy_rules
 from rolora.layer_budgets import LAYERS_BY_NAME
 
 PositiveInt = Annotated[int, Field(gt=0)]

@@ -66,7 +66,7 @@ def test_the_saved_adapter_is_the_state_that_was_measured(table, tmp_path, cache
     config = selecting(table, model__dropout=0.0, lora__layers=[1], runtime__prefix_cache=cache)
     record = experiment.run(config, tmp_path)
     assert record["selected_round"] < 4
-    fresh = models.load(config.model, 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     found = evaluation.evaluate(loaded, experiment.prepare(config).test, 64, torch.device("cpu"))
     assert found.as_dict() == pytest.approx(record["final"], rel=1e-5)
