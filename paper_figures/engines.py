@@ -12,6 +12,8 @@ LABELS = {
     "batched-prefix": "batched, prefix cache",
     "batched-bf16": "batched, bfloat16",
     "batched-bf16-prefix": "batched, bfloat16, prefix cache",
+    "batched-bf16-compiled": "batched, bfloat16, compiled",
+    "batched-bf16-compiled-prefix": "batched, bfloat16, compiled, prefix cache",
 }
 """Contestant -> how it is called, in the order of tables."""
 
@@ -23,6 +25,8 @@ COLORS = {
     "batched-prefix": "#56B4E9",
     "batched-bf16": "#009E73",
     "batched-bf16-prefix": "#8CC5A7",
+    "batched-bf16-compiled": "#E69F00",
+    "batched-bf16-compiled-prefix": "#F2CF80",
 }
 """Contestant -> colour."""
 

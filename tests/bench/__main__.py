@@ -26,8 +26,9 @@ from tests.bench import scaling
 from tests.bench.child import ENGINES
 from tests.bench.contest import NotMeasured, contest
 
-WHOLE = tuple(name for name in ENGINES if "prefix_cache" not in ENGINES[name])
-"""The engines for adapters in all layers, below which there is nothing to keep."""
+WHOLE = tuple(name for name in ENGINES if not {"prefix_cache", "compile"} & set(ENGINES[name]))
+"""The engines for adapters in all layers, below which there is nothing to keep, that need not compile for longer than the one
+round that is measured for a number of clients."""
 
 CONTESTANTS = ("plain", *ENGINES, "flower")
 JOBS = {

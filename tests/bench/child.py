@@ -16,6 +16,8 @@ ENGINES = {
     "batched-prefix": {"engine": "batched", "prefix_cache": True},
     "batched-bf16": {"engine": "batched", "dtype": "bfloat16"},
     "batched-bf16-prefix": {"engine": "batched", "dtype": "bfloat16", "prefix_cache": True},
+    "batched-bf16-compiled": {"engine": "batched", "dtype": "bfloat16", "compile": True},
+    "batched-bf16-compiled-prefix": {"engine": "batched", "dtype": "bfloat16", "compile": True, "prefix_cache": True},
 }
 """Name of a contestant -> what its config has in ``[runtime]``."""
 
