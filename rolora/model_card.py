@@ -108,6 +108,7 @@ def _training(record: Mapping[str, Any], config: Config) -> list[str]:
     training, federation, lora = config.training, config.federation, config.lora
     own = f", {training.learning_rate_a:g} for A" if training.learning_rate_a else ""
     part = f", {federation.clients_per_round} of them in every round" if federation.clients_per_round else ""
+    modules = lora.target_modules or record["model"]["target_modules"]
     counts = ", ".join(f"{count:,} of {name}" for name, count in record["model"]["trainable"].items())
     return list(
         _pairs(
@@ -116,7 +117,7 @@ def _training(record: Mapping[str, Any], config: Config) -> list[str]:
                 "base model": f"{_public(config.model.name)} ({record['model']['source']}), "
                 f"{record['model']['parameters']:,} parameters, frozen",
                 "adapter": f"LoRA of rank {lora.rank}, alpha {lora.alpha:g}, in {len(record['model']['adapted_layers'])} "
-                f"modules ({', '.join(lora.target_modules)}); trained numbers: {counts}",
+                f"modules ({', '.join(modules)}); trained numbers: {counts}",
                 "clients": f"{len(record['data']['client_sizes'])}{part}",
                 "partition": federation.partition + _partition_number(config),
                 "rounds": f"{len(record['rounds'])}, each of {training.local_steps} local steps of batch "

@@ -283,7 +283,8 @@ def estimate(configs: Sequence[Config], out: Path, jobs: int, whole: bool = Fals
         jobs: how many are run at the same time.
         whole: whether to count all as not finished.
     """
-    from rolora.plan import lasting, plan
+    from rolora.plan import plan
+    from rolora.plan_tables import lasting
 
     unfinished = [
         config for config in configs if whole or records.finished(out / config.run_name(), config.hash()) is None

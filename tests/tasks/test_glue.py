@@ -258,7 +258,7 @@ def test_numbers_are_divided_iid_and_get_one_output(tmp_path, table):
         {"partition": "by-label", "labels_per_client": 1},
     ):
         changes = {f"federation__{name}": value for name, value in partition.items()}
-        expected = f'federation.partition is "{partition["partition"]}", expected "iid" with data.task = "regression"'
+        expected = f'federation.partition is "{partition["partition"]}", expected "iid" or "by-column" with data.task = "regression"'
         with pytest.raises(InputError, match=expected):
             changed(table, data__task="regression", **changes)
 
