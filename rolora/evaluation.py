@@ -72,8 +72,8 @@ def evaluate(
                 prefix.next_batch(texts, inputs["input_ids"].shape[1])
             with precision.arithmetic(model):
                 logits = model(**inputs).logits
-            sums, counts = objective.rows(widened(logits), targets)
-            loss, terms = loss + float(sums.double().sum()), terms + int(counts.sum())
+            total, counted = objective.total(widened(logits), targets)
+            loss, terms = loss + float(total), terms + counted
             predicted = objective.predictions(logits)
             if predicted is not None:
                 found.append((predicted.float() if predicted.is_floating_point() else predicted).cpu().numpy())

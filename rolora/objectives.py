@@ -42,6 +42,10 @@ class Objective(Protocol):
         """The sum of losses of every row, and how many terms it has."""
         ...
 
+    def total(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[Float[torch.Tensor, ""], int]:
+        """The sum of losses of all rows, and how many terms they have."""
+        ...
+
     def predictions(self, logits: torch.Tensor) -> torch.Tensor | None:
         """What metrics compare with the labels, one a row; None where only the loss is a metric."""
         ...
@@ -62,6 +66,14 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, reduction: str = "
     return functional.cross_entropy(exact(logits), labels, reduction=reduction)
 
 
+def totalled(
+    rows: tuple[Float[torch.Tensor, "rows"], Int[torch.Tensor, "rows"]],
+) -> tuple[Float[torch.Tensor, ""], int]:
+    """All rows' sums, added in float64, and their terms."""
+    sums, terms = rows
+    return sums.double().sum(), int(terms.sum())
+
+
 class Classification:
     """Logits (rows, labels); labels are integers from 0."""
 
@@ -80,6 +92,10 @@ class Classification:
     ) -> tuple[Float[torch.Tensor, "rows"], Int[torch.Tensor, "rows"]]:
         """Every row's cross-entropy."""
         return cross_entropy(logits, targets, reduction="none"), torch.ones_like(targets)
+
+    def total(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[Float[torch.Tensor, ""], int]:
+        """Summed by the library, whose order of addition committed records have in their last digits."""
+        return cross_entropy(logits, targets, reduction="sum"), len(targets)
 
     def predictions(self, logits: torch.Tensor) -> Int[torch.Tensor, "rows"]:
         """The likeliest label."""
@@ -105,6 +121,10 @@ class Regression:
         """Every row's squared error."""
         found = exact(logits).squeeze(-1)
         return (found - targets.to(found.dtype)).square(), torch.ones_like(targets, dtype=torch.int64)
+
+    def total(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[Float[torch.Tensor, ""], int]:
+        """The sum over the rows, in float64."""
+        return totalled(self.rows(logits, targets))
 
     def predictions(self, logits: torch.Tensor) -> Float[torch.Tensor, "rows"]:
         """The output itself."""
@@ -140,6 +160,10 @@ class Generation:
         each = cross_entropy(logits[:, :-1][learned], following[learned], reduction="none")
         placed = each.new_zeros(learned.shape).masked_scatter(learned, each)
         return placed.sum(dim=1), learned.sum(dim=1)
+
+    def total(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[Float[torch.Tensor, ""], int]:
+        """The sum over the rows, in float64."""
+        return totalled(self.rows(logits, targets))
 
     def predictions(self, logits: torch.Tensor) -> None:
         """None: answers are generated and read elsewhere (``rolora.benchmarks``)."""

@@ -56,6 +56,9 @@ def test_the_mean_is_the_rows_sums_over_their_terms(name):
     targets = objective.targets(labels, 4)
     sums, terms = objective.rows(logits, targets)
     torch.testing.assert_close(objective.mean(logits, targets), sums.sum() / terms.sum())
+    total, counted = objective.total(logits, targets)
+    torch.testing.assert_close(total, sums.sum())
+    assert counted == int(terms.sum())
 
 
 def test_a_label_is_predicted_by_the_largest_logit():
