@@ -21,14 +21,14 @@ def figure(records: Records) -> Figure:
     record = records.engines
     result, axes = grid(2, 2, height=5.0)
     for place, (ax, name) in enumerate(zip(axes[0], JOBS, strict=True)):
-        letter(ax, place, JOBS[name])
+        letter(ax, place, JOBS[name].removesuffix(" of the layers"))
         if name in record["jobs"]:
             _bars(ax, record["jobs"][name])
     rows = [row for row in record.get("clients", []) if "not_measured" not in row]
     _by_clients(axes[1, 0], rows, lambda row: 1e3 * row["client_step_seconds"], "milliseconds a client-step")
-    letter(axes[1, 0], 2, "time by number of clients")
+    letter(axes[1, 0], 2, "time by clients")
     _by_clients(axes[1, 1], rows, lambda row: row["memory_peak"], "megabytes at the peak")
-    letter(axes[1, 1], 3, "memory by number of clients")
+    letter(axes[1, 1], 3, "memory by clients")
     names = list(dict.fromkeys(row["engine"] for row in rows))
     handles = [
         Line2D([], [], color=COLORS.get(name, "#000000"), marker=MARKERS.get(name, "x"), label=label(name))
@@ -50,11 +50,16 @@ def _bars(ax: Axes, found: dict[str, Any]) -> None:
         ax.plot([speed["least"], speed["largest"]], [row, row], color="black", linewidth=1, marker="|")
         ax.text(speed["largest"], row, f"  {speed['of_medians']:.2f}", va="center", fontsize=8)
     ax.axvline(1, color="#777777", linestyle=":", linewidth=1)
-    ax.set_yticks(range(len(entries)), [label(name) for name in entries])
+    ax.set_yticks(range(len(entries)), [_short(name) for name in entries], fontsize=7)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.15)
-    ax.set_xlabel("times as fast as the plain PEFT loop")
+    ax.set_xlabel("times the plain PEFT loop")
+
+
+def _short(name: str) -> str:
+    """A label of two lines, so that bars have room beside it."""
+    return label(name).replace("bfloat16", "bf16").replace(", prefix", ",\nprefix")
 
 
 def _by_clients(ax: Axes, rows: list[dict[str, Any]], value: Any, words: str) -> None:

@@ -52,5 +52,15 @@ def figure(records: Records) -> Figure:
         "Python, and what the profiler itself costs."
     )
     return furnish(
-        result, "Where the time of a client's step goes", note, [Patch(color=c, label=k) for k, c in drawn.items()]
+        result,
+        "Where the time of a client's step goes",
+        note,
+        [Patch(color=c, label=_short(k)) for k, c in drawn.items()],
+    )
+
+
+def _short(kind: str) -> str:
+    """As the legend has room for."""
+    return (
+        kind.replace("normalisation and", "norm,").replace("backbone products", "backbone").replace("operations", "ops")
     )
