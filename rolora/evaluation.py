@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from rolora import metrics, precision
-from rolora.local_training import Examples, HiddenStates, pad, skipping
+from rolora import metrics
+from rolora.local_training import Examples, HiddenStates, forward, skipping
 from rolora.objectives import widened
 
 
@@ -66,12 +66,8 @@ def evaluate(
     found, loss, terms = [], 0.0, 0
     with skipping(prefix):
         for start in range(0, len(order), batch_size):
-            texts = [(examples, int(index)) for index in order[start : start + batch_size]]
-            inputs, targets = pad(texts, device)
-            if prefix is not None:
-                prefix.next_batch(texts, inputs["input_ids"].shape[1])
-            with precision.arithmetic(model):
-                logits = model(**inputs).logits
+            chosen = order[start : start + batch_size]
+            logits, targets = forward(model, examples, chosen, device, prefix=prefix)
             total, counted = objective.total(widened(logits), targets)
             loss, terms = loss + float(total), terms + counted
             predicted = objective.predictions(logits)

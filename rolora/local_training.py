@@ -212,21 +212,32 @@ def gradients(
     whole = sum(examples.terms(part) for part in parts) if len(parts) > 1 else 0
     total = torch.zeros((), device=device)
     for part in parts:
-        texts = [(examples, int(index)) for index in part]
-        inputs, targets = pad(texts, device)
-        own = tuple(inputs["input_ids"].shape)
-        if dropout is not None:
-            dropout.next_batch([own], own)
-        if prefix is not None:
-            prefix.next_batch(texts, own[1])
-        with precision.arithmetic(model):
-            logits = model(**inputs).logits
-        loss = examples.objective.mean(logits, targets)
+        loss = examples.objective.mean(*forward(model, examples, part, device, dropout, prefix))
         if len(parts) > 1:
             loss = loss * (examples.terms(part) / whole)
         loss.backward()
         total = loss.detach() if len(parts) == 1 else total + loss.detach()
     return total
+
+
+def forward(
+    model: torch.nn.Module,
+    examples: Examples,
+    chosen: np.ndarray,
+    device: torch.device,
+    dropout: NamedDropout | None = None,
+    prefix: HiddenStates | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The model's logits of these examples, and their targets; dropout and kept hidden states are told of the batch."""
+    texts = [(examples, int(index)) for index in chosen]
+    inputs, targets = pad(texts, device)
+    own = tuple(inputs["input_ids"].shape)
+    if dropout is not None:
+        dropout.next_batch([own], own)
+    if prefix is not None:
+        prefix.next_batch(texts, own[1])
+    with precision.arithmetic(model):
+        return model(**inputs).logits, targets
 
 
 def take_turns(parts: Parts, factor: str) -> None:

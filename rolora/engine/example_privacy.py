@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from rolora import precision, privacy
+from rolora import privacy
 from rolora.config import Config
 from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.engine.batched import shares_positions
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.local_training import Examples, HiddenStates, Parts, optimizer, pad, skipping, take_turns
+from rolora.local_training import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
 
 
 @dataclass(frozen=True)
@@ -154,16 +154,7 @@ def gradients(
         for parameter in (parameter for part in parts.values() for parameter in part if parameter.requires_grad):
             parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
         return torch.zeros((), dtype=torch.float64, device=device)
-    texts = [(examples, int(index)) for index in chosen]
-    inputs, targets = pad(texts, device)
-    own = tuple(inputs["input_ids"].shape)
-    if dropout is not None:
-        dropout.next_batch([own], own)
-    if prefix is not None:
-        prefix.next_batch(texts, own[1])
-    with precision.arithmetic(model):
-        logits = model(**inputs).logits
-    sums, terms = examples.objective.rows(logits, targets)
+    sums, terms = examples.objective.rows(*forward(model, examples, chosen, device, dropout, prefix))
     loss = (sums / terms.clamp(min=1)).sum()
     loss.backward()
     return loss.detach().double()
