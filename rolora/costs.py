@@ -44,6 +44,7 @@ class Shapes:
         inner_tensors: tensors of width m that an MLP keeps for its backward pass.
         attention_tensors: tensors of width w that attention keeps.
         score_tensors: tensors of (heads, length, length) that attention keeps; 0 for a fused kernel.
+        torch_attention: whether attention is torch's own function (SDPA), not written out in the model.
         hidden_masks: dropout masks of width h in a layer.
     """
 
@@ -59,6 +60,7 @@ class Shapes:
     inner_tensors: int
     attention_tensors: int
     score_tensors: int
+    torch_attention: bool
     hidden_masks: int
 
 
@@ -98,7 +100,8 @@ def shapes_of(model: torch.nn.Module) -> Shapes:
     width = heads * (getattr(settings, "head_dim", None) or settings.hidden_size // heads)
     positions = _relative_positions(settings)
     drops_scores = any(getattr(settings, field, None) for field in ATTENTION_DROPOUT)
-    fused = getattr(settings, "_attn_implementation", "eager") != "eager" and not drops_scores
+    implementation = getattr(settings, "_attn_implementation", "eager")
+    fused = implementation != "eager" and not drops_scores
     gated = bool(names & {"gate_proj", "gate_up_proj"})
     one_projection = bool(names & {"c_attn", "query_key_value", "qkv_proj"})
     return Shapes(
@@ -114,6 +117,7 @@ def shapes_of(model: torch.nn.Module) -> Shapes:
         inner_tensors=ACTIVATION_TENSORS.get(str(_first(settings, ACTIVATION)), 1) + 2 * gated,
         attention_tensors=6 if one_projection else 4,
         score_tensors=0 if fused else 3 if drops_scores else 1,
+        torch_attention=implementation == "sdpa",
         hidden_masks=2 if any(getattr(settings, field, None) for field in HIDDEN_DROPOUT) else 0,
     )
 
@@ -173,6 +177,7 @@ def activation_bytes(
     dtype: torch.dtype,
     adapters: Sequence[Adapted],
     *,
+    on: str,
     trains_a: bool = True,
     adapter_dropout: bool = False,
     recomputed: bool = False,
@@ -183,13 +188,14 @@ def activation_bytes(
     layer from there on, in elements for each token (s bytes each, s_4 at least 4 as norms compute in float32),
 
     .. math::
-        s\,(c_a w + c_m m + c_d h + c_s H L + L) + s_4 (2 h + H) \qquad \text{and, once, } s_4\, 2 h
+        s\,(c_m m + c_d h) + s_a (c_a w + c_s H L + L) + s_4 (2 h + H) \qquad \text{and, once, } s_4\, 2 h
 
     with w attention's width (query, key, value and its result: c_a = 4, or 6 where one matrix makes all three), m the
     inner width of the MLP (c_m = 1 for the activation's input, 3 if gated), c_d = 2 dropout masks if there is dropout,
     c_s score matrices of H heads and length L (none with a fused kernel, which keeps H logarithms of sums; 3 with dropout:
-    softmax, mask, product), the attention mask in the kernel's dtype (L) and the inputs of two norms (2 h). DeBERTa adds
-    2 H P for its comparisons with P relative positions, and those positions' own projections, twice P w a row.
+    softmax, mask, product), the attention mask in the kernel's dtype (L) and the inputs of two norms (2 h). s_a is s, but 4 where
+    torch's attention is computed in float32 (``rolora.precision.attention_dtype``). DeBERTa adds 2 H P for its comparisons
+    with P relative positions, and those positions' own projections, twice P w a row.
 
     With gradient checkpointing each of these layers keeps its input alone (s_4 h for each token) and is computed again when
     the gradient comes to it, one at a time: the sum over layers is then that of inputs, and once what the largest layer keeps,
@@ -203,6 +209,7 @@ def activation_bytes(
         rows: texts in the batch, those of all clients that are trained together.
         length: tokens of each.
         dtype: of the backbone's arithmetic.
+        on: the kind of device, "cpu" or "cuda".
         adapters: the adapted modules, at least one.
         trains_a: whether A is trained.
         adapter_dropout: whether there is dropout before A.
@@ -212,6 +219,7 @@ def activation_bytes(
         An estimate on the high side of bytes; the largest passing tensors and the library's workspace come on top.
     """
     tokens, width, wide = rows * length, dtype.itemsize, max(4, dtype.itemsize)
+    within = precision.attention_dtype(dtype, on).itemsize if shapes.torch_attention else width
     copied = adapter_dropout or width < 4
     inputs = [(a.layer, a.d) for a in adapters]
     if not copied:
@@ -223,16 +231,19 @@ def activation_bytes(
         + sum(a.r + adapter_dropout * a.d for a in adapters if a.layer == layer)
         for layer in reached
     ]
-    of_a_layer = (
+    of_attention = (
         shapes.attention_tensors * shapes.attention_width
-        + shapes.inner_tensors * shapes.intermediate
-        + shapes.hidden_masks * shapes.hidden
         + shapes.score_tensors * shapes.heads * length
         + length
         + 2 * shapes.heads * shapes.positions
     )
+    beside = shapes.inner_tensors * shapes.intermediate + shapes.hidden_masks * shapes.hidden
     of_positions = 2 * rows * shapes.positions * shapes.attention_width
-    layer = width * (tokens * of_a_layer + of_positions) + wide * tokens * (2 * shapes.hidden + shapes.heads)
+    layer = (
+        within * (tokens * of_attention + of_positions)
+        + width * tokens * beside
+        + wide * tokens * (2 * shapes.hidden + shapes.heads)
+    )
     last = tokens * wide * 2 * shapes.hidden
     if recomputed:
         return tokens * wide * shapes.hidden * len(reached) + layer + tokens * width * max(of_adapters) + last

@@ -241,6 +241,7 @@ def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, g
             length,
             precision.DTYPES[config.runtime.dtype],
             bare.adapters,
+            on=config.runtime.device.partition(":")[0],
             trains_a=any("A" in one.trained for one in rounds),
             adapter_dropout=config.lora.dropout > 0,
             recomputed=config.runtime.gradient_checkpointing,

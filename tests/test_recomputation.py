@@ -186,7 +186,7 @@ def measured_and_planned(kind, depth, layers=None, on=True):
     given = shapes, adapters, head, ROWS, LENGTH, frozenset({"A", "B", "head"})
     return (
         peak.most,
-        costs.activation_bytes(shapes, ROWS, LENGTH, torch.float32, adapters, recomputed=on),
+        costs.activation_bytes(shapes, ROWS, LENGTH, torch.float32, adapters, on="cpu", recomputed=on),
         counter.get_total_flops(),
         costs.step_flops(*given, recomputed=on),
     )

@@ -133,6 +133,7 @@ def group_size(config: Config, model: PeftModel) -> int:
         config.model.max_length,
         precision.DTYPES[config.runtime.dtype],
         costs.adapted_modules(peft_boundary.read(model, head=False)),
+        on=device.type,
         adapter_dropout=config.lora.dropout > 0,
         recomputed=config.runtime.gradient_checkpointing,
     )
