@@ -78,7 +78,7 @@ def groups(records: Sequence[dict[str, Any]]) -> list[Group]:
         federation = run["config"]["federation"]
         variant = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {setting.get(key)}" for key in varying)
         state = federation.get("client_state", "isolated")
-        key = (state != "isolated", federation["num_clients"], _partition(federation), variant, federation["rounds"])
+        key = (state != "isolated", federation["num_clients"], partition(federation), variant, federation["rounds"])
         seeds = found.setdefault((*key, state), {}).setdefault(run["config"]["algorithm"], {})
         if run["seed"] in seeds:
             raise InputError(
@@ -122,13 +122,14 @@ def _varying(settings: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
 
 
-def _partition(federation: dict[str, Any]) -> str:
+def partition(federation: dict[str, Any]) -> str:
+    """How the training text is divided among clients, in words."""
     kind = federation.get("partition", "iid")
     if kind == "dirichlet":
         return f"Dirichlet({federation['dirichlet_alpha']:g})"
     if kind == "by-label":
-        return f"{federation['labels_per_client']} label(s) a client"
-    return "IID"
+        return f"{federation['labels_per_client']} label{'s' * (federation['labels_per_client'] > 1)} a client"
+    return {"iid": "IID", "by-column": "clients of the data"}.get(kind, kind)
 
 
 def curve(run: dict[str, Any]) -> tuple[list[int], list[float]]:
