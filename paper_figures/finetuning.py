@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from paper_figures import outcomes
 from paper_figures.style import in_order
 from rolora.errors import InputError
 from theory.statistics import Interval, mean_interval
@@ -133,11 +134,20 @@ def partition(federation: dict[str, Any]) -> str:
 
 
 def curve(run: dict[str, Any]) -> tuple[list[int], list[float]]:
-    """Completed rounds and accuracy at every evaluation of the aggregated model, the initial one included."""
-    initial = run.get("initial_evaluation")
-    points = [(0, initial["accuracy"])] if initial else []
-    points += [(entry["round"] + 1, entry["evaluation"]["accuracy"]) for entry in run["rounds"] if entry["evaluation"]]
-    return [rounds for rounds, _ in points], [accuracy for _, accuracy in points]
+    """Completed rounds and what was measured after each, on the text that :func:`measured` names."""
+    rounds, values, _ = outcomes.curve(run)
+    return rounds, values
+
+
+def measured(run: dict[str, Any]) -> str:
+    """Which text and metric a run's curve is of, for the label of an axis.
+
+    Example:
+        >>> run = {"config": {"evaluation": {"select": "validation"}}, "final": {"accuracy": 1.0}, "rounds": []}
+        >>> measured(run)
+        'validation accuracy'
+    """
+    return f"{outcomes.curve(run)[2]} {outcomes.metric(run)}"
 
 
 def curves(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[list[float]]]:

@@ -50,7 +50,7 @@ COUNTERPARTS = (
                 "P1-F5", ("schedules",), ("fig_schedules",)),
     Counterpart(P1, "Figure 6", "learning rates that differ between A and B", "equal rates best [S]", "P1-F6", ("rate_ratios",),
                 ("fig_rate_ratios",)),
-    Counterpart(P1, "Figure 12", "communication time, 3 clients", CURVES, "P1-F12", ("finetuning",),
+    Counterpart(P1, "Figure 12", "communication time, 3 clients", "no number found", "P1-F12", ("finetuning",),
                 ("fig_communication", "fig_budgets")),
     Counterpart(P1, "Table 1", "3, 20 and 50 clients", "averages, some cells [S, M]", "P1-1", ("finetuning", "confound"),
                 ("tab_paper_table1", "fig_finetuning"), tab_paper_table1.first),
@@ -102,10 +102,11 @@ def table(records: Records) -> Table:
         COLUMNS,
         tuple(made),
         (
-            f"{len(made)} in all: {count['ours']} ours, {count['partly']} partly, {count[NOT_RUN]} not run. Ours: the same setting at "
-            "the paper's sizes, or no model is needed. Partly: what varies there varies here, on the model and data named "
-            "under our scale, for as many of the printed lines as are counted. Trust of printed numbers: [V] read in the paper, "
-            '[S] quoted by a third party, [M] from memory, unverified. Figures of which no number was found are "curves alone".',
+            f"{len(made)} in all: {count['ours']} ours, {count['partly']} partly, {count[NOT_RUN]} not run. Ours: the paper's "
+            "sizes, what it leaves open chosen here, or no model is needed. Partly: what varies there varies here, on the model "
+            "and data named under our scale, for as many of the printed lines as are counted. Trust of printed numbers: [V] "
+            "read in the paper, [S] quoted by a third party, [M] from memory, unverified. Figures of which no number was found "
+            'are "curves alone".',
             "Memory and time of a run at the paper's scale: python -m rolora plan with the same config, at 2e13 operations a second.",
         ),
         frozenset(),
@@ -118,9 +119,10 @@ def _row(one: Counterpart, records: Records) -> tuple[str, ...]:
     needs = "no model" if scale is None else scale.needs
     if scale is not None and scale.remark:
         needs += f". {scale.remark}"
+    how_far, ours = state(one, records)
     return (
-        one.paper, one.name, one.varies, one.printed, state(one, records), ", ".join(one.ids) or "–",
-        _our_scale(one, records), needs, "; then ".join(scale.commands) if scale else _own(one),
+        one.paper, one.name, one.varies, one.printed, how_far, ", ".join(one.ids) or "–", ours, needs,
+        "; then ".join(scale.commands) if scale else _own(one),
     )  # fmt: skip
 
 
@@ -130,33 +132,29 @@ def _own(one: Counterpart) -> str:
     return SCALES["P2-6"].commands[0]
 
 
-def state(one: Counterpart, records: Records) -> str:
-    """Ours, partly, or not run with what is needed."""
+def state(one: Counterpart, records: Records) -> tuple[str, str]:
+    """Ours, partly, or not run with what is needed; and the models and tasks of what is ours."""
     if not one.scale:  # no language model in it, so it is done at the paper's own size or not at all
         missing = records.missing(one.kinds)
-        return f"{NOT_RUN}: needs {', '.join(missing)} records" if missing else "ours"
+        return (f"{NOT_RUN}: needs {', '.join(missing)} records", "–") if missing else ("ours", "the paper's sizes")
     if one.table is not None:
         made = one.table(records)
-        lines = sum(mark == "paper" for mark in made.marks)
+        lines, found = sum(mark == "paper" for mark in made.marks), _found(made)
         done = lines - sum(mark == NOT_RUN for mark in made.marks)
         if done:
-            return f"partly: {done} of {lines} lines"
+            return f"partly: {done} of {lines} lines", found
     elif len(records.missing(one.kinds)) < len(one.kinds):
-        return "partly"
-    return f"{NOT_RUN}: needs {SCALES[one.scale].needs}"
+        runs = [run for kind in one.kinds for run in outcomes.on_test(getattr(records, kind))]
+        return "partly", ", ".join(sorted({f"{run['model']['name']} on {outcomes.task(run)}" for run in runs}))
+    return f"{NOT_RUN}: needs {SCALES[one.scale].needs}", "–"
 
 
-def _our_scale(one: Counterpart, records: Records) -> str:
-    """Models and tasks of the records that answer it."""
-    if not one.scale:
-        return "the paper's sizes" if not records.missing(one.kinds) else "–"
-    if state(one, records).startswith(NOT_RUN):
-        return "–"
-    found = set()
-    for kind in one.kinds:
-        if kind == "evaluations":
-            found |= {record["model"].get("base", record["model"])["name"] for record in records.evaluations}
-        else:
-            runs = outcomes.on_test(getattr(records, kind))
-            found |= {f"{run['model']['name']} on {outcomes.task(run)}" for run in runs}
-    return ", ".join(sorted(found)) or "–"
+def _found(made: Table) -> str:
+    """Models of the rows that are ours, with the columns in which they have a number."""
+    found = {
+        f"{row[made.columns.index('whose')].removeprefix('ours: ')} on {column}"
+        for row, mark in zip(made.rows, made.marks, strict=True)
+        for column, cell in zip(made.columns, row, strict=True)
+        if mark == "ours" and column in made.numeric and cell not in (NOT_RUN, "–")
+    }
+    return ", ".join(sorted(found))

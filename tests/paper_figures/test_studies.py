@@ -15,8 +15,10 @@ from paper_figures import (
     compute,
     evaluated,
     fig_budgets,
+    fig_communication,
     fig_dolly,
     fig_encoder_tasks,
+    fig_finetuning,
     fig_interference_layers,
     fig_label_skew,
     fig_layer_budgets,
@@ -32,7 +34,7 @@ from paper_figures import (
 )
 from rolora.errors import InputError
 from rolora.intervals import student
-from tests.paper_figures.conftest import fake_methods, fake_run
+from tests.paper_figures.conftest import fake_finetuning, fake_methods, fake_run
 from tests.paper_figures.made_up_studies import changed
 
 
@@ -129,6 +131,14 @@ def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: comput
     ]
     ends = [float(container.lines[0].get_ydata(orig=False)[0]) for container in selected.containers]
     assert any(end == pytest.approx(outcomes.mean(own).mean) for end in ends) and not last.containers
+
+
+def test_fine_tuning_figures_say_so_where_their_curves_are_validation_text() -> None:
+    runs = [changed(run, "chosen", evaluation={"select": "validation"}) for run in fake_finetuning(2)]
+    made = compute.Records(Path(), finetuning=runs)
+    assert fig_finetuning.figure(made).axes[0].get_ylabel() == "validation accuracy"
+    assert fig_communication.figure(made).axes[0].get_ylabel() == "validation accuracy"
+    assert fig_budgets.figure(made).axes[0].get_ylabel() == "validation accuracy"
 
 
 def test_the_papers_protocol_draws_the_test_text(records: compute.Records) -> None:
