@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figures import outcomes
 from paper_figures.style import count_note, furnish, grid, letter, plot_seeds
-from paper_figures.swept import COLUMNS, Axis, Panel, described_run, panels, share_heights, wrapped
+from paper_figures.swept import COLUMNS, Axis, Panel, described_run, in_legend, panels, share_heights, wrapped
 
 ROUNDS = Axis(frozenset(), lambda run: 0, lambda run: "", "communication rounds")
 """Nothing varies but method and seed."""
@@ -41,7 +41,7 @@ def figure(records: Sequence[outcomes.Run], title: str, note: str) -> Figure:
         result,
         f"{outcomes.models([panel.any_run for panel in found])}: {title}",
         f"{described}. Curves: {count_note(counts)}. {note}",
-        list(handles.values()),
+        in_legend(handles),
     )
 
 
@@ -52,15 +52,16 @@ def _panel(ax: Any, panel: Panel) -> dict[str, Any]:
         runs = next(iter(places.values()))
         rounds, values, split = outcomes.curves(runs)
         splits.add(split)
-        handles[name] = plot_seeds(ax, name, rounds, values)
+        handle = plot_seeds(ax, name, rounds, values)
+        handles[handle.get_label()] = handle
         if split != "test":
             last = outcomes.mean(runs)
             ax.errorbar(
                 rounds[-1] * 1.06,
                 last.mean,
                 yerr=last.half_width or 0.0,
-                fmt=handles[name].get_marker() or ".",
-                color=handles[name].get_color(),
+                fmt=handle.get_marker() or ".",
+                color=handle.get_color(),
                 capsize=2.5,
                 markerfacecolor="white",
             )

@@ -49,17 +49,36 @@ class Compared:
         """Of what was measured, over seeds."""
         return student([one[self.measure] for one in self.results])
 
-    def difference(self) -> tuple[Mean, str] | None:
-        """After less before: over seeds where there are several, else over questions; and what the interval is over."""
-        if not self.comparisons:
-            return None
-        found = self.comparisons
+    def score(self) -> str:
+        """Accuracy in per cent or loss: over seeds where there are several, else with the interval over questions.
+
+        Returns:
+            Such as "62.5 ± 3.1" over seeds, "75.0 (30.1 to 95.4)" over questions: Wilson's interval has no middle.
+        """
         if self.measure == "loss":
-            return student([one["loss_after"] - one["loss_before"] for one in found]), "seeds"
+            return f"loss {self.mean().text(4)}"
+        if len(self.results) > 1:
+            return _percent(self.mean())
+        low, high = self.results[0]["interval"]
+        return f"{100 * self.results[0]['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+    def difference(self) -> tuple[str, str]:
+        """After less before, as :meth:`score` has it, and what its interval is over; dashes without a base model's record."""
+        found = self.comparisons
+        if not found:
+            return "–", "–"
+        if self.measure == "loss":
+            change = student([one["loss_after"] - one["loss_before"] for one in found])
+            return change.text(4, sign=True), "seeds" if len(found) > 1 else "–"
         if len(found) > 1:
-            return student([one["difference"] for one in found]), "seeds"
+            return _percent(student([one["difference"] for one in found]), sign=True), "seeds"
         low, high = found[0]["interval"]
-        return Mean(found[0]["difference"], (high - low) / 2, 1), "questions"
+        return f"{100 * found[0]['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})", "questions"
+
+
+def _percent(mean: Mean, sign: bool = False) -> str:
+    half = None if mean.half_width is None else 100 * mean.half_width
+    return Mean(100 * mean.mean, half, mean.n).text(1, sign=sign)
 
 
 def compared(records: Records) -> list[Compared]:

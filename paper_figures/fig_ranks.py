@@ -64,7 +64,7 @@ def figure(records: Records) -> Figure:
         result,
         f"{names}: rank, and rank at equal bytes",
         f"{swept.words(found, AXIS.keys)} {note}",
-        list(handles.values()),
+        swept.in_legend(handles),
     )
 
 

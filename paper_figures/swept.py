@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from paper_figures import outcomes
 from paper_figures.finetuning import partition
 from paper_figures.outcomes import Run
-from paper_figures.style import count_note, furnish, grid, in_order, letter, method_style
+from paper_figures.style import METHODS, count_note, furnish, grid, in_order, letter, method_style
 
 OWN = {
     "algorithm",
@@ -196,7 +196,7 @@ def figure(found: Sequence[Panel], axis: Axis, title: str, note: str) -> Figure:
         result,
         f"{outcomes.models([panel.any_run for panel in found])}: {title}",
         f"{words(found, axis.keys)} {note}",
-        list(handles.values()),
+        in_legend(handles),
     )
 
 
@@ -246,6 +246,22 @@ def share_heights(axes: Iterable[Axes], found: Sequence[Panel]) -> None:
             ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
+def in_legend(handles: dict[str, Any]) -> list[Any]:
+    """Methods in the order of all legends, whichever panel has them first, and what is no method after them.
+
+    Example:
+        >>> in_legend({"RoLoRA": 3, "larger class": 4, "FedAvg-LoRA": 1, "RoLoRA, B 0.01": 2})
+        [1, 3, 2, 4]
+    """
+    labels = [look.label for look in METHODS.values()]
+
+    def place(label: str) -> int:
+        method = label.partition(",")[0]
+        return labels.index(method) if method in labels else len(labels)
+
+    return [handles[label] for label in sorted(handles, key=place)]
+
+
 def words(found: Sequence[Panel], varies: frozenset[str] = frozenset()) -> str:
     """Model, data, scale, seeds and interval of all panels, for the note; what varies is left out."""
     counts = [len(runs) for panel in found for line in panel.lines.values() for runs in line.values()]
@@ -262,7 +278,9 @@ def described_run(run: Run, varies: frozenset[str] = frozenset()) -> str:
         "federation.rounds": f"{federation['rounds']} rounds",
         "lora.rank": f"LoRA rank {config['lora']['rank']}",
         "training.optimizer": training["optimizer"],
-        "training.local_steps": f"{training['local_steps']} local steps of batch {training['batch_size']}",
+        "training.local_steps": (
+            f"{training['local_steps']} local step{'s' * (training['local_steps'] > 1)} of batch {training['batch_size']}"
+        ),
     }
     return (
         f"{model['name']} ({model['parameters'] / 1e6:.1f} M parameters), {data['name']}: {data['train']:,} training, "

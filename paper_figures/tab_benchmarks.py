@@ -6,7 +6,6 @@ from paper_figures.compute import Records
 from paper_figures.evaluated import Compared, compared
 from paper_figures.style import METHODS, method_style
 from paper_figures.table import Table
-from rolora.intervals import Mean
 
 COLUMNS = (
     "benchmark", "put by", "model", "fine-tuned with", "seeds", "questions", "score", "chance", "difference", "interval over",
@@ -41,19 +40,7 @@ def _models(records: Records) -> list[str]:
 
 
 def _row(one: Compared) -> tuple[str, ...]:
-    scale = 100 if one.measure == "accuracy" else 1
-    digits = 1 if scale == 100 else 4
-    score, half = one.mean(), one.mean().half_width
-    if half is None and one.measure == "accuracy":
-        low, high = one.results[0]["interval"]
-        half = (high - low) / 2
-    text = Mean(scale * score.mean, None if half is None else scale * half, score.n).text(digits)
-    found = one.difference()
-    change = over = "–"
-    if found is not None:
-        mean, over = found
-        width = None if mean.half_width is None else scale * mean.half_width
-        change = Mean(scale * mean.mean, width, mean.n).text(digits, sign=True)
+    change, over = one.difference()
     first = one.results[0]
     return (
         f"{one.benchmark} ({one.split})",
@@ -62,10 +49,10 @@ def _row(one: Compared) -> tuple[str, ...]:
         (method_style(one.method).label if one.method in METHODS else one.method) or "– (before)",
         str(len(one.seeds)) if one.method else "–",
         f"{first['questions']:,}",
-        text if one.measure == "accuracy" else f"loss {text}",
+        one.score(),
         "–" if first.get("chance") is None else f"{100 * first['chance']:.1f}",
         change,
-        over if change != "–" and "±" in change else "–",
+        over,
         _count(one, "gained"),
         _count(one, "lost"),
     )

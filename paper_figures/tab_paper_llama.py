@@ -8,7 +8,6 @@ from paper_figures.paper_scale import SCALES
 from paper_figures.paper_table import NOT_RUN, common_notes, printed_text
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from rolora.intervals import Mean
 from theory.printed import Row, load, rows
 
 BENCHMARKS = {
@@ -61,9 +60,9 @@ def _table(name: str, records: Records) -> Table:
         ("method", "whose", *tasks, "model and scale, or what it takes"),
         tuple(made),
         (
-            "Ours: accuracy in per cent, ± half a 95 % interval over seeds, or over questions with one seed, of the way in brackets: "
-            "g generated answer, l likelihood of the options, b likelihood of the labels. A small decoder fine-tuned on other "
-            "text: nothing of it is a test of the paper's numbers.",
+            "Ours: accuracy in per cent with a 95 % interval, ± half of it over seeds, its ends over questions where there is one seed; "
+            "[g] generated answer, [l] likelihood of the options, [b] likelihood of the labels. Another, much smaller decoder, fine-tuned "
+            "on the text that its run's record names: nothing of it is a test of the paper's numbers.",
             *common_notes(SCALES[name], False),
         ),
         frozenset(tasks),
@@ -85,18 +84,13 @@ def _ours(line: Row, tasks: list[str], found: list[Compared]) -> list[tuple[str,
             way = next((name for name in WAYS if name in fitting), None)
             cells.append(NOT_RUN if way is None else _cell(fitting[way], way))
         if any(cell != NOT_RUN for cell in cells):
-            made.append((method_style(line.method).label, f"ours: {base}", *cells, base))
+            questions = sorted(
+                {one.results[0]["questions"] for one in found if (one.base, one.method) == (base, line.method)}
+            )
+            asked = " to ".join(dict.fromkeys(f"{number:,}" for number in (questions[0], questions[-1])))
+            made.append((method_style(line.method).label, f"ours: {base}", *cells, f"{base}, {asked} questions a set"))
     return made
 
 
 def _cell(one: Compared, way: str) -> str:
-    score, half = one.mean(), one.mean().half_width
-    if half is None:
-        low, high = one.results[0]["interval"]
-        half = (high - low) / 2
-    return f"{Mean(100 * score.mean, 100 * half, score.n).text(1)} ({'b' if way == 'labels' else way[0]})"
-
-
-def covered(records: Records) -> bool:
-    """Whether any run of the papers' three methods was put to a benchmark here."""
-    return any(one.method in {row.method for row in rows()} for one in compared(records))
+    return f"{one.score()} [{'b' if way == 'labels' else way[0]}]"

@@ -202,9 +202,9 @@ def test_a_decoders_scores_stand_below_the_method_that_tuned_it(records: compute
     paper, ours = cells(table, "RoLoRA")
     assert paper["BoolQ"] == "61.83" and paper["whose"] == "paper [S]"
     assert ours["whose"] == "ours: a-made-up-decoder" and ours["PIQA"] == "not run"
-    assert ours["BoolQ"].startswith("62.5 ± ") and ours["BoolQ"].endswith("(g)"), "the mean of 50 and 75 %"
+    assert ours["BoolQ"].startswith("62.5 ± ") and ours["BoolQ"].endswith("[g]"), "the mean of 50 and 75 %"
     assert cells(table, "FFA-LoRA")[1]["BoolQ"] == "not run"
-    assert cells(tab_paper_llama.generation(records), "RoLoRA")[1]["MMLU"].endswith("(b)")
+    assert cells(tab_paper_llama.generation(records), "RoLoRA")[1]["MMLU"].endswith("[b]")
 
 
 def test_the_uplink_is_that_of_the_named_layers(nothing: compute.Records) -> None:

@@ -246,7 +246,7 @@ def test_benchmarks_are_paired_question_by_question(records: compute.Records) ->
     table = tab_benchmarks.table(records)
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows if row[0].startswith("boolq")]
     before, after = rows
-    assert before["fine-tuned with"] == "– (before)" and before["score"].startswith("25.0 ± ")
+    assert before["fine-tuned with"] == "– (before)" and before["score"] == "25.0 (10.0 to 90.0)"
     assert after["fine-tuned with"] == "RoLoRA" and after["seeds"] == "2"
     assert after["score"] == student([50.0, 75.0]).text(1)
     assert after["difference"] == student([25.0, 50.0]).text(1, sign=True) and after["interval over"] == "seeds"
@@ -256,8 +256,10 @@ def test_benchmarks_are_paired_question_by_question(records: compute.Records) ->
 def test_one_fine_tuned_model_has_an_interval_over_questions(records: compute.Records) -> None:
     fewer = [one for one in records.evaluations if "-s1-" not in one["model"]["name"]]
     found = [one for one in evaluated.compared(replace(records, evaluations=fewer)) if one.method]
-    mean, over = found[0].difference()
-    assert over == "questions" and mean.mean == 0.25 and mean.half_width > 0
+    low, high = found[0].comparisons[0]["interval"]
+    assert found[0].difference() == (f"+25.0 ({100 * low:+.1f} to {100 * high:+.1f})", "questions")
+    assert low < 0.25 < high
+    assert found[0].score() == "50.0 (10.0 to 90.0)", "the ends, as an interval of a share has no middle"
 
 
 def test_an_adapter_of_no_known_run_keeps_its_folders_name(records: compute.Records) -> None:
@@ -267,7 +269,7 @@ def test_an_adapter_of_no_known_run_keeps_its_folders_name(records: compute.Reco
 
 def test_without_a_base_on_the_same_questions_there_is_no_difference(records: compute.Records) -> None:
     after = [one for one in records.evaluations if "base" in one["model"]]
-    assert all(one.difference() is None for one in evaluated.compared(replace(records, evaluations=after)))
+    assert all(one.difference() == ("–", "–") for one in evaluated.compared(replace(records, evaluations=after)))
 
 
 def test_an_evaluation_that_was_interrupted_is_refused(tmp_path: Path, records: compute.Records) -> None:
