@@ -38,8 +38,41 @@ class Source:
         return "python " + shlex.join(self.command(directory))
 
 
+@dataclass(frozen=True)
+class Study(Source):
+    """Records that take hours: a target of the Makefile makes them, and nothing else starts it."""
+
+    def shown(self, directory: Path | str) -> str:
+        """The command as a reader would type it."""
+        return shlex.join(["make", *self.arguments])
+
+
+def study(kind: str, file: str = "{kind}/*/record.json") -> Study:
+    """The source of one part of the study.
+
+    Example:
+        >>> study("ranks").shown("DIR")
+        'make study SCALE=cpu ONLY=ranks'
+    """
+    return Study(file.format(kind=kind), "make", ("study", "SCALE=cpu", f"ONLY={kind}"))
+
+
 FOREIGN = ("flower_fedavg", "chorus_fedavg", "chorus_fedex")
 """The adapters whose findings come with the project."""
+
+STUDIES = (
+    "encoder_tasks",
+    "dolly",
+    "confound",
+    "label_skew",
+    "participation",
+    "ranks",
+    "layer_budgets",
+    "schedules",
+    "rate_ratios",
+    "local_steps",
+)
+"""Kinds of run that the study makes: what a folder varies is its name."""
 
 SOURCES = {
     "claims": Source("claims.json", "theory", ("check", "--json", "{directory}/claims.json")),
@@ -89,11 +122,14 @@ SOURCES = {
         ),
         given="the packages flwr and chorus-fl beside this one; its status is 1, because a law fails",
     ),
+    **{kind: study(kind) for kind in STUDIES},
+    "evaluations": study("evaluations", "evaluations/*.json"),
 }
 """Kind of record -> its source, in the order in which they are made."""
 
 CLAIM_KEYS = ("id", "source", "kind", "statement", "measured", "predicted", "verdict", "control_verdict", "instances")
 EXPERIMENT_KEYS = ("format", "experiment", "parameters", "series")
+EVALUATION_KEYS = ("format", "kind", "model", "results", "environment")
 RUN_KEYS = ("format", "name", "status", "config", "seed", "model", "data", "rounds", "final", "environment")
 
 
@@ -116,6 +152,17 @@ class Records:
     profile: dict[str, Any] | None = None
     conformance: list[dict[str, Any]] | None = None
     conformance_foreign: list[dict[str, Any]] | None = None
+    encoder_tasks: list[dict[str, Any]] = field(default_factory=list)
+    dolly: list[dict[str, Any]] = field(default_factory=list)
+    confound: list[dict[str, Any]] = field(default_factory=list)
+    label_skew: list[dict[str, Any]] = field(default_factory=list)
+    participation: list[dict[str, Any]] = field(default_factory=list)
+    ranks: list[dict[str, Any]] = field(default_factory=list)
+    layer_budgets: list[dict[str, Any]] = field(default_factory=list)
+    schedules: list[dict[str, Any]] = field(default_factory=list)
+    rate_ratios: list[dict[str, Any]] = field(default_factory=list)
+    local_steps: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     def missing(self, kinds: Iterable[str]) -> list[str]:
         """Those of ``kinds`` that are not there."""
@@ -159,6 +206,8 @@ def load(directory: Path) -> Records:
         profile=_table(directory / SOURCES["profile"].file, ("engines", "environment")),
         conformance=_findings(directory / SOURCES["conformance"].file),
         conformance_foreign=_findings(directory / SOURCES["conformance_foreign"].file),
+        evaluations=_evaluations(directory / "evaluations"),
+        **{kind: _runs(directory / kind) for kind in STUDIES},
     )
 
 
@@ -217,6 +266,17 @@ def _runs(folder: Path) -> list[dict[str, Any]]:
     return runs
 
 
+def _evaluations(folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        record = read_json(path)
+        _require_keys(record, EVALUATION_KEYS, str(path))
+        if record["kind"] != "evaluation" or not record.get("complete", True):
+            raise InputError(f"{path}: expected a complete record that rolora evaluate has written with --json")
+        found.append(record)
+    return found
+
+
 def _require_keys(value: Any, keys: Sequence[str], where: str) -> None:
     if not isinstance(value, dict):
         raise InputError(f"{where}: got {type(value).__name__}, expected an object with {', '.join(keys)}")
@@ -236,7 +296,9 @@ def recompute(kinds: Iterable[str], directory: Path) -> None:
     wanted = set(kinds)
     directory.mkdir(parents=True, exist_ok=True)
     for kind, source in SOURCES.items():
-        if kind in wanted and source.given:
+        if kind in wanted and isinstance(source, Study):
+            print(f"{kind}: left as it is; the study takes hours: {source.shown(directory)}", file=sys.stderr)
+        elif kind in wanted and source.given:
             print(
                 f"{kind}: left as it is; {source.given}, is for you to name: {source.shown(directory)}", file=sys.stderr
             )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from paper_figures.compute import Records
-from paper_figures.finetuning import Group, curves, describe, groups, traffic
+from paper_figures.finetuning import Group, curves, describe, groups, measured, traffic
 from paper_figures.style import PARTS, count_note, furnish, grid, letter, method_style, plot_seeds, styled
 
 
@@ -42,7 +42,7 @@ def _accuracy_against_traffic(ax: Axes, group: Group) -> list[Any]:
         sent = np.concatenate([[0], np.cumsum([traffic(entry) for entry in runs[0]["rounds"]])]) / 1e6
         handles.append(plot_seeds(ax, name, [sent[done] for done in rounds], accuracies, markevery=1))
     ax.set_xlabel("megabytes sent, up and down, all clients")
-    ax.set_ylabel("test accuracy")
+    ax.set_ylabel(measured(group.any_run))
     return handles
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paper_figures.compute import Records
-from paper_figures.finetuning import curves, describe, groups
+from paper_figures.finetuning import curves, describe, groups, measured
 from paper_figures.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
 
 COLUMNS = 3
@@ -33,7 +33,7 @@ def figure(records: Records) -> Figure:
         ax.set_xlabel("communication rounds")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if index % columns == 0:
-            ax.set_ylabel("test accuracy")
+            ax.set_ylabel(measured(group.any_run))
     _share_heights(axes.flat[: len(found)])
     for ax in axes.flat[len(found) :]:
         ax.remove()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.compute import Records
-from paper_figures.finetuning import curves, describe, final_accuracy, traffic
+from paper_figures.finetuning import curves, describe, final_accuracy, measured, traffic
 from paper_figures.methods import Run, by_method
 from paper_figures.style import count_note, furnish, grid, letter, method_style, styled
 
@@ -30,7 +30,7 @@ def figure(records: Records) -> Figure:
     axes[0, 2].set_xlabel("MB sent, up and down")
     letter(axes[0, 2], 2, "by bytes")
     for ax in axes[0, 1:]:
-        ax.set_ylabel("test accuracy")
+        ax.set_ylabel(measured(next(iter(methods.values()))[0]))
     run = next(iter(methods.values()))[0]
     federation = run["config"]["federation"]
     shown = count_note([len(runs) for runs in methods.values()]).replace("band", "bars")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from paper_figures import outcomes
 from paper_figures.style import in_order
 from rolora.errors import InputError
 from theory.statistics import Interval, mean_interval
@@ -78,7 +79,7 @@ def groups(records: Sequence[dict[str, Any]]) -> list[Group]:
         federation = run["config"]["federation"]
         variant = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {setting.get(key)}" for key in varying)
         state = federation.get("client_state", "isolated")
-        key = (state != "isolated", federation["num_clients"], _partition(federation), variant, federation["rounds"])
+        key = (state != "isolated", federation["num_clients"], partition(federation), variant, federation["rounds"])
         seeds = found.setdefault((*key, state), {}).setdefault(run["config"]["algorithm"], {})
         if run["seed"] in seeds:
             raise InputError(
@@ -122,21 +123,31 @@ def _varying(settings: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
 
 
-def _partition(federation: dict[str, Any]) -> str:
+def partition(federation: dict[str, Any]) -> str:
+    """How the training text is divided among clients, in words."""
     kind = federation.get("partition", "iid")
     if kind == "dirichlet":
         return f"Dirichlet({federation['dirichlet_alpha']:g})"
     if kind == "by-label":
-        return f"{federation['labels_per_client']} label(s) a client"
-    return "IID"
+        return f"{federation['labels_per_client']} label{'s' * (federation['labels_per_client'] > 1)} a client"
+    return {"iid": "IID", "by-column": "clients of the data"}.get(kind, kind)
 
 
 def curve(run: dict[str, Any]) -> tuple[list[int], list[float]]:
-    """Completed rounds and accuracy at every evaluation of the aggregated model, the initial one included."""
-    initial = run.get("initial_evaluation")
-    points = [(0, initial["accuracy"])] if initial else []
-    points += [(entry["round"] + 1, entry["evaluation"]["accuracy"]) for entry in run["rounds"] if entry["evaluation"]]
-    return [rounds for rounds, _ in points], [accuracy for _, accuracy in points]
+    """Completed rounds and what was measured after each, on the text that :func:`measured` names."""
+    rounds, values, _ = outcomes.curve(run)
+    return rounds, values
+
+
+def measured(run: dict[str, Any]) -> str:
+    """Which text and metric a run's curve is of, for the label of an axis.
+
+    Example:
+        >>> run = {"config": {"evaluation": {"select": "validation"}}, "final": {"accuracy": 1.0}, "rounds": []}
+        >>> measured(run)
+        'validation accuracy'
+    """
+    return f"{outcomes.curve(run)[2]} {outcomes.metric(run)}"
 
 
 def curves(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[list[float]]]:

@@ -7,29 +7,47 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from paper_figures import (
+    fig_budgets,
     fig_communication,
     fig_contraction,
+    fig_dolly,
+    fig_encoder_tasks,
     fig_engines,
     fig_finetuning,
     fig_interference,
+    fig_interference_layers,
+    fig_label_skew,
+    fig_layer_budgets,
     fig_learning_rates,
     fig_linear,
+    fig_local_steps,
     fig_methods,
     fig_nonlinear,
     fig_nonlinear_mnist,
     fig_nonlinear_mnist_rates,
+    fig_participation,
     fig_profile,
+    fig_ranks,
+    fig_rate_ratios,
     fig_sample_complexity,
+    fig_schedules,
     finetuning,
     linear_record,
     methods,
+    tab_benchmarks,
     tab_claims,
     tab_conformance,
+    tab_counterparts,
+    tab_encoder_tasks,
     tab_engines,
     tab_finetuning,
     tab_learning_rates,
     tab_methods,
+    tab_paper_arithmetic,
+    tab_paper_llama,
     tab_paper_table1,
+    tab_paper_uplink,
+    tab_papers,
 )
 from paper_figures.compute import Records
 from rolora.errors import InputError
@@ -184,6 +202,135 @@ ENTRIES = (
         "tab_paper_table1", "table", "Printed by the papers, and what was run here",
         "The papers' numbers for 3, 20 and 50 clients with how far each can be trusted, beside what was run here.",
         "arXiv 2502.01755v4, Table 1; arXiv 2409.02346, Table 2", (), tab_paper_table1.table,
+    ),
+    Entry(
+        "fig_budgets", "figure", "Federated fine-tuning: equal rounds, client-steps, bytes",
+        "The same curves against rounds, against the optimiser steps of all clients and against all bytes sent, for growing "
+        "numbers of isolated clients.",
+        "arXiv 2502.01755v4, Figures 3 and 12", ("finetuning",), fig_budgets.figure, fig_budgets.applies,
+    ),
+    Entry(
+        "fig_interference_layers", "figure", "Federated fine-tuning: interference layer by layer",
+        "The interference of the clients' factors in every adapted matrix, by method, and of FedAvg-LoRA by round.",
+        "arXiv 2502.01755v4, equations 1 and 2", ("methods",), fig_interference_layers.figure,
+        fig_interference_layers.applies,
+    ),
+    Entry(
+        "fig_encoder_tasks", "figure", "The packaged encoder: convergence by task",
+        "The metric that counts against rounds on every task of the encoder.",
+        "arXiv 2502.01755v4, Figure 3; arXiv 2409.02346, Figure 2", ("encoder_tasks",), fig_encoder_tasks.figure,
+    ),
+    Entry(
+        "fig_dolly", "figure", "Instruction tuning: loss against rounds",
+        "Held-out loss of the packaged decoder on Dolly, a panel for each way to divide the same instructions.",
+        "none: the papers' instruction tuning is measured by benchmarks", ("dolly",), fig_dolly.figure,
+    ),
+    Entry(
+        "fig_label_skew", "figure", "Federated fine-tuning: label skew",
+        "The final metric for Dirichlet shares of labels, for clients with few labels, and for equal shares.",
+        "arXiv 2502.01755v4, Table 2", ("label_skew",), fig_label_skew.figure, fig_label_skew.applies,
+    ),
+    Entry(
+        "fig_participation", "figure", "Federated fine-tuning: clients that come and go",
+        "The final metric for different numbers of clients in a round, at equal rounds and at equal client-steps.",
+        "arXiv 2502.01755v4, appendix (no number of it was found)", ("participation",), fig_participation.figure,
+        fig_participation.applies,
+    ),
+    Entry(
+        "fig_ranks", "figure", "Federated fine-tuning: rank",
+        "The final metric for ranks 1 to 32 at equal rounds, at equal bytes of a factor, and against all bytes sent.",
+        "arXiv 2409.02346, Tables 1 and 3", ("ranks",), fig_ranks.figure, fig_ranks.applies,
+    ),
+    Entry(
+        "fig_layer_budgets", "figure", "Federated fine-tuning: budgets of parameters",
+        "The final metric for growing numbers of adapted matrices.",
+        "arXiv 2502.01755v4, Figure 4; arXiv 2409.02346, Figure 1", ("layer_budgets",), fig_layer_budgets.figure,
+        fig_layer_budgets.applies,
+    ),
+    Entry(
+        "fig_schedules", "figure", "Federated fine-tuning: schedules of the factors",
+        "The final metric for mixtures of RoLoRA's rounds with FFA-LoRA's and for other schedules of the two factors.",
+        "arXiv 2502.01755v4, Figure 5", ("schedules",), fig_schedules.figure, fig_schedules.applies,
+    ),
+    Entry(
+        "fig_rate_ratios", "figure", "Federated fine-tuning: unequal learning rates",
+        "The final metric against the ratio of the two factors' learning rates.",
+        "arXiv 2502.01755v4, Figure 6", ("rate_ratios",), fig_rate_ratios.figure, fig_rate_ratios.applies,
+    ),
+    Entry(
+        "fig_local_steps", "figure", "Federated fine-tuning: local steps",
+        "The final metric for 1 to 40 local steps, at equal rounds and at equal client-steps.",
+        "arXiv 2502.01755v4, Table 4", ("local_steps",), fig_local_steps.figure, fig_local_steps.applies,
+    ),
+    Entry(
+        "tab_encoder_tasks", "table", "The packaged encoder, task by task",
+        "Final metric, what it started from, traffic and time on every task of the encoder.",
+        "arXiv 2502.01755v4, Tables 1 and 2", ("encoder_tasks",), tab_encoder_tasks.table,
+    ),
+    Entry(
+        "tab_dolly", "table", "Instruction tuning on Dolly",
+        "Held-out loss before and after fine-tuning, by the way the instructions are divided.",
+        "none: the papers' instruction tuning is measured by benchmarks", ("dolly",), tab_encoder_tasks.dolly,
+    ),
+    Entry(
+        "tab_benchmarks", "table", "Benchmarks before and after fine-tuning",
+        "Commonsense sets, MMLU and GSM8K put to the packaged decoder and to what fine-tuning made of it, on the same questions.",
+        "arXiv 2502.01755v4, commonsense reasoning, HumanEval and MMLU", ("evaluations",), tab_benchmarks.table,
+    ),
+    Entry(
+        "tab_counterparts", "table", "Every figure and table of both papers, and its counterpart",
+        "What answers each figure and table of the papers here, how far, at which scale, and what the rest takes.",
+        "all figures and tables of arXiv 2502.01755v4 and arXiv 2409.02346", (), tab_counterparts.table,
+    ),
+    Entry(
+        "tab_paper_arithmetic", "table", "Arithmetic of the papers' printed numbers",
+        "What the printed digits say about each other, without a run, each check with a control.",
+        "arXiv 2409.02346, Tables 1, 2, 5, 6 and 8; arXiv 2502.01755v4, Tables 1 and 2", (), tab_paper_arithmetic.table,
+    ),
+    Entry(
+        "tab_paper_label_skew", "table", "Printed: Dirichlet label skew, and what was run here",
+        "The paper's numbers with how far each can be trusted, and below each line what was run here.",
+        "arXiv 2502.01755v4, Table 2", (), tab_papers.label_skew,
+    ),
+    Entry(
+        "tab_paper_local_steps", "table", "Printed: local steps, and what was run here",
+        "The paper's numbers with how far each can be trusted, and below each line what was run here.",
+        "arXiv 2502.01755v4, Table 4", (), tab_papers.local_steps,
+    ),
+    Entry(
+        "tab_paper_commonsense", "table", "Printed: commonsense reasoning, and what was run here",
+        "The paper's numbers for Llama-2-7B, and below each line what a small decoder reached here.",
+        "arXiv 2502.01755v4, commonsense reasoning", (), tab_paper_llama.commonsense,
+    ),
+    Entry(
+        "tab_paper_generation", "table", "Printed: HumanEval and MMLU, and what was run here",
+        "The paper's numbers, all of them unverified, and below each line what a small decoder reached here.",
+        "arXiv 2502.01755v4, HumanEval and MMLU", (), tab_paper_llama.generation,
+    ),
+    Entry(
+        "tab_paper_ranks", "table", "Printed: ranks at 3 clients, and what was run here",
+        "The paper's numbers, and below each line what was run here.",
+        "arXiv 2409.02346, Table 1", (), tab_papers.ranks,
+    ),
+    Entry(
+        "tab_paper_message_size", "table", "Printed: equal message size, and what was run here",
+        "The paper's numbers, and below each line what was run here.",
+        "arXiv 2409.02346, Table 3", (), tab_papers.message_size,
+    ),
+    Entry(
+        "tab_paper_uplink", "table", "Printed: uplink, and the bytes of the layers it names",
+        "The paper's traffic beside the bytes that its own table of layers gives.",
+        "arXiv 2409.02346, Table 6", (), tab_paper_uplink.table,
+    ),
+    Entry(
+        "tab_paper_deberta", "table", "Printed: DeBERTa-XLarge, and what was run here",
+        "The paper's numbers, and what it takes to run them.",
+        "arXiv 2409.02346, Table 7", (), tab_papers.deberta,
+    ),
+    Entry(
+        "tab_paper_quantised", "table", "Printed: quantised backbones, and what was run here",
+        "The paper's numbers, and below each line what was run here.",
+        "arXiv 2409.02346, Table 8", (), tab_papers.quantised,
     ),
 )  # fmt: skip
 """In the order of the report."""

@@ -2,71 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from paper_figures import outcomes
 from paper_figures.compute import Records
-from paper_figures.finetuning import Group, accuracy_text, groups
-from paper_figures.style import method_style
+from paper_figures.paper_scale import SCALES
+from paper_figures.paper_table import Line, build, by_task, fits
 from paper_figures.table import Table
-from theory.printed import load
+from theory.printed import load, rows
 
 TABLES = ("P1-1-r4", "P1-1-r8", "P2-2")
 """The printed tables that vary the number of clients; the file holds others, which the audits use."""
-COLUMNS = (
-    "table",
-    "clients",
-    "method",
-    "what is averaged",
-    "printed, %",
-    "trust",
-    "at the paper's scale",
-    "at our scale",
-)
+
+CELLS = {"P1-1-r4": "P1-1-r4-cells"}
+"""Where single cells of a table of averages are."""
 
 
-def table(records: Records) -> Table:
-    """One row a printed number; the fine-tuning records fill the last column where they have the same clients and rank."""
-    printed = load()
-    isolated = [
-        group
-        for group in groups(records.finetuning)
-        if group.client_state == "isolated" and group.partition == "IID" and not group.variant
-    ]
-    rows = tuple(
-        (
-            printed["tables"][entry["table"]]["title"],
-            str(entry["clients"]),
-            method_style(entry["method"]).label,
-            entry["metric"],
-            entry["value"],
-            printed["trust"][entry["trust"]],
-            f"not run: needs {printed['tables'][entry['table']]['needs']}",
-            _ours(isolated, entry, printed["tables"][entry["table"]]["rank"]),
-        )
-        for entry in printed["numbers"]
-        if entry["table"] in TABLES
+def table(records: Records, names: tuple[str, ...] = TABLES) -> Table:
+    """Two rows a printed line: the paper's, and ours with the same clients and rank.
+
+    Args:
+        records: of which any run may fit.
+        names: of the printed tables.
+    """
+    tables = load()["tables"]
+    lines = []
+    for name in names:
+        keys = dict.fromkeys((row.clients, row.method) for row in rows() if row.table == name)
+        for clients, method in keys:
+            found = [
+                row
+                for row in rows()
+                if row.table in (name, CELLS.get(name)) and (row.clients, row.method) == (clients, method)
+            ]
+            rank = tables[name]["rank"]
+            lines.append(
+                Line(
+                    (tables[name]["title"], str(clients)),
+                    method,
+                    by_task(found),
+                    fits(method, clients=clients, rank=rank, partition="IID"),
+                )
+            )
+    return build(
+        "Printed by the papers for 3, 20 and 50 clients, and what was run here",
+        ("table", "clients"),
+        lines,
+        outcomes.everything(records),
+        SCALES["P1-1"],
+        (load()["note"],),
     )
-    notes = (printed["note"], _our_scale(isolated))
-    return Table(
-        "Printed by the papers, and what was run here", COLUMNS, rows, notes, frozenset({"clients", "printed, %"})
-    )
 
 
-def _ours(isolated: list[Group], entry: dict[str, Any], rank: int) -> str:
-    for group in isolated:
-        same = group.num_clients == entry["clients"] and group.any_run["config"]["lora"]["rank"] == rank
-        if same and entry["method"] in group.runs:
-            runs = group.runs[entry["method"]]
-            return f"{accuracy_text(runs)} ({len(runs)} seed{'s' if len(runs) > 1 else ''})"
-    return f"not run: needs {method_style(entry['method']).label} records with {entry['clients']} clients, rank {rank}"
+def second(records: Records) -> Table:
+    """The lines of arXiv 2409.02346, Table 2, alone."""
+    return table(records, TABLES[2:])
 
 
-def _our_scale(isolated: list[Group]) -> str:
-    if not isolated:
-        return "No fine-tuning records: the last column is empty."
-    run = isolated[0].any_run
-    return (
-        f"Our scale: {run['model']['name']} with {run['model']['parameters'] / 1e6:.1f} M parameters on "
-        f"{run['data']['name']}, test accuracy from 0 to 1. Another model on another task: it can agree with the "
-        "papers in the order of methods, never in a number."
-    )
+def first(records: Records) -> Table:
+    """The lines of arXiv 2502.01755v4, Table 1, alone."""
+    return table(records, TABLES[:2])

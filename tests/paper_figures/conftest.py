@@ -329,6 +329,13 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]
     placed += [("methods", run) for run in fake_methods(seeds)]
     placed += [("methods_rates", run) for run in fake_methods_rates()]
+    from tests.paper_figures import made_up_studies  # which is made of the runs above
+
+    studies = made_up_studies.fake_studies()
+    placed += [(kind, run) for kind, runs in studies.items() for run in runs]
+    (directory / "evaluations").mkdir()
+    for name, value in made_up_studies.fake_evaluations(studies["dolly"]).items():
+        (directory / "evaluations" / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     for kind, run in placed:
         folder = directory / kind / run["name"]
         folder.mkdir(parents=True)

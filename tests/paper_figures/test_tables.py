@@ -56,30 +56,37 @@ def test_one_seed_has_no_interval(records: compute.Records) -> None:
     assert not any("±" in row[7] for row in table.rows)
 
 
-def test_printed_numbers_keep_their_trust_and_name_what_was_not_run(records: compute.Records) -> None:
+def _lines(records: compute.Records) -> dict[tuple[str, ...], list[dict[str, str]]]:
+    """Table, clients and method -> the paper's row and ours."""
     table = tab_paper_table1.table(records)
-    rows = {(row[0], row[1], row[2]): row for row in table.rows}
-    remembered = rows["arXiv 2502.01755v4, Table 1, rank 4", "20", "FFA-LoRA"]
-    assert remembered[4] == "81.01" and "unverified" in remembered[5]
-    assert "FlexLoRA records" in rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "FlexLoRA"][7]
-    assert all("RoBERTa-Large" in row[6] for row in table.rows)
-    assert rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"][4].startswith("94.61 / 89.83")
+    found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in table.rows:
+        found.setdefault(row[:3], []).append(dict(zip(table.columns, row, strict=True)))
+    return found
 
 
-def test_our_numbers_stand_beside_printed_ones_of_their_own_rank(records: compute.Records) -> None:
-    rows = {(row[0], row[1], row[2]): row[7] for row in tab_paper_table1.table(records).rows}
-    assert rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "RoLoRA"].endswith("(3 seeds)")
-    assert (
-        rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"]
-        == "not run: needs RoLoRA records with 50 clients, rank 2"
-    )
+def test_printed_numbers_keep_their_trust_and_name_what_was_not_run(records: compute.Records) -> None:
+    rows = _lines(records)
+    remembered, _ = rows["arXiv 2502.01755v4, Table 1, rank 4", "20", "FFA-LoRA"]
+    assert remembered["average"] == "81.01 (unverified)" and remembered["whose"] == "paper [M]"
+    _, flexlora = rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "FlexLoRA"]
+    assert flexlora["RTE"] == "not run" and "RoBERTa-Large" in flexlora["model and scale, or what it takes"]
+    assert rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"][0]["QNLI"] == "89.83"
+
+
+def test_our_numbers_stand_below_printed_ones_of_their_own_rank(records: compute.Records) -> None:
+    rows = _lines(records)
+    ours = rows["arXiv 2502.01755v4, Table 1, rank 4", "50", "RoLoRA"][1]
+    assert ours["whose"] == "ours: all-MiniLM-L6-v2" and ours["Rotten Tomatoes"].endswith("(3 seeds)")
+    assert rows["arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA"][1]["RTE"] == "not run"
 
 
 def test_printed_numbers_shown_are_accuracies_of_tables_that_vary_the_clients(records: compute.Records) -> None:
-    rows = tab_paper_table1.table(records).rows
+    rows = [lines[0] for lines in _lines(records).values()]
     assert len(rows) == 23
-    assert {row[1] for row in rows} == {"3", "20", "50"}
-    assert all(0 < float(part) < 100 for row in rows for part in row[4].split(" / "))
+    assert {row["clients"] for row in rows} == {"3", "20", "50"}
+    cells = [row[name].split(" ")[0] for row in rows for name in ("SST-2", "QNLI", "MNLI", "QQP", "RTE", "average")]
+    assert all(0 < float(cell) < 100 for cell in cells if cell != "–")
 
 
 def test_a_setting_that_varies_makes_its_own_group() -> None:
@@ -126,7 +133,8 @@ def test_a_difference_inside_its_interval_is_not_called_one(records: compute.Rec
 
 def test_printed_numbers_stand_alone_when_nothing_was_run(tmp_path: Path) -> None:
     table = tab_paper_table1.table(compute.load(tmp_path))
-    assert all(row[7].startswith("not run: needs") for row in table.rows)
+    ours = [row for row, mark in zip(table.rows, table.marks, strict=True) if mark != "paper"]
+    assert len(ours) == 23 and all(row[-1].startswith("not run: needs") for row in ours)
 
 
 def test_the_learning_rate_with_the_best_validation_accuracy_is_chosen(records: compute.Records) -> None:

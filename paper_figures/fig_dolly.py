@@ -1,0 +1,16 @@
+"""Instruction tuning: held-out loss against rounds, a panel for each way to divide the same instructions."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from paper_figures import converging
+from paper_figures.compute import Records
+from paper_figures.style import styled
+
+
+@styled
+def figure(records: Records) -> Figure:
+    """A panel a partition."""
+    note = "Loss: mean negative log-likelihood of a token of the held-out responses, in nats; lower is better."
+    return converging.figure(records.dolly, "instruction tuning on Dolly", note)

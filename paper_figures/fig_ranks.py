@@ -1,0 +1,91 @@
+"""Accuracy against the adapter's rank: at equal rounds, at equal bytes of a factor, and against all bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from paper_figures import outcomes, swept
+from paper_figures.compute import Records
+from paper_figures.outcomes import Run
+from paper_figures.style import furnish, grid, letter, method_style, styled
+
+
+def _rank(run: Run) -> int:
+    return run["config"]["lora"]["rank"]
+
+
+AXIS = swept.Axis(
+    frozenset({"lora.rank", "lora.alpha", "federation.rounds"}), _rank, lambda run: str(_rank(run)), "rank"
+)
+BYTES = replace(AXIS, place=lambda run: (_rank(run), run["config"]["federation"]["rounds"]))
+"""Where a rank was run for several numbers of rounds, each has its own bytes."""
+
+BUDGETS = {
+    "rounds": lambda run: run["config"]["federation"]["rounds"],
+    "rank × rounds": lambda run: run["config"]["federation"]["rounds"] * _rank(run),
+}
+
+
+def applies(records: Records) -> bool:
+    """Whether the rank varies."""
+    return bool(swept.by_budget(records.ranks, AXIS, BUDGETS))
+
+
+@styled
+def figure(records: Records) -> Figure:
+    """Panels of equal budget, and one of the final metric against what was sent in all, every point with its rank."""
+    found = swept.by_budget(records.ranks, AXIS, BUDGETS)
+    shown = swept.panels(records.ranks, BYTES)
+    columns = 2
+    rows = -(-(len(found) + len(shown)) // columns)
+    result, axes = grid(rows, columns, height=2.9 * rows)
+    handles: dict[str, Any] = {}
+    for index, (ax, panel) in enumerate(zip(axes.flat, found, strict=False)):
+        handles |= swept.draw(ax, panel)
+        letter(ax, index, swept.wrapped(panel.title, 36))
+        ax.set_xlabel(AXIS.title)
+        ax.set_ylabel(f"test {outcomes.metric(panel.any_run)}")
+    for index, (ax, panel) in enumerate(zip(axes.flat[len(found) :], shown, strict=False), len(found)):
+        _against_bytes(ax, panel)
+        letter(ax, index, swept.wrapped(f"{panel.title}, numbers: ranks", 36))
+    for ax in axes.flat[len(found) + len(shown) :]:
+        ax.remove()
+    note = (
+        "Equal rank × rounds: the same bytes of a factor in all, so a method that sends one factor a round sends half of "
+        "what FedAvg-LoRA sends. Each method at its own learning rate."
+    )
+    names = outcomes.models([panel.any_run for panel in found])
+    return furnish(
+        result,
+        f"{names}: rank, and rank at equal bytes",
+        f"{swept.words(found, AXIS.keys)} {note}",
+        swept.in_legend(handles),
+    )
+
+
+def _against_bytes(ax: Axes, panel: swept.Panel) -> None:
+    for number, ((name, _), places) in enumerate(panel.lines.items()):
+        look = method_style(name)
+        for place, runs in places.items():
+            found, sent = outcomes.mean(runs), outcomes.megabytes(runs[0])[-1] * 1.03**number  # side by side
+            ax.errorbar(
+                sent,
+                found.mean,
+                yerr=found.half_width or 0.0,
+                fmt=look.marker,
+                color=look.color,
+                capsize=2.5,
+                elinewidth=1,
+            )
+            ax.annotate(panel.labels[place], (sent, found.mean), xytext=(4, 3), textcoords="offset points", fontsize=8)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("megabytes sent, up and down, all clients")
+    ax.set_ylabel(f"test {outcomes.metric(panel.any_run)}")
