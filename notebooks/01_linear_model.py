@@ -86,10 +86,10 @@ linear_sliders.sliders()
 # ## From scratch
 #
 # Nothing above but the sliders was computed here: it was read. So this cell draws new truths, data and starts, which are
-# not in the record, and runs all methods on them, with the sizes of the record.
+# not in the record, and runs all methods on them: the sizes of the record, fewer rounds.
 
 # %%
-new = from_scratch.linear(draws=3)
+new = from_scratch.linear(draws=3, rounds=60)
 Image(render.image(fig_linear.figure(new), "png"))
 
 # %% [markdown]

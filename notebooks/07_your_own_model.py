@@ -45,23 +45,28 @@ os.chdir(folder.name)
 # %% [markdown]
 # ## My data: a CSV
 #
-# Any column names will do, and labels may be words. Here they are 1,000 film reviews of one sentence each (Pang and Lee
-# 2005, CC BY 4.0), taken from a package.
+# Any column names will do, and labels may be words. Here they are 1,000 sentences of film reviews (Pang and Lee 2005, CC
+# BY 4.0), taken from a package, and the question is whether a sentence says that it is about a film: easy enough to be
+# learnt in seconds.
 
 # %%
-reviews = PACKAGED_DATA["rotten-tomatoes"]().splits["train"].sample(1000, random_state=0)
-reviews = reviews.assign(review=reviews["text"], verdict=reviews["label"].map({0: "rotten", 1: "fresh"}))
-reviews[["review", "verdict"]].to_csv("reviews.csv", index=False)
+reviews = PACKAGED_DATA["rotten-tomatoes"]().splits["train"]
+reviews = reviews.assign(
+    review=reviews["text"], named=reviews["text"].str.contains("film|movie").map({True: "yes", False: "no"})
+)
+reviews.groupby("named").sample(500, random_state=0).sample(frac=1, random_state=0)[["review", "named"]].to_csv(
+    "reviews.csv", index=False
+)
 Markdown("```text\n" + "\n".join(Path("reviews.csv").read_text().splitlines()[:4]) + "\n```")
 
 # %% [markdown]
 # ## My model: a folder
 #
-# The first two layers of a pretrained encoder, saved as anybody would save a model.
+# The first layer of a pretrained encoder, saved as anybody would save a model.
 
 # %%
 location, _ = models.locate("all-MiniLM-L6-v2")
-BertModel.from_pretrained(location, num_hidden_layers=2).save_pretrained("my-encoder")
+BertModel.from_pretrained(location, num_hidden_layers=1).save_pretrained("my-encoder")
 AutoTokenizer.from_pretrained(location).save_pretrained("my-encoder")
 sorted(path.name for path in Path("my-encoder").iterdir())
 
@@ -83,7 +88,7 @@ runtime = { dtype = "float64" }
 [data]
 name = "reviews.csv"
 text_columns = ["review"]
-label_column = "verdict"
+label_column = "named"
 validation_examples = 100
 test_examples = 200
 
@@ -95,7 +100,7 @@ client_weights = "examples"
 
 [training]
 optimizer = "adamw"
-learning_rate = 3e-2
+learning_rate = 1e-2
 local_steps = 8
 batch_size = 8
 """)
@@ -134,7 +139,7 @@ Image(render.image(fig_finetuning.figure(compute.Records(Path("runs"), finetunin
 # One line: what was given, what was expected, where it came from. Status 2, and nothing is lost.
 
 # %%
-written = Path("broken.csv").write_text("review,verdict\na good, honest film,fresh\n")
+written = Path("broken.csv").write_text("review,named\na good, honest film,yes\n")
 row = terminal.say("python -m rolora run reviews.toml data.name=broken.csv")
 row
 
@@ -167,7 +172,7 @@ base = AutoModelForSequenceClassification.from_pretrained("my-encoder", num_labe
 adapted = PeftModel.from_pretrained(base, "adapter")
 whole = AutoModelForSequenceClassification.from_pretrained("whole", dtype=torch.float64)
 tokenizer = AutoTokenizer.from_pretrained("my-encoder")
-texts = ["a warm and funny film", "a dull film without an idea"]
+texts = ["a warm and funny film", "warm and funny"]
 logits = torch.stack(export.logits(adapted, tokenizer, texts))
 difference = float((logits - torch.stack(export.logits(whole, tokenizer, texts))).abs().max())
 [whole.config.id2label[index] for index in logits.argmax(dim=1).tolist()]

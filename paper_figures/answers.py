@@ -34,11 +34,8 @@ def linear_model(records: Records, new: Records) -> Iterator[str]:
         new: draws that are not in it.
     """
     converges = linear_record.fedavg_converges(records.linear)
-    yield (
-        ("No" if converges else "Yes")
-        + f". {linear_record.headline(records.linear)}"
-        + (": it shows the floor of FFA-LoRA, and both of the others leave it." if converges else ".")
-    )
+    told = "No: it shows the floor of FFA-LoRA, which both of the others leave. " if converges else "Yes. "
+    yield f"{told}{linear_record.headline(records.linear)}."
     for claim in records.claims or []:
         if claim["id"] in ("linear-model-separates", "linear-model-separates-ffa"):
             yield f"Checked as a claim, on {claim['instances']:,} instances: {claim['statement']}: {claim['verdict']}."

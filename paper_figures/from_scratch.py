@@ -21,11 +21,17 @@ SEED = 1
 """The root of the new draws; the committed records are made from 0."""
 
 
-def linear(draws: int = 3, seed: int = SEED) -> Records:
-    """New draws of the linear model's trajectories, as a record that the figures of the committed one take."""
+def linear(draws: int = 3, rounds: int = 60, seed: int = SEED) -> Records:
+    """New draws of the linear model's trajectories, as a record that the figures of the committed one take.
+
+    Args:
+        draws: of truth, data and start.
+        rounds: few enough that no distance is rounding, which another machine rounds otherwise.
+        seed: of the draws.
+    """
     from theory import simulate
 
-    parameters = replace(simulate.LinearParameters(), num_seeds=draws)
+    parameters = replace(simulate.LinearParameters(), num_seeds=draws, num_rounds=rounds)
     series = []
     with bar("linear model") as tell:
         for number in range(draws):

@@ -211,7 +211,7 @@ def test_the_answers_turn_with_the_records() -> None:
 
 
 def test_the_linear_answer_turns_with_the_records(committed: Records) -> None:
-    assert next(answers.linear_model(committed, committed)).startswith("No.")
+    assert next(answers.linear_model(committed, committed)).startswith("No: ")
     stuck = [
         one | {"angle_distance": [0.5] * len(one["angle_distance"])} if one["algorithm"] == "fedavg-lora" else one
         for one in committed.linear["series"]
