@@ -19,7 +19,7 @@ FIRST = Setting()
 
 SLIDERS = {
     "kappa": Slider("learning rate κ = η‖b*‖²", tuple(round(0.05 * i, 2) for i in range(1, 25)), FIRST.kappa),
-    "degrees": Slider("angle of a⁰ to a*, degrees", (5, 15, 30, 45, 60, 75, 85, 89), FIRST.degrees),
+    "degrees": Slider("angle of a⁰ to a*, degrees", (5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 85.0, 89.0), FIRST.degrees),
     "num_clients": Slider("clients N", (1, 2, 5, 10, 20, 50), FIRST.num_clients),
     "samples": Slider("samples m of a client", (10, 20, 50, 100, 500, 2000), FIRST.samples),
 }
