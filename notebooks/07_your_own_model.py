@@ -161,7 +161,7 @@ method
 terminal.say(f"python -m rolora export {run} adapter")
 
 # %%
-export.export(run, Path("whole"), merged=True)
+export.export(run, Path("whole"), merged=True).partition(" on ")[0]
 
 # %% [markdown]
 # Now without this project: transformers and PEFT load the adapter, transformers alone loads the whole model, and both give

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from paper_figures.notebooks import ENVIRONMENT
 
+ON_THE_WAY = re.compile(r": \d+/\d+ local updates, ")
+"""A line that a run prints after so many seconds, where it takes so long."""
+
 COLOURS = ("FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 """Variables by which a kernel asks programs for colours and moving bars."""
 
@@ -77,7 +80,7 @@ def plain_environment() -> dict[str, str]:
 
 
 def without_times(text: str) -> str:
-    r"""A printed table without its last column, where that holds seconds.
+    r"""Lines without those that tell how far a run is, and a printed table without its last column, where that holds seconds.
 
     Args:
         text: lines, of which some are a table.
@@ -90,6 +93,8 @@ def without_times(text: str) -> str:
     """
     kept, width = [], 0
     for line in text.splitlines():
+        if ON_THE_WAY.search(line):
+            continue
         if TIME_HEADING.search(line):
             width, line = len(line.rstrip()), TIME_HEADING.sub("", line)
         elif width and len(line.rstrip()) == width:

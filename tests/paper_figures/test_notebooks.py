@@ -285,6 +285,7 @@ def test_a_command_is_shown_with_its_status_and_without_times(tmp_path: Path, mo
     assert said._repr_markdown_().endswith("[status 2]\n```")
     table = " run   accuracy   seconds \n one     0.5000        12 \n\n12 after"
     assert terminals.without_times(table) == " run   accuracy\n one     0.5000\n\n12 after"
+    assert terminals.without_times("a: 18/24 local updates, round 5/8\na: finished (1/1)") == "a: finished (1/1)"
     with pytest.raises(ValueError, match="begins with python"):
         terminals.say("rm everything")
 
