@@ -29,10 +29,10 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import compute, fig_contraction, fig_linear, findings, render
+from paper_figures import answers, compute, fig_contraction, fig_linear, findings, from_scratch, linear_sliders, render
 
 RECOMPUTE = False
-records = compute.open_records(["linear", "contraction"], recompute_first=RECOMPUTE)
+records = compute.open_records(["linear", "contraction", "claims"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## What happens, round by round
@@ -46,8 +46,12 @@ Image(render.image(fig_linear.figure(records), "png"))
 
 # %% [markdown]
 # FFA-LoRA cannot leave the angle it was born with: $a^0$ alone decides how much of the signal it can express, and for a
-# random $a^0$ in $d$ dimensions that is a share of about $1/d$.
-#
+# random $a^0$ in $d$ dimensions that is a share of about $1/d$. The numbers of this record:
+
+# %%
+Markdown(findings.bullets(findings.linear(records)))
+
+# %% [markdown]
 # ## How fast RoLoRA contracts
 #
 # In the limit of many samples the exact $b$-step makes $b = \cos\theta\, b^*$, and the gradient step on $a$ then turns
@@ -66,16 +70,32 @@ Image(render.image(fig_contraction.figure(records), "png"))
 # Both sides of $\kappa = 1/2$ contract, and $\kappa = 1/2$ itself is faster than linear. On fixed data the measured
 # ratio lies off the line by what the finite number of samples allows, and most so where the line says zero.
 #
-# ## The answer
+# ## Try it
 #
-# The numbers of this record:
+# With a running kernel the next cell has sliders: the learning rate, the angle of the start, the clients, and the samples
+# of each. The prediction moves with the measurement. Without a kernel it shows where the sliders begin.
+#
+# The dotted line is the closed form above, which knows no samples. The light blue one is the theory for the data that were
+# drawn: the spectral radius of one iteration's derivative at $a^*$. Worth a try: a learning rate of 0.9, where the two
+# fall on different sides of 1, and ten samples of one client, where nothing converges.
 
 # %%
-Markdown(findings.bullets(findings.linear(records)))
+linear_sliders.sliders()
 
 # %% [markdown]
-# These sentences are written from the record each time the notebook runs; so is the following one, which is the answer
-# to the question.
+# ## From scratch
+#
+# Nothing above but the sliders was computed here: it was read. So this cell draws new truths, data and starts, which are
+# not in the record, and runs all methods on them: the sizes of the record, fewer rounds.
 
 # %%
-Markdown(findings.bullets([fig_linear.reading(records)]))
+new = from_scratch.linear(draws=3, rounds=60)
+Image(render.image(fig_linear.figure(new), "png"))
+
+# %% [markdown]
+# ## The answer
+#
+# Written from the records and from the new draws each time the notebook runs.
+
+# %%
+Markdown(answers.written(answers.linear_model(records, new)))

@@ -26,7 +26,17 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import compute, fig_communication, fig_finetuning, findings, render, tab_finetuning, tab_paper_table1
+from paper_figures import (
+    answers,
+    compute,
+    fig_communication,
+    fig_finetuning,
+    findings,
+    from_scratch,
+    render,
+    tab_finetuning,
+    tab_paper_table1,
+)
 
 RECOMPUTE = False
 records = compute.open_records(["finetuning"], recompute_first=RECOMPUTE)
@@ -55,6 +65,16 @@ Markdown(tab_finetuning.table(records).to_markdown())
 Image(render.image(fig_communication.figure(records), "png"))
 
 # %% [markdown]
+# ## From scratch
+#
+# The first rounds of one of these runs, trained again here from its record alone: the packaged encoder, the same
+# sentences, clients and batches. Losses and bytes are held against the record.
+
+# %%
+again = from_scratch.first_rounds(records, "rolora", num_clients=3, rounds=4)
+Markdown(again.table().to_markdown())
+
+# %% [markdown]
 # ## Beside the papers
 #
 # What the papers print, how far each of these numbers can be trusted, and what was run here.
@@ -69,7 +89,10 @@ Markdown(tab_paper_table1.table(records).to_markdown())
 # seed, leaves zero out; with a single seed there is no interval, and the question stays open at this scale.
 
 # %%
-Markdown(findings.bullets(findings.finetuning(records)))
+Markdown(answers.written(answers.federated_finetuning(records)))
+
+# %% [markdown]
+# The same at every number of clients, and what must not be read into it:
 
 # %%
-Markdown(findings.bullets(findings.shows_not(records)))
+Markdown(findings.bullets([*findings.finetuning(records), *findings.shows_not(records)]))

@@ -135,20 +135,33 @@ def readme_(
 
 @app.command("notebooks")
 def notebooks_(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME ...]", help="01, 03_interference, ...; all by default.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where they lie.")] = notebooks.FOLDER,
     debug: Debug = False,
 ) -> None:
     """Execute every notebook's .py into its .ipynb."""
     with one_line_errors(debug):
+        sources = notebooks.sources(folder, names or ())
         stale = []
-        for source in notebooks.sources():
-            text, path = notebooks.executed(source), source.with_suffix(".ipynb")
+        for source in sources:
+            path = source.with_suffix(".ipynb")
+            # What can be seen without a kernel is seen first.
+            text = notebooks.executed(source) if not check or notebooks.same_source(source) else None
             if not check:
                 write_bytes(path, text.encode())
-                console.print(str(path))
-            elif not notebooks.in_step(text, path):
+            elif text is None or not notebooks.in_step(text, path):
                 stale.append(path)
+                continue
+            console.print(f"{path}: in step" if check else str(path))
+        alone = [] if names else notebooks.orphans(folder)
+        for path in alone:
+            console.print(f"{path}: got a notebook without {path.with_suffix('.py').name}, its source")
     _in_step(stale, "python -m paper_figures notebooks")
+    if alone:
+        raise typer.Exit(1)
 
 
 def _in_step(stale: list[Path], command: str) -> None:

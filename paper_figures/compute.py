@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -315,16 +315,21 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
 
     Args:
         kinds: what will be needed.
-        recompute_first: run the commands that make them; the committed ones stay as they are.
+        recompute_first: run the commands that make them; the committed ones stay as they are, and are read where a command
+            needs what only the reader has.
         directory: where the records are read from otherwise.
 
     Raises:
         InputError: one of ``kinds`` is missing.
     """
+    given: dict[str, Any] = {}
     if recompute_first:
+        # What needs a folder or packages of the reader stays as it is.
+        given = {kind: getattr(load(directory), kind) for kind in kinds if SOURCES[kind].given}
         directory = Path("runs/notebooks")
         recompute(kinds, directory)
     records = load(directory)
+    records = replace(records, **{kind: one for kind, one in given.items() if kind in records.missing([kind])})
     records.require("notebook", kinds)
     return records
 
