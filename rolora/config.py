@@ -97,10 +97,10 @@ class Config(Section):
             )
         if ranks and max(ranks) > self.lora.rank:
             raise ValueError(f"federation.client_ranks is {max(ranks)}, expected at most lora.rank = {self.lora.rank}")
-        if self.federation.client_state == "shared" and self.runtime.engine == "batched":
+        if self.federation.client_state != "isolated" and self.runtime.engine == "batched":
             raise ValueError(
-                'runtime.engine is "batched", expected "sequential" with federation.client_state = "shared": a chain of '
-                "clients has no two at the same time"
+                f'runtime.engine is "batched", expected "sequential" with federation.client_state = '
+                f'"{self.federation.client_state}": a chain of clients has no two at the same time'
             )
         if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
             raise ValueError(

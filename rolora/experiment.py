@@ -102,9 +102,10 @@ class Experiment:
             raise InputError(
                 f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder"
             )
-        if distribution.count() > 1 and config.federation.client_state == "shared":
+        if distribution.count() > 1 and config.federation.client_state != "isolated":
             raise InputError(
-                f'federation.client_state: got "shared" with {distribution.count()} processes, expected "isolated": '
+                f'federation.client_state: got "{config.federation.client_state}" with {distribution.count()} processes, expected '
+                '"isolated": '
                 "a chain of clients cannot be divided"
             )
         if distribution.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":

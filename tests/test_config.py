@@ -144,7 +144,11 @@ def test_a_file_on_a_base_holds_only_what_is_different(tmp_path, table):
 
 @pytest.mark.parametrize(
     ("base", "words"),
-    [('"none.toml"', "none.toml, expected a TOML file"), ("3", "base: got 3"), ('"above.toml"', "does not stand on this")],
+    [
+        ('"none.toml"', "none.toml, expected a TOML file"),
+        ("3", "base: got 3"),
+        ('"above.toml"', "does not stand on this"),
+    ],
 )
 def test_a_base_that_is_none_is_refused(tmp_path, base, words):
     path = tmp_path / "above.toml"

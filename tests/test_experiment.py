@@ -56,7 +56,10 @@ def stop_after(number):
 
 
 @pytest.mark.parametrize("local_updates", [1, 3, 5, 8, 11])
-@pytest.mark.parametrize("federation", [{}, {"clients_per_round": 2, "num_clients": 4}, {"client_state": "shared"}])
+@pytest.mark.parametrize(
+    "federation",
+    [{}, {"clients_per_round": 2, "num_clients": 4}, {"client_state": "shared"}, {"client_state": "chained"}],
+)
 def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, local_updates, federation):
     config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
     whole = experiment.run(config, tmp_path / "whole")

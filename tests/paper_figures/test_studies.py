@@ -98,9 +98,7 @@ def test_a_study_tells_first_what_it_will_take_and_stops_at_a_command_that_fails
 def test_an_evaluation_that_is_complete_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
     monkeypatch.setattr(studies, "estimate", lambda *_: "")
-    monkeypatch.setattr(
-        subprocess, "run", lambda words, check: ran.append(words[3]) or SimpleNamespace(returncode=0)
-    )
+    monkeypatch.setattr(subprocess, "run", lambda words, check: ran.append(words[3]) or SimpleNamespace(returncode=0))
     write(tmp_path / "runs" / "kind" / "gsm8k_before.json", {"complete": True})
     write(tmp_path / "runs" / "kind" / "gsm8k_after.json", {"complete": False})
     studies.run({"kind": (BeforeAndAfter("gsm8k", "text", 5),)}, tmp_path, None, 1, lambda line: None)
