@@ -127,10 +127,10 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
         **{name: (Sweep(name),) for name in SMALL_TEXT},
         "rate_ratios": (Sweep("rate_ratios", rates=False, select="validation"),),
         "evaluations": (
-            BeforeAndAfter("commonsense", "commonsense", 40, trained_on="commonsense"),
-            BeforeAndAfter("gsm8k", "commonsense", 40, trained_on="gsm8k"),
+            BeforeAndAfter("commonsense", "commonsense", 25, trained_on="commonsense"),
+            BeforeAndAfter("gsm8k", "commonsense", 30, trained_on="gsm8k"),
             BeforeAndAfter(
-                "mmlu", "dolly_once", 100, how="likelihood", local=("dolly15k/train_10clients.jsonl.gz", None)
+                "mmlu", "dolly_once", 60, how="likelihood", local=("dolly15k/train_10clients.jsonl.gz", None)
             ),
         ),
     },
