@@ -7,6 +7,7 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 READY := $(VENV)/ready
 JOBS ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)")
 OUT ?= runs/reproduce
+SCALE ?= cpu
 THEORY_CODE := $(wildcard theory/*.py theory/claims/*.py rolora/*.py rolora/algorithms/*.py)
 
 # One thread a process: sums do not depend on the number of cores, and processes beside each other do not fight for them.
@@ -16,7 +17,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock reproduce theory test lint bench mutation notebooks figures clean
+.PHONY: help setup lock reproduce theory study test lint bench mutation notebooks figures clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -66,6 +67,9 @@ $(OUT)/sample_complexity.json: $(THEORY_CODE) | $(READY)
 
 $(OUT)/nonlinear.json: $(THEORY_CODE) | $(READY)
 	$(BIN)/python -m theory simulate nonlinear --json $@
+
+study: $(READY) ## The studies' records (SCALE=cpu|gpu, ONLY=kind, DATA=folder with the data as files)
+	$(BIN)/python -m paper_figures study $(SCALE) $(addprefix --only ,$(ONLY)) $(if $(DATA),--data $(DATA)) --out runs/study/$(SCALE) --jobs $(JOBS)
 
 test: $(READY) ## The test-suite (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -q

@@ -1,4 +1,4 @@
-"""``python -m paper_figures``: figures, tables, report, README and notebooks from records."""
+"""``python -m paper_figures``: figures, tables, report, README and notebooks from records, and the studies that make records."""
 
 from __future__ import annotations
 
@@ -113,6 +113,28 @@ def report_(
             raise InputError(f"--out: got the directory {out}, expected a file name such as {out / REPORT}")
         write_bytes(out, report.page(compute.load(records)).encode())
         console.print(str(out))
+
+
+@app.command()
+def study(
+    scale: Annotated[str, typer.Argument(help="cpu or gpu.")] = "cpu",
+    only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="One kind of record; repeatable.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Records; runs/study/SCALE if not given.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The data as files; the hub if not given.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, each in a process.")] = 1,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would take, and stop.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make the studies' records again; what is finished is read, not run."""
+    with one_line_errors(debug, "interrupted; the same command goes on"):
+        from paper_figures import studies
+
+        folder = out or Path("runs/study") / scale
+        studies.run(studies.steps(scale, only or ()), folder, data, jobs, console.print, only_estimate=estimate)
 
 
 @app.command("readme")

@@ -55,7 +55,7 @@ def shows_not(records: Records) -> list[str]:
         )
         if any(len(runs) == 1 for group in found for runs in group.runs.values()):
             result.append("Where there is one seed, a difference between methods has no interval and is not evidence.")
-        if not any(group.client_state == "shared" for group in found):
+        if not any(group.client_state != "isolated" for group in found):
             result.append(
                 "Every client starts from the server's state. What happens if clients of a round share one model "
                 "object, as an implementation can by mistake, is not in these records."

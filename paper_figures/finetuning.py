@@ -40,7 +40,7 @@ class Group:
         num_clients: N.
         rounds: of every run.
         partition: in words.
-        client_state: "isolated", or "shared" where clients of a round train one model in turn.
+        client_state: "isolated", or "shared" or "chained" where clients of a round train one model in turn.
         variant: what sets this group apart among all records, beside the fields above; mostly empty.
         runs: method -> runs by seed, methods in the order of the legends.
     """
@@ -57,7 +57,7 @@ class Group:
         """What the group is, for a panel's title."""
         parts = [f"{self.num_clients} client" + ("s" if self.num_clients != 1 else "")]
         parts += [self.partition] if self.partition != "IID" else []
-        parts += ["clients share one model"] if self.client_state == "shared" else []
+        parts += ["clients share one model"] if self.client_state != "isolated" else []
         return ", ".join(parts + ([self.variant] if self.variant else []))
 
     @property

@@ -97,10 +97,10 @@ class Config(Section):
             )
         if ranks and max(ranks) > self.lora.rank:
             raise ValueError(f"federation.client_ranks is {max(ranks)}, expected at most lora.rank = {self.lora.rank}")
-        if self.federation.client_state == "shared" and self.runtime.engine == "batched":
+        if self.federation.client_state != "isolated" and self.runtime.engine == "batched":
             raise ValueError(
-                'runtime.engine is "batched", expected "sequential" with federation.client_state = "shared": a chain of '
-                "clients has no two at the same time"
+                f'runtime.engine is "batched", expected "sequential" with federation.client_state = '
+                f'"{self.federation.client_state}": a chain of clients has no two at the same time'
             )
         if algorithm.pooled and self.federation.clients_per_round not in (None, 1):
             raise ValueError(
@@ -156,6 +156,8 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
         algorithm = ["ffa-lora", "rolora"]
         scale = [{ federation = { num_clients = 3, rounds = 100 }, evaluation = { every = 20 } }]
 
+    With ``base = "other.toml"``, a file beside this one, the file holds only what is different from that.
+
     Args:
         path: a TOML file, or the ``record.json`` of a run, whose config is then run again.
         overrides: ``section.key=value``, the value in TOML (a bare word is taken as a string); they win over the file.
@@ -163,7 +165,7 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
     Raises:
         InputError: file, key, what was given and what was expected.
     """
-    table = _table(path)
+    table = _with_base(path)
     grid = table.pop("grid", {})
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
@@ -195,6 +197,19 @@ def _table(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a run's record with a config in it") from None
     except (ValueError, OSError) as error:  # TOML, JSON and UTF-8 faults are all ValueErrors
         raise InputError(f"{path}: expected TOML; {error}") from None
+
+
+def _with_base(path: Path, beneath: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's table on top of its base's, if it names one."""
+    table = _table(path)
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise InputError(f'{path}: base: got {base!r}, expected the name of a file beside it, such as "base.toml"')
+    if path.resolve() in beneath:
+        raise InputError(f"{path}: base: got {base!r}, expected a file that does not stand on this one")
+    return _merge(_with_base(path.parent / base, (*beneath, path.resolve())), table)
 
 
 def check(table: dict[str, Any], source: str) -> Config:

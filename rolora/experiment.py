@@ -38,6 +38,7 @@ def run(
     resume: bool = False,
     progress: Callable[[Event], None] | None = None,
     watch: Watch | None = None,
+    standing: Standing | None = None,
 ) -> dict[str, Any]:
     """Run an experiment, or return the record of the same experiment if it has been run already.
 
@@ -47,6 +48,7 @@ def run(
         resume: go on from the checkpoint; the result has the bits of an uninterrupted run.
         progress: told after every local update.
         watch: told every round's entry of the record, those of before a resumption included.
+        standing: what an earlier run of this process left, used where it fits; this run is left there for the next.
 
     Returns:
         The record.
@@ -60,7 +62,10 @@ def run(
         if distribution.is_first():
             (directory / CHECKPOINT).unlink(missing_ok=True)  # where the run was stopped just before that
         return done
-    experiment = Experiment(config, directory, resume=resume, progress=progress)
+    beside = standing.fits(config) if standing else None
+    experiment = Experiment(config, directory, resume=resume, progress=progress, beside=beside)
+    if standing:
+        standing.keep(experiment)
     watching = watch if distribution.is_first() else None
     for done_before in experiment.history if watching else ():
         watching(done_before)
@@ -72,6 +77,39 @@ def run(
         if watching:
             watching(experiment.history[-1])
     return experiment.finish()
+
+
+class Standing:
+    """What the last run of a process left standing: model, texts and hidden states, for a next one that needs the same."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._last: Experiment | None = None
+
+    def fits(self, config: Config) -> Experiment | None:
+        """The last run, if this one can use what it left; if not it is let go, so that two do not lie in memory."""
+        if self._last is not None and (needs(config) is None or needs(config) != needs(self._last.config)):
+            self._last = None
+        return self._last
+
+    def keep(self, experiment: Experiment) -> None:
+        """Have a run stand for the next."""
+        self._last = experiment
+
+
+def needs(config: Config) -> str | None:
+    """What a run needs of model and texts, as text; None where it changes the model or cannot leave it to another."""
+    algorithm = config.build_algorithm()
+    adds = any("residual" in algorithm.changed(t) for t in range(config.federation.rounds))
+    if adds or config.privacy.mode != "none" or distribution.count() > 1:
+        return None
+    table = config.resolved()
+    found = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}
+    evaluation = config.evaluation
+    found["measured"] = [evaluation.split, evaluation.select, evaluation.batch_size]
+    # A frozen head is the model's, and random weights are: both are drawn from the seed.
+    own = config.model.head == "frozen" or config.model.weights == "random"
+    return json.dumps(found | {"seed": config.seed if own else None}, sort_keys=True)
 
 
 class Experiment:
@@ -102,9 +140,10 @@ class Experiment:
             raise InputError(
                 f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder"
             )
-        if distribution.count() > 1 and config.federation.client_state == "shared":
+        if distribution.count() > 1 and config.federation.client_state != "isolated":
             raise InputError(
-                f'federation.client_state: got "shared" with {distribution.count()} processes, expected "isolated": '
+                f'federation.client_state: got "{config.federation.client_state}" with {distribution.count()} processes, expected '
+                '"isolated": '
                 "a chain of clients cannot be divided"
             )
         if distribution.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
@@ -113,7 +152,7 @@ class Experiment:
                 "each of them aggregates, and all have to draw the same"
             )
         privacy.check(config)
-        self.setup = prepare(config)
+        self.setup = prepare(config, beside.setup if beside else None)
         self.guarantee = privacy.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:

@@ -70,6 +70,7 @@ class RoundReport:
     """What a round cost and how it went.
 
     ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent;
+    ``moved`` is how far the server's factors went, by factor: the root of the sum over layers of ||after - before||_F^2;
     ``lost`` is what ``rolora.interference`` measured of each layer, if it was asked to.
     """
 
@@ -80,6 +81,7 @@ class RoundReport:
     bytes_up: Mapping[str, int]
     bytes_down: Mapping[str, int]
     bytes_joining: Mapping[str, int]
+    moved: Mapping[str, float] = field(default_factory=dict)
     lost: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
@@ -196,6 +198,7 @@ def close_round(
         bytes_up=total(update.message.bytes_by_part() for update in updates),
         bytes_down=total(opened.down),
         bytes_joining=total(opened.joining),
+        moved={factor: movement(server, state, factor) for factor in sorted(algorithm.changed(t) & set(FACTORS))},
         lost=_lost(server, state, broadcasts, updates) if measure_loss and not algorithm.personal else {},
     )
     changed = algorithm.changed(t) | ({"head"} if server.head else set())
@@ -321,6 +324,15 @@ def _lost(
         )
         for name, layer in server.layers.items()
     }
+
+
+def movement(before: ServerState, after: ServerState, factor: str) -> float:
+    """How far a factor went in all layers together: the Frobenius norm of its change."""
+    squares = 0.0
+    for name, layer in before.layers.items():
+        change = getattr(after.layers[name], factor) - getattr(layer, factor)
+        squares += float(array_api_compat.array_namespace(change).sum(change * change))
+    return math.sqrt(squares)
 
 
 def mean_loss(updates: Sequence[ClientUpdate]) -> float:

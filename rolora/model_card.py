@@ -242,7 +242,7 @@ def _limits(record: Mapping[str, Any], config: Config, merged: bool) -> list[str
             f"- Every client keeps its own {factors} (`personal.safetensors` of the run), and the clients' own models were "
             "measured, each on its part of the text. `python -m rolora export RUN DIR --client N` writes one."
         )
-    if config.federation.client_state == "shared":
+    if config.federation.client_state != "isolated":
         lines.append("- The clients of a round trained one model in turn: a known fault, kept by name to measure it.")
     lines.append("- It was measured on the text named above and on no other; it was not examined for bias or misuse.")
     return lines

@@ -45,16 +45,20 @@ class Setup:
         return next(self.model.parameters()).device
 
 
-def prepare(config: Config) -> Setup:
+def prepare(config: Config, beside: Setup | None = None) -> Setup:
     """Load data and model, divide the data, attach the first adapter.
 
     Nothing here depends on the algorithm: with one seed, all algorithms start from the same data, clients and adapter.
+
+    Args:
+        config: the run's.
+        beside: of a run with the same model and data, whose data and tokens are used.
 
     Raises:
         InputError: whatever of the config cannot be met.
     """
     key = Key(config.seed)
-    data = tasks.load(config.data)
+    data = tasks.load(config.data) if beside is None else beside.data
     clients = divide(config, key, data.train.labels, data.train.owners)
     settings = precision.apply(config.runtime)
     backbone = models.load(
@@ -72,6 +76,12 @@ def prepare(config: Config) -> Setup:
         recomputation.enable(model)
     selects = config.evaluation.select != "last"
     held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
+    if beside is not None and not config.data.packing:
+        same = {name: getattr(beside, name) for name in ("train", "held_out", "test")}
+        return Setup(
+            config=config, key=key, data=data, clients=clients, backbone=backbone, model=model, precision=settings,
+            shares=clients, **same,
+        )  # fmt: skip
     train, shares = tokenise(backbone, data.train, config, data.metrics), clients
     if config.data.packing:
         train, clients = packed(train, clients, config.model.max_length)

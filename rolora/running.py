@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -72,8 +73,9 @@ def run_all(
 
     with display.bars:
         if jobs == 1 or len(units) == 1:
+            standing = _experiment().Standing()
             for unit in units:
-                finish(unit, _run(unit, out, resume, display.show, track))
+                finish(unit, _run(unit, out, resume, display.show, track, standing))
         else:
             _run_beside(units, out, resume, jobs, display, finish, track)
     for config in configs:
@@ -83,7 +85,12 @@ def run_all(
 
 
 def _run(
-    unit: list[Config], out: Path, resume: bool, show: Callable[[str, Event], None], track: Sequence[str]
+    unit: list[Config],
+    out: Path,
+    resume: bool,
+    show: Callable[[str, Event], None],
+    track: Sequence[str],
+    standing: Any,
 ) -> list[dict[str, Any]]:
     from rolora import experiment, together
 
@@ -101,7 +108,12 @@ def _run(
     record = None
     try:
         record = experiment.run(
-            config, out / name, resume=resume, progress=lambda event: show(name, event), watch=watch
+            config,
+            out / name,
+            resume=resume,
+            progress=lambda event: show(name, event),
+            watch=watch,
+            standing=standing,
         )
     finally:
         if trackers:
@@ -113,6 +125,18 @@ def _tracking() -> Any:
     from rolora import tracking  # loads torch
 
     return tracking
+
+
+def _experiment() -> Any:
+    from rolora import experiment  # loads torch
+
+    return experiment
+
+
+@cache
+def _left_standing() -> Any:
+    """Of this worker process."""
+    return _experiment().Standing()
 
 
 def _run_beside(
@@ -157,4 +181,4 @@ def _listen(events: Any, display: Display) -> None:
 
 
 def _work(unit: list[Config], out: Path, resume: bool, events: Any, track: Sequence[str]) -> list[dict[str, Any]]:
-    return _run(unit, out, resume, lambda name, event: events.put((name, event)), track)
+    return _run(unit, out, resume, lambda name, event: events.put((name, event)), track, _left_standing())

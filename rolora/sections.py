@@ -117,10 +117,10 @@ class FederationConfig(Section):
     labels_per_client: PositiveInt | None = None
     clients_per_round: PositiveInt | None = Field(default=None, description="leave out for all")
     client_weights: Literal["examples", "uniform"]
-    client_state: Literal["isolated", "shared"] = Field(
+    client_state: Literal["isolated", "shared", "chained"] = Field(
         default="isolated",
         description="shared: the clients of a round train one model in turn and only what the previous round trained is "
-        "reset; wrong on purpose, kept to measure what it does",
+        "reset; chained: none of the factors being trained is reset; wrong on purpose, kept to measure what it does",
     )
 
     client_ranks: tuple[PositiveInt, ...] | None = optional(

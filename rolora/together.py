@@ -43,7 +43,8 @@ def common(config: Config) -> str:
     table["split"] = [config.evaluation.split, config.evaluation.select]
     for rate in ("learning_rate", "learning_rate_a"):
         table["training"].pop(rate, None)
-    if config.model.head == "trained":  # a frozen head is the model's, drawn from the seed
+    # A frozen head is the model's, and random weights are: both are drawn from the seed.
+    if config.model.head == "trained" and config.model.weights == "pretrained":
         table.pop("seed")
     return json.dumps(table, sort_keys=True)
 

@@ -131,6 +131,32 @@ def test_a_grid_that_is_none_is_refused(tmp_path, table, grid, words):
         configuration.read(write(tmp_path, table, grid), [])
 
 
+def test_a_file_on_a_base_holds_only_what_is_different(tmp_path, table):
+    write(tmp_path, table, "[grid]\nseed = [0, 1]").rename(tmp_path / "below.toml")
+    path = tmp_path / "above.toml"
+    path.write_text('base = "below.toml"\n[lora]\nrank = 7\n[grid]\nalgorithm = ["ffa-lora", "rolora"]')
+    found = configuration.read(path)
+    assert [(c.algorithm, c.seed, c.lora.rank) for c in found] == [
+        ("ffa-lora", 0, 7), ("rolora", 0, 7), ("ffa-lora", 1, 7), ("rolora", 1, 7),
+    ]  # fmt: skip
+    assert found[0].lora.alpha == configuration.read(tmp_path / "below.toml")[0].lora.alpha
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ('"none.toml"', "none.toml, expected a TOML file"),
+        ("3", "base: got 3"),
+        ('"above.toml"', "does not stand on this"),
+    ],
+)
+def test_a_base_that_is_none_is_refused(tmp_path, base, words):
+    path = tmp_path / "above.toml"
+    path.write_text(f"base = {base}")
+    with pytest.raises(InputError, match=words):
+        configuration.read(path)
+
+
 def test_a_record_is_a_config(tmp_path, table):
     config = changed(table)
     path = tmp_path / "record.json"

@@ -56,7 +56,10 @@ def stop_after(number):
 
 
 @pytest.mark.parametrize("local_updates", [1, 3, 5, 8, 11])
-@pytest.mark.parametrize("federation", [{}, {"clients_per_round": 2, "num_clients": 4}, {"client_state": "shared"}])
+@pytest.mark.parametrize(
+    "federation",
+    [{}, {"clients_per_round": 2, "num_clients": 4}, {"client_state": "shared"}, {"client_state": "chained"}],
+)
 def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, local_updates, federation):
     config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
     whole = experiment.run(config, tmp_path / "whole")
@@ -246,3 +249,34 @@ def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path)
     # The same batches and masks: the first round's mean loss differs by bfloat16's rounding (2^-8) of logits of order 1.
     assert half["rounds"][0]["loss"] == pytest.approx(single["rounds"][0]["loss"], abs=2**-6)
     assert half["rounds"][0]["loss"] != single["rounds"][0]["loss"]
+
+
+@pytest.mark.parametrize("name", ["rolora", "fedavg-lora"])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_path, name, prefix):
+    """Model, texts and hidden states of an earlier run of the process, with another seed, method and learning rate."""
+    changes = {"runtime__prefix_cache": prefix, "lora__layers": [1]} if prefix else {}
+    first = changed(table, algorithm="ffa-lora", training__learning_rate=0.3, **changes)
+    second = changed(table, algorithm=name, seed=7, **changes)
+    standing = experiment.Standing()
+    experiment.run(first, tmp_path / "first", standing=standing)
+    left = standing.fits(second)
+    assert left is not None
+    experiment.run(second, tmp_path / "second", standing=standing)
+    assert standing.fits(second).setup.train is left.setup.train
+    experiment.run(second, tmp_path / "alone")
+    found = [
+        (tmp_path / folder / "adapter" / "adapter_model.safetensors").read_bytes() for folder in ("second", "alone")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"lora__rank": 3}, {"algorithm": "flora"}, {"runtime__dtype": "float64"}, {"data__validation_examples": 11}],
+)
+def test_a_run_that_needs_something_else_begins_afresh(table, tmp_path, other):
+    standing = experiment.Standing()
+    experiment.run(changed(table), tmp_path, standing=standing)
+    assert standing.fits(changed(table, **other)) is None
+    assert standing.fits(changed(table)) is None  # let go

@@ -251,3 +251,14 @@ def test_a_frozen_head_does_not_travel():
 @pytest.mark.parametrize(("dtype", "width"), [(np.float64, 8), (np.float32, 4), (np.int64, 8)])
 def test_nbytes_is_entries_times_width(dtype, width):
     assert nbytes(np.zeros((3, 5), dtype=dtype)) == 15 * width == np.zeros((3, 5), dtype=dtype).nbytes
+
+
+def test_a_report_says_how_far_the_server_went_in_the_factors_that_were_averaged():
+    """By hand: both layers' changes in one vector; RoLoRA moves B, then A, and the other factor is not in the report."""
+    server, algorithm = state(), ALGORITHMS["rolora"]()
+    after, ledger, first = play(0, server, algorithm, [0, 1, 2], Ledger())
+    _, _, second = play(1, after, algorithm, [0, 1, 2], ledger)
+    change = np.concatenate([(after.layers[name].B - layer.B).ravel() for name, layer in server.layers.items()])
+    assert first.moved == {"B": pytest.approx(np.linalg.norm(change), rel=1e-12)}
+    assert set(second.moved) == {"A"}
+    assert second.moved["A"] > 0

@@ -28,7 +28,9 @@ class SequentialEngine:
     With ``client_state = "shared"`` that reset is limited, from the second client of a round on, to what the *previous
     round* trained. A method that trains the same factors in every round is then still reset rightly; RoLoRA's active
     factor goes on from client to client, and the server averages snapshots along that chain. This is wrong on purpose:
-    it is a fault that was seen in public implementations, kept by name so that its effect can be measured.
+    it is a fault that was seen in public implementations, kept by name so that its effect can be measured. With
+    ``client_state = "chained"`` the factors that this round trains are never reset between clients, whatever the method: the
+    chain that "shared" makes for RoLoRA alone, for every method, so that the chain and the method can be told apart.
     """
 
     def __init__(
@@ -115,6 +117,11 @@ class SequentialEngine:
     def _parts_to_reset(self, t: int) -> frozenset[str]:
         first_of_round = self._round != t
         self._round = t
-        if self.config.federation.client_state == "isolated" or first_of_round or t == 0:
+        state = self.config.federation.client_state
+        if state == "isolated" or first_of_round:
+            return frozenset(PARTS)
+        if state == "chained":
+            return frozenset(PARTS) - self.algorithm.trainable(t)
+        if t == 0:
             return frozenset(PARTS)
         return self.algorithm.trainable(t - 1) | {"head"}

@@ -78,6 +78,16 @@ def test_the_shared_state_resets_methods_that_train_the_same_factors_every_round
     assert leaks(changed(table, algorithm=name, federation__client_state="shared")) == set()
 
 
+@pytest.mark.parametrize(("name", "factors"), [("fedavg-lora", "AB"), ("ffa-lora", "B"), ("rolora", None)])
+def test_the_chained_state_hands_on_the_active_factors_of_every_method(table, name, factors):
+    """And no others, nor the head: for RoLoRA the same chain as "shared", from round 0 on."""
+    found = leaks(changed(table, algorithm=name, federation__client_state="chained"))
+    assert found == {
+        (t, client, factor)
+        for t in range(4) for client in (1, 2) for factor in factors or ("B" if t % 2 == 0 else "A")
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_law_9_the_order_of_clients_does_not_change_a_bit(table, name, optimizer):

@@ -1,0 +1,39 @@
+"""The confound in differences: paired over seeds, with intervals, at equal client-steps, rounds and bytes."""
+
+from __future__ import annotations
+
+from paper_figures.compute import Records
+from paper_figures.confound import COMPARISONS, cells, clients_of, compared, difference
+from paper_figures.finetuning import describe
+from paper_figures.table import Table
+
+
+def table(records: Records) -> Table:
+    """One row a comparison, setting by setting; one column a number of clients."""
+    found = cells(records.confound)
+    numbers = sorted({number for group in found.values() for number in clients_of(group)})
+    rows = []
+    for setting, group in found.items():
+        for title in COMPARISONS:
+            entries = [compared(group, title, number) for number in numbers]
+            rows.append((setting.title, title, *(entry.text(3, sign=True) if entry else "–" for entry in entries)))
+        half = [
+            difference(
+                group.get((number, "isolated", "rolora")), group.get((number, "isolated", "fedavg-lora")), (1.0, 0.5)
+            )
+            for number in numbers
+        ]
+        title = "RoLoRA after all rounds − FedAvg-LoRA after half of them (equal bytes), both isolated"
+        rows.append((setting.title, title, *(entry.text(3, sign=True) if entry else "–" for entry in half)))
+    columns = ("setting", "difference of test accuracy", *(f"{number} clients" for number in numbers))
+    return Table(
+        title="The confound: paired differences",
+        columns=columns,
+        rows=tuple(rows),
+        notes=(
+            f"{describe(records.confound[0])}. Mean over seeds of the difference at equal seed, and half the width of Student's "
+            "95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps and rounds "
+            "in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
+        ),
+        numeric=frozenset(columns[2:]),
+    )
