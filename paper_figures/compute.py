@@ -64,6 +64,7 @@ STUDIES = (
     "encoder_tasks",
     "dolly",
     "confound",
+    "movement",
     "label_skew",
     "participation",
     "ranks",
@@ -159,6 +160,7 @@ class Records:
     participation: list[dict[str, Any]] = field(default_factory=list)
     ranks: list[dict[str, Any]] = field(default_factory=list)
     layer_budgets: list[dict[str, Any]] = field(default_factory=list)
+    movement: list[dict[str, Any]] = field(default_factory=list)
     schedules: list[dict[str, Any]] = field(default_factory=list)
     rate_ratios: list[dict[str, Any]] = field(default_factory=list)
     local_steps: list[dict[str, Any]] = field(default_factory=list)

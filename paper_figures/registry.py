@@ -9,6 +9,7 @@ from typing import Any, Literal
 from paper_figures import (
     fig_budgets,
     fig_communication,
+    fig_confound,
     fig_contraction,
     fig_dolly,
     fig_encoder_tasks,
@@ -22,6 +23,7 @@ from paper_figures import (
     fig_linear,
     fig_local_steps,
     fig_methods,
+    fig_movement,
     fig_nonlinear,
     fig_nonlinear_mnist,
     fig_nonlinear_mnist_rates,
@@ -37,6 +39,7 @@ from paper_figures import (
     tab_benchmarks,
     tab_claims,
     tab_conformance,
+    tab_confound,
     tab_counterparts,
     tab_encoder_tasks,
     tab_engines,
@@ -261,6 +264,22 @@ ENTRIES = (
         "fig_local_steps", "figure", "Federated fine-tuning: local steps",
         "The final metric for 1 to 40 local steps, at equal rounds and at equal client-steps.",
         "arXiv 2502.01755v4, Table 4", ("local_steps",), fig_local_steps.figure, fig_local_steps.applies,
+    ),
+    Entry(
+        "fig_confound", "figure", "The method, or the chain of clients?",
+        "Test accuracy of three methods with isolated clients and with clients that go on from one another, at 3, 20 and 50 "
+        "clients, two optimisers, equal client-rounds and equal rounds; every cell at its own learning rate.",
+        "arXiv 2502.01755v4, Table 1 and Figure 3", ("confound",), fig_confound.figure,
+    ),
+    Entry(
+        "fig_movement", "figure", "How far a round goes when clients are chained",
+        "Movement of the active factor in a round, chained clients over isolated ones, beside (N + 1)/2.",
+        "none: it measures what public implementations do", ("movement",), fig_movement.figure,
+    ),
+    Entry(
+        "tab_confound", "table", "The method, or the chain of clients: paired differences",
+        "Differences of test accuracy at equal seed, with intervals, at equal client-steps, rounds and bytes.",
+        "arXiv 2502.01755v4, Table 1", ("confound",), tab_confound.table,
     ),
     Entry(
         "tab_encoder_tasks", "table", "The packaged encoder, task by task",

@@ -111,7 +111,7 @@ class BeforeAndAfter:
 
 Step = Sweep | BeforeAndAfter
 
-SMALL_TEXT = ("label_skew", "participation", "ranks", "schedules", "local_steps")
+SMALL_TEXT = ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "local_steps")
 
 STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
     "cpu": {
