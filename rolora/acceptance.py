@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat
 import numpy as np
 
+from rolora.adapter import Array
 from rolora.algorithms.base import Algorithm
+from rolora.algorithms.means import accumulator
 from rolora.communication import PARTS, Message, nbytes
 from rolora.updates import (
     Accepted,
@@ -160,10 +162,32 @@ def _further_faults(sender: str, opened: OpenRound, update: ClientUpdate, rules:
     believed = isinstance(update.loss, Real) and abs(update.loss) <= MOST_LOSS
     if not believed and (rules.finite_loss or update.loss == update.loss):  # nan alone is not equal to itself
         yield f"{sender}: loss {shown(update.loss)} is not a finite number (of at most {MOST_LOSS:g})"
+    for part, name, array in update.message.arrays():
+        most = largest(array)
+        if _beyond(array, most):
+            yield f"{sender}: {part} of {name} has a value beyond {most:.2g}, expected none whose products could overflow"
     if rules.norm_bound is not None:
         size = change_norm(update.message, opened.broadcasts[update.client])
         if not size <= rules.norm_bound:
             yield f"{sender}: the update's norm is {size:.4g}, expected at most {rules.norm_bound:g}"
+
+
+def largest(array: Array) -> float:
+    """The largest value that is taken: the fourth root of the largest number, of float32 for what is narrower.
+
+    Products of two such values, summed, are finite. It matters: some decompositions never end on what is not.
+
+    Example:
+        >>> f"{largest(np.zeros(1, np.float32)):.1e}"
+        '4.3e+09'
+    """
+    xp = array_api_compat.array_namespace(array)
+    return float(xp.finfo(accumulator(array)).max) ** 0.25
+
+
+def _beyond(array: Array, most: float) -> bool:
+    xp = array_api_compat.array_namespace(array)
+    return bool(xp.any(xp.abs(xp.astype(array, accumulator(array), copy=False)) > most))
 
 
 def phase(trainable: frozenset[str]) -> str:

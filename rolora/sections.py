@@ -135,7 +135,8 @@ class FederationConfig(Section):
         description="an update whose tensors, head included, are farther than this from the broadcast (L2) is refused"
     )
     aggregation: Literal["mean", "trimmed_mean", "median"] = optional(
-        "mean", description="of what clients send, entry by entry; the other two bear some bad clients and count each once"
+        "mean",
+        description="of what clients send, entry by entry; the other two bear some bad clients and count each once",
     )
     trim_fraction: Annotated[float, Field(gt=0, lt=0.5)] | None = optional(
         description="with trimmed_mean: of the clients, cut at either end"

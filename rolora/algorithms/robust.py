@@ -53,7 +53,9 @@ class RobustAggregation(Algorithm):
     def __post_init__(self) -> None:
         """Refuse methods that take more than a mean."""
         if self.kind not in KINDS or (self.kind == "trimmed_mean") != (self.fraction is not None):
-            raise InputError(f"got {self.kind!r} with fraction {self.fraction}, expected median, or trimmed_mean with one")
+            raise InputError(
+                f"got {self.kind!r} with fraction {self.fraction}, expected median, or trimmed_mean with one"
+            )
         if self.inner.name not in AVERAGING:
             raise InputError(
                 f'federation.aggregation is "{self.kind}", expected "mean" with {self.inner.name}: its server takes more than '
