@@ -17,7 +17,7 @@ export MKL_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock reproduce theory study test lint bench mutation notebooks figures clean
+.PHONY: help setup lock reproduce theory study test lint audit bench mutation notebooks figures clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -81,6 +81,15 @@ lint: $(READY) ## Style, import contracts, figures and README in step with their
 	$(BIN)/python -m paper_figures check
 	$(BIN)/python -m paper_figures readme --check
 	$(BIN)/python -m paper_figures notebooks --check
+	@$(MAKE) --no-print-directory audit AUDIT=--lenient
+
+audit: $(READY) ## Known vulnerabilities of the locked packages (fails too where the index cannot be asked; AUDIT=--lenient says so and goes on)
+	@test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv --without-pip $(VENV)-audit \
+	  && $(PYTHON) -m pip --python $(VENV)-audit/bin/python --disable-pip-version-check install --quiet pip-audit==2.10.1; } || true
+	@rm -f $(VENV)-audit/answer.json
+	@$(VENV)-audit/bin/pip-audit -r requirements.lock --no-deps --disable-pip --progress-spinner off -f json \
+	  >$(VENV)-audit/answer.json 2>/dev/null || true
+	@$(BIN)/python -m tests.audit $(VENV)-audit/answer.json $(AUDIT)
 
 figures: $(READY) ## Draw the committed records again: figures, README tables
 	$(BIN)/python -m paper_figures build
@@ -97,4 +106,4 @@ notebooks: $(READY) ## Execute the notebooks from their .py sources
 	$(BIN)/python -m paper_figures notebooks
 
 clean: ## Remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .ruff_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) $(VENV)-audit .ruff_cache .hypothesis *.egg-info build

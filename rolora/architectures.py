@@ -165,7 +165,7 @@ def set_dropout(settings: PretrainedConfig, rate: float | None) -> None:
 
 def _from_file(name: str, location: str, local: bool) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(location, local_files_only=local)
+        return AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = "it is none of them" if location == name else " ".join(str(error).split())[:120]
         raise InputError(

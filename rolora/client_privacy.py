@@ -7,7 +7,9 @@ together,
     \bar\Delta_i = \Delta_i \min(1, C / \|\Delta_i\|_2), \qquad
     Y = X^t + \frac1n \sum_i \bar\Delta_i + \mathcal N(0, (z C / n)^2)
 
-The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. The factor that
+The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. An update that
+was refused (``rolora.acceptance``) counts as zero, and n stays the number of clients that were asked: why one is refused
+depends on itself alone, and how many are is not seen in what comes out. The factor that
 a round does not train is not sent, and neither clipped nor noised: it keeps its bits.
 
 What the server then sees in the place of every client's update is Y, and nothing else of any client. A method that
@@ -46,7 +48,7 @@ def protect(
 
     Args:
         opened: the round, with what every client was given: the same, for a method that averages.
-        updates: what they returned; of equal weight.
+        updates: what has been accepted of what they returned; of equal weight.
         clip: C.
         noise_multiplier: z; with 0 nothing is added and nothing drawn.
         draw: the noise's streams.
@@ -56,10 +58,11 @@ def protect(
     # By number, not by arrival: the order of a sum can change its last bit.
     ordered = sorted(updates, key=lambda update: update.client)
     moves = [clipped(update.message, opened.broadcasts[update.client], clip) for update in ordered]
-    deviation = noise_multiplier * clip / len(updates)
+    asked = len(opened.clients)
+    deviation = noise_multiplier * clip / asked
 
     def private(part: str, name: str, start: Array) -> Array:
-        total = _wide(start) + sum(move[part, name] for move in moves) / len(moves)
+        total = _wide(start) + sum(move[part, name] for move in moves) / asked
         if deviation > 0:
             noise = deviation * draw(opened.t, part, name).standard_normal(tuple(start.shape))
             total = total + _like(noise, total)

@@ -41,6 +41,24 @@ def check_recomputed(config: Config) -> None:
             )
 
 
+def check_aggregation(config: Config) -> None:
+    """Raise ValueError if a robust aggregation would not be what it says. Methods refuse it in ``build_algorithm``."""
+    federation = config.federation
+    if federation.aggregation == "mean":
+        return
+    given = f'federation.aggregation is "{federation.aggregation}"'
+    if config.privacy.mode == "client":
+        raise ValueError(f'{given}, expected "mean" with privacy.mode = "client": the private mean is all that is seen')
+    if federation.client_weights != "uniform":
+        raise ValueError(
+            f'{given} with federation.client_weights = "{federation.client_weights}", expected "uniform": every client '
+            "counts once, as its weight is what it says of itself"
+        )
+    fewest = federation.minimum_clients or federation.clients_per_round or federation.num_clients
+    if fewest < 3:
+        raise ValueError(f"{given} of {fewest} clients, expected at least 3: of two, neither is in the middle")
+
+
 def check_data(config: Config) -> None:
     """Raise ValueError if the data's kind, the partition and the engine do not go together."""
     data, partition = config.data, config.federation.partition

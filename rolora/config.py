@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from rolora import compatibility, privacy_rules
 from rolora.algorithms import ALGORITHMS, Algorithm
+from rolora.algorithms.robust import RobustAggregation
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
 from rolora.sections import (
@@ -110,6 +111,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Config:
+        compatibility.check_aggregation(self)
         compatibility.check_data(self)
         compatibility.check_quantised(self)
         compatibility.check_recomputed(self)
@@ -122,8 +124,10 @@ class Config(Section):
         return self
 
     def build_algorithm(self) -> Algorithm:
-        """The algorithm with its options, within the server's optimiser if there is one."""
-        algorithm = ALGORITHMS[self.algorithm](**self.method)
+        """The algorithm with its options, on robust means if they are asked for, within the server's optimiser if there is one."""
+        algorithm: Algorithm = ALGORITHMS[self.algorithm](**self.method)
+        if self.federation.aggregation != "mean":
+            algorithm = RobustAggregation(algorithm, self.federation.aggregation, self.federation.trim_fraction)
         if self.server.optimizer == "none":
             return algorithm
         return ServerOptimizer(algorithm, **self.server.model_dump())

@@ -12,16 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from rolora import client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
+from rolora import acceptance, client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
-from rolora.communication import Ledger
+from rolora.communication import Ledger, total
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
 from rolora.engine.distributed import DistributedEngine, fingerprint
 from rolora.errors import InputError
 from rolora.evaluation import evaluate, pooled
-from rolora.federation import ClientUpdate, OpenRound, RoundReport, ServerState, close_round, open_round, start_of
+from rolora.federation import (
+    Accepted,
+    ClientUpdate,
+    OpenRound,
+    RoundReport,
+    ServerState,
+    UpdateError,
+    close_round,
+    cost,
+    open_round,
+    start_of,
+)
 from rolora.local_training import Examples
 from rolora.participation import sample_clients
 from rolora.preparation import Setup, keep_hidden_states, prepare
@@ -73,8 +84,8 @@ def run(
         started = time.perf_counter()
         opened = experiment.open_round()
         updates = experiment.engine.local_updates(opened.t, opened.broadcasts, opened.trainable)
-        experiment.close_round(opened, updates, started)
-        if watching:
+        closed = experiment.close_round(opened, updates, started)
+        if watching and closed:
             watching(experiment.history[-1])
     return experiment.finish()
 
@@ -165,6 +176,8 @@ class Experiment:
         self.history: list[dict[str, Any]] = []
         self.selected: ServerState | None = None  # of the best round so far, where rounds are selected
         self.runs_together = 1
+        self.rules = acceptance.Acceptance.of(config)
+        self.failed: list[dict[str, Any]] = []  # attempts at the next round
         if self.checkpoint.exists():
             self.server, self.ledger, self.history, self.initial = load_checkpoint(self.checkpoint, config)
             if self._selects and selection.best_round(self.history) is not None:
@@ -201,34 +214,49 @@ class Experiment:
         return len(self.history) >= self.config.federation.rounds
 
     def open_round(self) -> OpenRound:
-        """Sample the next round's clients and broadcast to them."""
+        """Sample the next round's clients and broadcast to them; a round that is repeated has a sample of its own."""
         t = len(self.history)
-        clients = sample_clients(self.setup.key, t, len(self.setup.clients), self.config.federation.clients_per_round)
+        key = self.setup.key.fold("attempt", len(self.failed)) if self.failed else self.setup.key
+        clients = sample_clients(key, t, len(self.setup.clients), self.config.federation.clients_per_round)
         return open_round(t, self.server, self.algorithm, clients, self.ledger, self.ranks)
 
-    def close_round(self, opened: OpenRound, updates: Sequence[ClientUpdate], started: float) -> None:
-        """Aggregate, evaluate where it is due, and write the checkpoint.
+    def close_round(self, opened: OpenRound, updates: Sequence[ClientUpdate], started: float) -> bool:
+        """Check, aggregate, evaluate where it is due, and write the checkpoint.
 
         Args:
             opened: what :meth:`open_round` gave.
             updates: of its clients, in its order.
             started: ``time.perf_counter()`` when the round began.
+
+        Returns:
+            Whether the round is done; if not, :meth:`open_round` opens it once more.
+
+        Raises:
+            UpdateError: it is not, and has been tried as often as the config allows; the checkpoint is that of the round before.
         """
-        self.server, self.ledger, report = close_round(
-            opened,
-            self.server,
-            self.algorithm,
-            updates,
-            self.ledger,
-            self.setup.key.fold("model", "adapter"),
-            self.config.evaluation.interference,
-            self._protect if self.config.privacy.mode == "client" else None,
-        )
+        accepted = acceptance.accept(opened, updates, self.algorithm, self.rules)
+        self.reporter.refused([refusal.reason for refusal in accepted.refused])
+        try:
+            self._enough(opened, accepted)
+            self.server, self.ledger, report = close_round(
+                opened,
+                self.server,
+                self.algorithm,
+                accepted,
+                self.ledger,
+                self.setup.key.fold("model", "adapter"),
+                self.config.evaluation.interference,
+                self._protect if self.config.privacy.mode == "client" else None,
+            )
+        except UpdateError as error:
+            self._failed(opened, accepted, str(error), time.perf_counter() - started)
+            return False
         trained = time.perf_counter() - started
         t = opened.t + 1
         due = t % self.config.evaluation.every == 0 or t == self.config.federation.rounds
         evaluation = self._measured(self.setup.held_out) if due else None
-        self.history.append(entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
+        self.history.append(with_attempts(entry(report), self.failed, trained) | {"evaluation": evaluation})
+        self.failed = []
         if due and self.config.evaluation.select == "test":
             self.history[-1][selection.TEST_EVALUATION] = self._measured(self.setup.test)
         if due and self._selects and selection.best_round(self.history) == opened.t:
@@ -238,6 +266,23 @@ class Experiment:
                 self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial, self.selected
             )
         self.reporter.round_done(report.loss, evaluation)
+        return True
+
+    def _enough(self, opened: OpenRound, accepted: Accepted) -> None:
+        shortage = self.rules.shortage(opened, accepted)
+        if shortage is not None:
+            raise UpdateError(shortage)
+
+    def _failed(self, opened: OpenRound, accepted: Accepted, reason: str, seconds: float) -> None:
+        """Account for an attempt that changes nothing but what its clients hold, and end the run if it was the last one."""
+        refused = [asdict(refusal) for refusal in accepted.refused]
+        attempt = {"clients": list(opened.clients), "reason": reason, "refused": refused}
+        self.failed.append(attempt | cost(opened, accepted) | {"seconds": round(seconds, 4)})
+        if len(self.failed) == self.rules.round_attempts:
+            tried = f"; attempt {len(self.failed)} of {self.rules.round_attempts}" if len(self.failed) > 1 else ""
+            raise UpdateError(f"{reason}{tried}")
+        self.ledger = self.ledger.after_round(opened.t, opened.clients, ())
+        self.reporter.round_repeated(len(opened.clients))
 
     def _protect(self, opened: OpenRound, updates: Sequence[ClientUpdate]) -> Sequence[ClientUpdate]:
         """Clip the round's updates and add its noise; the streams' names leave the algorithm out, as all do."""
@@ -291,8 +336,17 @@ class Experiment:
 
 def entry(report: RoundReport) -> dict[str, Any]:
     """A round's report as a record keeps it: what JSON gives back is what was put in."""
-    kept = asdict(report)
-    return json.loads(json.dumps(kept if report.lost else {name: kept[name] for name in kept if name != "lost"}))
+    return json.loads(json.dumps(report.entry()))
+
+
+def with_attempts(entry: dict[str, Any], failed: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """A round's entry with what failed attempts at it have cost: their bytes and seconds are the round's too."""
+    if not failed:
+        return entry | {"seconds": round(seconds, 4)}
+    ways = ("bytes_up", "bytes_down", "bytes_joining")
+    sums = {way: total([entry[way], *(attempt[way] for attempt in failed)]) for way in ways}
+    whole = seconds + sum(attempt["seconds"] for attempt in failed)
+    return entry | sums | {"failed_attempts": list(failed), "seconds": round(whole, 4)}
 
 
 def measure(setup: Setup, server: ServerState, examples: Examples | None = None) -> dict[str, float | int]:

@@ -119,16 +119,16 @@ def _base(record: dict[str, Any], config: Config) -> tuple[Any, torch.nn.Module]
         )
     models.quiet()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         labels = {} if _generates(config) else _labels(record, config)
-        settings = AutoConfig.from_pretrained(location, **labels)
+        settings = AutoConfig.from_pretrained(location, trust_remote_code=False, **labels)
         settings.pad_token_id = tokenizer.pad_token_id
         with named_stream(Key(0).fold("export"), CPU):  # of a head that is replaced
             # In the run's own dtype first: what a backbone in bfloat16 has lost is part of what was evaluated.
             model = _auto(config).from_pretrained(
-                location, config=settings, dtype=precision.DTYPES[config.runtime.dtype]
+                location, config=settings, dtype=precision.DTYPES[config.runtime.dtype], use_safetensors=True
             )
     except (OSError, ValueError, KeyError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
@@ -161,7 +161,7 @@ def _dtype(config: Config) -> torch.dtype:
 
 
 def _plain(folder: Path, config: Config) -> torch.nn.Module:
-    return _auto(config).from_pretrained(folder, dtype=_dtype(config))
+    return _auto(config).from_pretrained(folder, dtype=_dtype(config), use_safetensors=True)
 
 
 def _evaluated(run: Path, record: dict[str, Any], config: Config, client: int | None) -> tuple[Any, PeftModel]:

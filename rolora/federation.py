@@ -6,63 +6,51 @@ engines pass gradient training of a language model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-import array_api_compat
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from rolora import interference
-from rolora.adapter import FACTORS, Array, Layer
+from rolora.adapter import FACTORS, Layer
 from rolora.algorithms.base import Algorithm
-from rolora.algorithms.means import weighted_mean
 from rolora.communication import Ledger, Message, total
 from rolora.keys import Key
+from rolora.updates import (
+    Accepted,
+    ClientUpdate,
+    OpenRound,
+    Refusal,
+    ServerState,
+    UpdateError,
+    check_state,
+    check_update,
+    pack,
+    shown,
+)
 
-Personal = Mapping[str, Mapping[str, Array]]
-"""Layer -> factor -> array: what one client keeps."""
-
-
-class UpdateError(ValueError):
-    """A client's update that must not be aggregated; the text names client, layer and reason."""
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """All that the server knows of the model, and what its clients keep.
-
-    Args:
-        layers: the adapted layers by name; with the server's memory, where a method has one.
-        head: the trained part of the head.
-        personal: client -> layer -> factor -> array: the factors that clients keep to themselves. In a simulation they
-            lie here, so that one checkpoint holds everything; no part of them is ever sent, averaged or shown to another
-            client. Empty for a method without personal factors, and for clients that have not taken part yet.
-    """
-
-    layers: Mapping[str, Layer]
-    head: Mapping[str, Array] = field(default_factory=dict)
-    personal: Mapping[int, Personal] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ClientUpdate:
-    """What one client returns: the trained tensors and no others.
-
-    Args:
-        client: its number.
-        round: the round it was trained in.
-        weight: what it counts for (number of examples, or 1); positive.
-        message: the factors that the method sends in this round, and the head if it is trained.
-        loss: mean training loss over its local steps; nan where the notion does not apply.
-        kept: the client's personal factors after training; they do not travel.
-    """
-
-    client: int
-    round: int
-    weight: float
-    message: Message
-    loss: float = math.nan
-    kept: Personal = field(default_factory=dict)
+__all__ = [
+    "Accepted",
+    "ClientUpdate",
+    "LocalUpdate",
+    "OpenRound",
+    "Protect",
+    "Refusal",
+    "RoundReport",
+    "ServerState",
+    "UpdateError",
+    "aggregate",
+    "check_update",
+    "close_round",
+    "cost",
+    "mean_loss",
+    "open_round",
+    "pack",
+    "run_round",
+    "sent_down",
+    "shares",
+    "start_of",
+    "trained_layer",
+]
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,8 @@ class RoundReport:
 
     ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent;
     ``moved`` is how far the server's factors went, by factor: the root of the sum over layers of ||after - before||_F^2;
-    ``lost`` is what ``rolora.interference`` measured of each layer, if it was asked to.
+    ``lost`` is what ``rolora.interference`` measured of each layer, if it was asked to; ``refused`` are the updates that
+    were not aggregated, whose bytes are among those that were sent.
     """
 
     round: int
@@ -83,6 +72,11 @@ class RoundReport:
     bytes_joining: Mapping[str, int]
     moved: Mapping[str, float] = field(default_factory=dict)
     lost: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    refused: tuple[Refusal, ...] = ()
+
+    def entry(self) -> dict[str, Any]:
+        """The report as a table; what is empty and came later is left out."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("lost", "refused")}
 
 
 LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
@@ -90,27 +84,6 @@ LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
 
 Protect = Callable[["OpenRound", Sequence["ClientUpdate"]], Sequence["ClientUpdate"]]
 """(round, checked updates) -> what the server sees of them (``rolora.client_privacy``)."""
-
-
-@dataclass(frozen=True)
-class OpenRound:
-    """A round between broadcast and aggregation: what the clients were given, and what that cost.
-
-    Args:
-        t: the round.
-        clients: who takes part, in the order in which they were asked.
-        trainable: the factors that they train.
-        broadcasts: client -> the state it starts from.
-        down: what those were sent that took part before, a count each.
-        joining: what newcomers were sent, a count each.
-    """
-
-    t: int
-    clients: tuple[int, ...]
-    trainable: frozenset[str]
-    broadcasts: Mapping[int, ServerState]
-    down: Sequence[Mapping[str, int]]
-    joining: Sequence[Mapping[str, int]]
 
 
 def run_round(
@@ -169,40 +142,70 @@ def close_round(
     opened: OpenRound,
     server: ServerState,
     algorithm: Algorithm,
-    updates: Sequence[ClientUpdate],
+    updates: Sequence[ClientUpdate] | Accepted,
     ledger: Ledger,
     key: Key | None = None,
     measure_loss: bool = False,
     protect: Protect | None = None,
 ) -> tuple[ServerState, Ledger, RoundReport]:
-    """The second half of a round: check what came back, aggregate, account. ``updates`` follow ``opened.clients``.
+    """The second half of a round: check what came back, aggregate, account.
 
-    With ``protect``, it is what comes out of it that is aggregated.
+    Args:
+        opened: what :func:`open_round` gave.
+        server: the state before the round; it is not changed.
+        algorithm: the method.
+        updates: one of every client, in the order of ``opened.clients``, all of which have to be good; or what
+            ``rolora.acceptance.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
+        ledger: as in :func:`run_round`.
+        key: as in :func:`run_round`.
+        measure_loss: as in :func:`run_round`.
+        protect: it is what comes out of it that is aggregated.
 
     Raises:
-        UpdateError: if an update is missing or malformed; ``server`` is still good.
+        UpdateError: if an update is missing or malformed, or all of them together give no finite state; ``server`` is
+            still good.
     """
     t, broadcasts = opened.t, opened.broadcasts
-    if len(updates) != len(opened.clients):
-        raise UpdateError(f"round {t}: {len(updates)} updates, expected {len(opened.clients)}")
-    for client, update in zip(opened.clients, updates, strict=True):
-        check_update(update, t, client, broadcasts[client], algorithm)
-    if protect is not None:
-        updates = protect(opened, updates)
-    state = aggregate(t, server, algorithm, updates, broadcasts, key)
+    accepted = updates if isinstance(updates, Accepted) else _all_good(opened, updates, algorithm)
+    taken = accepted.updates if protect is None else protect(opened, accepted.updates)
+    try:
+        state = aggregate(t, server, algorithm, taken, broadcasts, key)
+    except (ValueError, RuntimeError) as error:  # NumPy's error is the one, torch's the other
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        raise UpdateError(f"round {t}: no decomposition of the finite updates: {shown(error)}") from None
+    check_state(state, t)
     report = RoundReport(
         round=t,
         trained=tuple(sorted(opened.trainable)),
         clients=opened.clients,
-        loss=mean_loss(updates),
-        bytes_up=total(update.message.bytes_by_part() for update in updates),
-        bytes_down=total(opened.down),
-        bytes_joining=total(opened.joining),
+        loss=mean_loss(taken),
+        **cost(opened, accepted),
         moved={factor: movement(server, state, factor) for factor in sorted(algorithm.changed(t) & set(FACTORS))},
-        lost=_lost(server, state, broadcasts, updates) if measure_loss and not algorithm.personal else {},
+        lost=_lost(server, state, broadcasts, taken) if measure_loss and not algorithm.personal else {},
+        refused=accepted.refused,
     )
     changed = algorithm.changed(t) | ({"head"} if server.head else set())
     return state, ledger.after_round(t, opened.clients, changed), report
+
+
+def _all_good(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Algorithm) -> Accepted:
+    """The updates, if every client has sent a good one."""
+    if len(updates) != len(opened.clients):
+        raise UpdateError(f"round {opened.t}: {len(updates)} updates, expected {len(opened.clients)}")
+    for client, update in zip(opened.clients, updates, strict=True):
+        check_update(update, opened.t, client, opened.broadcasts[client], algorithm)
+    return Accepted(tuple(updates))
+
+
+def cost(opened: OpenRound, accepted: Accepted) -> dict[str, dict[str, int]]:
+    """The bytes of a round by direction and part, whatever became of it: a refused update was sent too."""
+    sent = [update.message.bytes_by_part() for update in accepted.updates]
+    return {
+        "bytes_up": total([*sent, *(refusal.bytes_up for refusal in accepted.refused)]),
+        "bytes_down": total(opened.down),
+        "bytes_joining": total(opened.joining),
+    }
 
 
 def start_of(t: int, server: ServerState, algorithm: Algorithm, client: int, rank: int | None = None) -> ServerState:
@@ -251,18 +254,6 @@ def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Al
     return replace(message, residual=residual)
 
 
-def pack(state: ServerState, parts: frozenset[str]) -> Message:
-    """The message that carries ``parts`` of a state: what a client is sent, and what it sends back."""
-    return Message(
-        factors={
-            factor: {name: getattr(layer, factor) for name, layer in state.layers.items()}
-            for factor in FACTORS
-            if factor in parts
-        },
-        head=state.head if "head" in parts else {},
-    )
-
-
 def aggregate(
     t: int,
     server: ServerState,
@@ -271,7 +262,7 @@ def aggregate(
     broadcasts: Mapping[int, ServerState] | None = None,
     key: Key | None = None,
 ) -> ServerState:
-    """The server's step of round t: every layer by the algorithm, the head by the weighted mean.
+    """The server's step of round t: every layer by the algorithm, the head by its mean.
 
     Updates are taken in the order of their client's number, so the order of arrival cannot change a bit.
 
@@ -297,7 +288,7 @@ def aggregate(
             if key is None:
                 raise ValueError(f"{algorithm.name} draws new adapters; got no key to draw them from")
             layers[name] = algorithm.restart(t, layers[name], key.fold("restart", t, name))
-    head = {name: weighted_mean([update.message.head[name] for update in updates], weights) for name in server.head}
+    head = {name: algorithm.mean([u.message.head[name] for u in updates], weights) for name in server.head}
     kept = {update.client: update.kept for update in updates if update.kept}
     return ServerState(layers=layers, head=head, personal=dict(server.personal) | kept)
 
@@ -339,44 +330,3 @@ def mean_loss(updates: Sequence[ClientUpdate]) -> float:
     """The weighted mean of the clients' training losses."""
     whole = sum(update.weight for update in updates)
     return sum(update.weight * update.loss for update in updates) / whole
-
-
-def check_update(update: ClientUpdate, t: int, client: int, broadcast: ServerState, algorithm: Algorithm) -> None:
-    """Refuse an update that the server must not aggregate.
-
-    Raises:
-        UpdateError: wrong client or round, weight that is not a positive number, a missing or surplus tensor (a frozen
-            factor is surplus), a changed shape or dtype, a value that is not finite.
-    """
-    sender = f"client {client}, round {t}"
-    if update.client != client or update.round != t:
-        raise UpdateError(f"{sender}: the update is of client {update.client}, round {update.round}")
-    if not (math.isfinite(update.weight) and update.weight > 0):
-        raise UpdateError(f"{sender}: weight {update.weight} is not a positive number")
-    expected = pack(broadcast, algorithm.sent(t) | {"head"})
-    sent = {(part, name): array for part, name, array in update.message.arrays()}
-    wanted = {(part, name): array for part, name, array in expected.arrays()}
-    kept = {(factor, name): array for name, own in update.kept.items() for factor, array in own.items()}
-    personal = pack(broadcast, algorithm.trainable(t) & algorithm.personal)
-    _compare(sender, sent, wanted, "sent")
-    _compare(sender, kept, {(part, name): array for part, name, array in personal.arrays()}, "kept")
-
-
-def _compare(
-    sender: str, given: Mapping[tuple[str, str], Array], wanted: Mapping[tuple[str, str], Array], verb: str
-) -> None:
-    """Refuse arrays that are not those that were asked for."""
-    for part, name in sorted(given.keys() - wanted.keys()):
-        raise UpdateError(f"{sender}: {part} of {name} was {verb} but is frozen or unknown in this round")
-    for (part, name), reference in wanted.items():
-        if (part, name) not in given:
-            raise UpdateError(f"{sender}: {part} of {name} is missing")
-        array = given[part, name]
-        if tuple(array.shape) != tuple(reference.shape) or array.dtype != reference.dtype:
-            raise UpdateError(
-                f"{sender}: {part} of {name} is {tuple(array.shape)} {array.dtype}, "
-                f"expected {tuple(reference.shape)} {reference.dtype}"
-            )
-        xp = array_api_compat.array_namespace(array)
-        if not bool(xp.all(xp.isfinite(array))):
-            raise UpdateError(f"{sender}: {part} of {name} has a value that is not finite")

@@ -82,7 +82,7 @@ def _pretrained(
 ) -> Backbone:
     location, source = locate(config.name)
     try:
-        settings = AutoConfig.from_pretrained(location, num_labels=num_labels)
+        settings = AutoConfig.from_pretrained(location, num_labels=num_labels, trust_remote_code=False)
         tokenizer = _read_tokenizer(location)
         settings.pad_token_id = tokenizer.pad_token_id
         architectures.set_dropout(settings, config.dropout)
@@ -103,14 +103,18 @@ def _pretrained(
 def _read(
     location: str, settings: PretrainedConfig, objective: str, kind: str, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.nn.Module, int]:
-    """The weights of a folder or hub name, quantised or not, on the device, and the number of those that are pretrained."""
+    """The weights of a folder or hub name, quantised or not, on the device, and the number of those that are pretrained.
+
+    From safetensors alone: the other format is a pickle, which says what is to be executed.
+    """
     reader = architectures.model_class(settings, objective)
     if kind == "none":
-        model = reader.from_pretrained(location, config=settings, dtype=dtype)
+        model = reader.from_pretrained(location, config=settings, dtype=dtype, use_safetensors=True)
         return model.to(device), pretrained_parameters(model)
     bare = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
     arguments = quantization.arguments(kind, beside_backbone(bare), dtype, device)
-    return reader.from_pretrained(location, config=settings, dtype=dtype, **arguments), pretrained_parameters(bare)
+    model = reader.from_pretrained(location, config=settings, dtype=dtype, use_safetensors=True, **arguments)
+    return model, pretrained_parameters(bare)
 
 
 def _random(
@@ -166,7 +170,7 @@ def _read_tokenizer(location: str, **arguments: Any) -> Any:
     Raises:
         ValueError: if there is none; transformers makes one that knows no word where it finds no file of one.
     """
-    tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+    tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False, **arguments)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ValueError(f"there is no tokenizer with a vocabulary in {location}")
     if tokenizer.pad_token_id is None:

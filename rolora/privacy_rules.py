@@ -39,6 +39,11 @@ def refusals(config: Config) -> Iterator[str]:
             f'evaluation.interference is true, expected false with privacy.mode = "{mode}": it measures what clients return, '
             "and the record would tell it without noise"
         )
+    if mode != "none" and config.federation.round_attempts > 1:
+        yield (
+            f'federation.round_attempts is {config.federation.round_attempts}, expected 1 with privacy.mode = "{mode}": '
+            "what clients send decides whether a round is repeated, and a repeated one spends more than is counted"
+        )
     if mode == "client":
         yield from _client(config)
     if mode == "example":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ class Event:
     loss: float | None
     metric: str
     value: float | None
+    note: str = ""
+    """A line to be read once, such as why an update was refused."""
 
 
 class Reporter:
@@ -64,10 +66,20 @@ class Reporter:
         self.value = self.value if evaluation is None else evaluation[self.metric]
         self._tell()
 
-    def _tell(self) -> None:
+    def refused(self, reasons: Sequence[str]) -> None:
+        """Updates were refused."""
+        for reason in reasons:
+            self._tell(f"refused: {reason}")
+
+    def round_repeated(self, local_updates: int) -> None:
+        """The round's local updates will be done once more."""
+        self.done -= local_updates
+        self._tell(f"round {self.round} is repeated: too few updates can be used")
+
+    def _tell(self, note: str = "") -> None:
         if self.progress is not None:
             total = self.rounds * self.per_round
-            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.metric, self.value))
+            self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.metric, self.value, note))
 
 
 LINE_SECONDS = 20.0
@@ -103,6 +115,8 @@ class Display:
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=event.total, state="")
         self.bars.update(self.tasks[name], completed=event.done, state=state)
+        if event.note:
+            self.console.print(f"{name}: {event.note}", markup=False, highlight=False, soft_wrap=True)
         now = time.monotonic()
         if not self.console.is_terminal and now - self.printed.setdefault(name, now) > LINE_SECONDS:
             self.printed[name] = now

@@ -127,6 +127,35 @@ class FederationConfig(Section):
         min_length=1, description="ranks dealt to the clients in turn, at most lora.rank; leave out for lora.rank"
     )
 
+    minimum_clients: PositiveInt | None = optional(
+        description="updates that a round needs where some are refused; leave out for those of all its clients"
+    )
+    round_attempts: PositiveInt = optional(1, description="how often a round is tried that has too few updates")
+    update_norm_bound: Positive | None = optional(
+        description="an update whose tensors, head included, are farther than this from the broadcast (L2) is refused"
+    )
+    aggregation: Literal["mean", "trimmed_mean", "median"] = optional(
+        "mean",
+        description="of what clients send, entry by entry; the other two bear some bad clients and count each once",
+    )
+    trim_fraction: Annotated[float, Field(gt=0, lt=0.5)] | None = optional(
+        description="with trimmed_mean: of the clients, cut at either end"
+    )
+
+    @model_validator(mode="after")
+    def _some_clients_may_fail(self) -> FederationConfig:
+        asked = self.clients_per_round or self.num_clients
+        if self.minimum_clients is not None and self.minimum_clients > asked:
+            raise ValueError(
+                f"minimum_clients is {self.minimum_clients}, expected at most the {asked} clients of a round"
+            )
+        if (self.aggregation == "trimmed_mean") != (self.trim_fraction is not None):
+            wanted = "a number" if self.aggregation == "trimmed_mean" else "nothing"
+            raise ValueError(
+                f'trim_fraction is {self.trim_fraction}, expected {wanted} with aggregation = "{self.aggregation}"'
+            )
+        return self
+
     @model_validator(mode="after")
     def _partition_has_its_number(self) -> FederationConfig:
         for partition, field in (("dirichlet", "dirichlet_alpha"), ("by-label", "labels_per_client")):

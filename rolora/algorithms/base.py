@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from rolora.adapter import FACTORS, Layer
+from rolora.adapter import FACTORS, Array, Layer
+from rolora.algorithms.means import weighted_mean
 from rolora.keys import Key
 
 BOTH = frozenset(FACTORS)
@@ -60,6 +61,10 @@ class Algorithm:
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
         """The server's layer after round t."""
         raise NotImplementedError
+
+    def mean(self, arrays: Sequence[Array], weights: Sequence[float]) -> Array:
+        """The server's tensor from the clients' of a part that belongs to no layer: the head."""
+        return weighted_mean(arrays, weights)
 
     def restart(self, t: int, layer: Layer, key: Key) -> Layer:
         """The layer with a new adapter, for methods that ``restart`` after every aggregation."""

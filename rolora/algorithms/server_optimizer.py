@@ -84,6 +84,10 @@ class ServerOptimizer(Algorithm):
         """The method's."""
         return self.inner.changed(t)
 
+    def mean(self, arrays: Sequence[Any], weights: Sequence[float]) -> Any:
+        """The method's: the head has no memory."""
+        return self.inner.mean(arrays, weights)
+
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
         """The method's aggregate as a step."""
         target = self.inner.aggregate(t, server, clients, weights)

@@ -102,11 +102,13 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
     location, source = models.locate(name)
     models.quiet()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         # What is drawn here is of no use and refused below; the stream keeps it from torch's global generator.
         with warnings.catch_warnings(), named_stream(Key(0).fold("unused"), torch.device("cpu")):
             warnings.simplefilter("ignore")
-            model, loading = AutoModelForCausalLM.from_pretrained(location, dtype=dtype, output_loading_info=True)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                location, dtype=dtype, output_loading_info=True, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -129,6 +131,10 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
 
 def _adapted(model: torch.nn.Module, adapter: Path) -> PeftModel:
     """The model with PEFT's adapter, and with the residual that a run left beside it folded into its weights."""
+    if not (
+        adapter / "adapter_model.safetensors"
+    ).is_file():  # PEFT would read adapter_model.bin, a pickle, in its place
+        raise InputError(f"{adapter}: expected an adapter in adapter_model.safetensors; there is none")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Found missing adapter keys")

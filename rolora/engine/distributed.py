@@ -65,7 +65,7 @@ class DistributedEngine:
         """The updates of the clients in ``starts``, in that order.
 
         Raises:
-            UpdateError: an update of this process's share is malformed.
+            UpdateError: an update of this process's share has not the tensors that it should have.
             InputError: the processes hold different server states.
             ProcessLost: another process has ended.
         """
@@ -74,7 +74,8 @@ class DistributedEngine:
         places = {client: list(self._places(t, start, trainable)) for client, start in starts.items()}
         trained = self.engine.local_updates(t, {client: starts[client] for client in mine}, trainable) if mine else []
         for client, update in zip(mine, trained, strict=True):
-            check_update(update, t, client, starts[client], self.algorithm)
+            # The form alone, by which they travel: of values, all processes say the same when they have all of them.
+            check_update(update, t, client, starts[client], self.algorithm, values=False)
         pieces = [fingerprint(starts[min(starts)]).view(torch.uint8).to(self.device)]
         pieces += [piece for update in trained for piece in self._packed(update, places[update.client])]
         longest = pieces[0].numel() + max(sum(size(places[client]) for client in share) for share in dealt)
