@@ -206,7 +206,7 @@
 
   // Contents: folded on a phone, and beside the text the place where the reader is.
   const contents = one("nav details");
-  if (!matchMedia("(min-width: 66rem)").matches) contents.open = false;
+  if (!matchMedia("(min-width: 72rem)").matches) contents.open = false;
   const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {

@@ -19,7 +19,7 @@ from paper_figures import render
 PAD = 0.04
 """Inches around a piece."""
 
-ROW = 0.205
+ROW = 0.17
 """Inches that an entry of the legend is high: a little less than from one row to the next."""
 
 HANDLE = 3.6

@@ -42,7 +42,9 @@ class Reader:
 
     def __init__(self, browser: Any, address: str, **options: Any) -> None:
         self.address, self.faults = address, []
-        self.context = browser.new_context(**{"viewport": DESKTOP, "color_scheme": "light"} | options)
+        self.context = browser.new_context(
+            **{"viewport": DESKTOP, "color_scheme": "light", "reduced_motion": "reduce"} | options
+        )
         self.page = self.context.new_page()
         self.page.on("console", lambda one: self.faults.append(one.text) if one.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -83,10 +85,10 @@ def test_text_and_choices_filter_the_statements_and_are_counted(reader: Any) -> 
     form.get_by_label("Text").fill("MADE-up rate")
     assert one.rows() == ["made-up-rate"] and form.locator("output").inner_text() == "1 of 3"
     form.get_by_role("button", name="Clear").click()
-    one.page.wait_for_function("document.querySelector('#tab_claims output').textContent === '3 of 3'")
-    form.get_by_label("Verdict").select_option("holds")
+    form.locator("output", has_text="3 of 3").wait_for()
+    form.locator("select[name=verdict]").select_option("holds")
     assert one.rows() == ["made-up-bound"]
-    form.get_by_label("Kind").select_option("rate")
+    form.locator("select[name=kind]").select_option("rate")
     assert one.rows() == [] and form.locator("output").inner_text() == "0 of 3"
     assert one.page.locator(".claims tr.more").filter(visible=True).count() == 0
 
@@ -112,15 +114,14 @@ def test_a_statement_unfolds_by_keyboard_and_by_a_deep_link(reader: Any) -> None
     assert "python -m theory check made-up-rate" in one.page.locator("#claim-made-up-rate-more").inner_text()
     linked = reader("#claim-made-up-bound")
     linked.page.wait_for_selector("#claim-made-up-bound-more", state="visible")
-    assert linked.page.locator("#claim-made-up-bound").evaluate(
-        "row => { const box = row.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; }"
-    )
+    box = linked.page.locator("#claim-made-up-bound").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= DESKTOP["height"]
 
 
 def test_a_tile_leads_to_its_verdict(reader: Any) -> None:
     one = reader()
     one.page.locator(".tiles a[data-verdict=refuted]").click()
-    one.page.wait_for_function("document.querySelector('#tab_claims output').textContent === '1 of 3'")
+    one.page.locator("#tab_claims output", has_text="1 of 3").wait_for()
     assert one.rows() == ["made-up-rate"]
 
 
