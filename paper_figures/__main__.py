@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from paper_figures import compute, notebooks, readme, registry, render, report
+from paper_figures import compute, in_step, notebooks, readme, registry, render, report
 from paper_figures.compute import COMMITTED, SOURCES, Records
 from rolora.command_line import one_line_errors
 from rolora.errors import InputError
@@ -60,6 +60,7 @@ def build(
         if recompute:
             compute.recompute({kind for entry in entries for kind in entry.needs}, records)
         found = compute.load(records)
+        noted = in_step.read(out) if ids else {}
         for entry in entries:
             if not ids and not entry.available(found):
                 console.print(f"{entry.id}: left out, no records of {', '.join(entry.needs)}")
@@ -67,38 +68,48 @@ def build(
             for name, content in render.files(entry, found).items():
                 write_bytes(out / name, content)
                 console.print(str(out / name))
+            noted[entry.id] = in_step.made_from(entry, found)
+        write_bytes(out / in_step.NAME, in_step.written(noted))
 
 
 @app.command()
-def check(records: RecordsOption = COMMITTED, out: OutOption = render.RENDERED, debug: Debug = False) -> None:
-    """Make everything again in memory and compare with the files; status 1 if they are out of step."""
+def check(
+    ids: Ids = None, records: RecordsOption = COMMITTED, out: OutOption = render.RENDERED, debug: Debug = False
+) -> None:
+    """Make everything again in memory and compare with the files; status 1 if they are out of step.
+
+    Every fault names the file, and the record, module or library that has changed since it was made.
+    """
     with one_line_errors(debug):
-        wanted = expected(compute.load(records), out)
-        there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        found = compute.load(records)
+        entries = [entry for entry in registry.select(ids or []) if ids or entry.available(found)]
+        wanted = {entry.id: render.files(entry, found) for entry in entries}
+        noted = in_step.read(out)
         faults = [
-            f"{out / name}: {'out of step with the records' if name in there else 'missing'}"
-            for name, content in wanted.items()
-            if name not in there or (out / name).read_bytes() != content
+            fault
+            for entry in entries
+            for fault in in_step.faults(
+                entry.id, wanted[entry.id], noted.get(entry.id), in_step.made_from(entry, found), out
+            )
         ]
-        faults += [f"{out / name}: no record makes this file" for name in sorted(there - wanted.keys())]
+        if not ids:
+            faults += _report_faults(found, out) + in_step.surplus(wanted, noted, out, {REPORT})
         for fault in faults:
             console.print(fault)
         if not faults:
-            console.print(f"{len(wanted)} files are in step with {records}")
+            count = sum(len(files) for files in wanted.values()) + (not ids and (out / REPORT).exists())
+            console.print(f"{count} files are in step with {records}")
     if faults:
         console.print(f"mend with: python -m paper_figures build --records {records} --out {out}")
         raise typer.Exit(1)
 
 
-def expected(records: Records, out: Path) -> dict[str, bytes]:
-    """Every file that belongs into ``out``; the report only where one lies there."""
-    wanted: dict[str, bytes] = {}
-    for entry in registry.ENTRIES:
-        if entry.available(records):
-            wanted |= render.files(entry, records)
-    if (out / REPORT).exists():
-        wanted[REPORT] = report.page(records).encode()
-    return wanted
+def _report_faults(records: Records, out: Path) -> list[str]:
+    """The report is made by a command of its own: it is compared only where one lies."""
+    path = out / REPORT
+    if not path.exists() or path.read_bytes() == report.page(records).encode():
+        return []
+    return [f"{path}: out of step; mend with: python -m paper_figures report"]
 
 
 @app.command("report")

@@ -37,7 +37,7 @@ def figure(records: Records) -> Figure:
         )
         letter(axes[0, index], index, f"loss {loss}")
     handles += _ratios(axes[1, 0], runs)
-    letter(axes[1, 0], 2, "ratio of one iteration near a*, fixed data")
+    letter(axes[1, 0], 2, "one iteration near a*, fixed data")
     if maps:
         _maps(axes[1, 1], maps)
         letter(axes[1, 1], 3, "angle after one iteration, closed form")
@@ -72,7 +72,7 @@ def _range(ax: Axes, series: list[dict[str, Any]]) -> list[Any]:
     ax.axvspan(end, kappa[-1], color=CLAIMED, alpha=0.1, linewidth=0)
     ax.axvline(1, color=DARK, linestyle=":", linewidth=1)
     ax.set_xlim(0, kappa[-1])
-    ax.set_ylim(0, 1.45)
+    ax.set_ylim(0, 1.55)
     formula = "1 − c₀/4" if limit["gradient_factor"] == 2 else "2 − c₀"
     ax.text(0.03, 0.97, f"shaded:\nκ > {formula} = {end:.2f}", transform=ax.transAxes, va="top", fontsize=8)
     ax.set_xlabel("κ")

@@ -18,7 +18,7 @@ def figure(records: Records) -> Figure:
     found = [group for group in groups(records.finetuning) if group.client_state == "isolated"]
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
-    result, axes = grid(rows, columns, height=2.6 * rows, width=max(5.0, 2.9 * columns))
+    result, axes = grid(rows, columns, height=2.6 * rows, width=max(5.0, 2.6 * columns))
     seeds, handles = [], {}
     for index, (ax, group) in enumerate(zip(axes.flat, found, strict=False)):
         counts = {len(runs) for runs in group.runs.values()}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.compute import Records
 from paper_figures.finetuning import describe
 from paper_figures.methods import by_method, lost
-from paper_figures.style import count_note, furnish, grid, letter, plot_seeds, styled
+from paper_figures.style import count_note, furnish, grid, in_order, letter, method_style, plot_seeds, styled
 
 PANELS = {"interference": "interference of the factors", "missed": "what the method missed"}
 """What is drawn -> the panel's title."""
@@ -23,14 +26,16 @@ def figure(records: Records) -> Figure:
     result, axes = grid(1, 2, height=3.6)
     handles = {}
     for index, (what, title) in enumerate(PANELS.items()):
-        ax = axes[0, index]
+        ax, below = axes[0, index], []
         for name, runs in methods.items():
             rounds, curves = lost(runs, what)
             if not rounds:
                 continue
             floored = [[max(value, SMALLEST) for value in curve] for curve in curves]
             handles[name] = plot_seeds(ax, name, rounds, floored, logarithmic=True)
+            below += [method_style(name).label] if max(map(max, floored)) == SMALLEST else []
         ax.set_yscale("log")
+        _name_those_below(ax, below)
         ax.set_xlabel("round")
         letter(ax, index, title)
     axes[0, 0].set_ylabel("relative to the round's movement")
@@ -42,4 +47,15 @@ def figure(records: Records) -> Figure:
         "round: zero where one factor is common; not defined with mixed ranks. (b) ‖D − U'‖ / ‖D − U‖ after the "
         f"aggregation; what is below {SMALLEST:g} is drawn there."
     )
-    return furnish(result, f"{run['model']['name']}: what a round loses", note, list(handles.values()))
+    title = f"{run['model']['name']}: what a round loses"
+    return furnish(result, title, note, [handles[name] for name in in_order(handles)])
+
+
+def _name_those_below(ax: Axes, labels: list[str]) -> None:
+    """Their curves lie over each other: only their names can be told apart."""
+    if labels:
+        words = textwrap.fill(f"at or below {SMALLEST:g}: {', '.join(labels)}", 44)
+        ax.annotate(
+            words, (0.98, SMALLEST), (0, 7), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+            fontsize=8, color="#333333",
+        )  # fmt: skip

@@ -19,17 +19,17 @@ from paper_figures.style import count_note, furnish, grid, letter, method_style,
 def figure(records: Records) -> Figure:
     """(a) final accuracy with its interval and every seed; (b, c) mean accuracy against rounds and megabytes sent."""
     methods = by_method(records.methods)
-    result, axes = grid(1, 3, height=4.2)
-    _finals(axes[0, 0], methods)
-    letter(axes[0, 0], 0, "last round")
-    handles = _against(axes[0, 1], methods, lambda run, rounds: rounds)
-    axes[0, 1].set_xlabel("round")
-    letter(axes[0, 1], 1, "by round")
-    _against(axes[0, 2], methods, _megabytes)
-    axes[0, 2].set_xscale("log")
-    axes[0, 2].set_xlabel("MB sent, up and down")
-    letter(axes[0, 2], 2, "by bytes")
-    for ax in axes[0, 1:]:
+    result, (finals, rounds, sent) = _panels()
+    _finals(finals, methods)
+    letter(finals, 0, "last round")
+    handles = _against(rounds, methods, lambda run, done: done)
+    rounds.set_xlabel("round")
+    letter(rounds, 1, "by round")
+    _against(sent, methods, _megabytes)
+    sent.set_xscale("log")
+    sent.set_xlabel("MB sent, up and down")
+    letter(sent, 2, "by bytes")
+    for ax in (rounds, sent):
         ax.set_ylabel(measured(next(iter(methods.values()))[0]))
     run = next(iter(methods.values()))[0]
     federation = run["config"]["federation"]
@@ -42,6 +42,14 @@ def figure(records: Records) -> Figure:
         "local-only but the head. Dotted: the larger class."
     )
     return furnish(result, f"{run['model']['name']}: all methods at {federation['num_clients']} clients", note, handles)
+
+
+def _panels() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
+    """A tall panel at the left and two wide ones beside it: fourteen curves need width."""
+    result, axes = grid(1, 1, height=5.8)
+    axes[0, 0].remove()
+    spec = result.add_gridspec(2, 2, width_ratios=(1, 1.3))
+    return result, (result.add_subplot(spec[:, 0]), result.add_subplot(spec[0, 1]), result.add_subplot(spec[1, 1]))
 
 
 def _finals(ax: Axes, methods: dict[str, list[Run]]) -> None:

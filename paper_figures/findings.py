@@ -12,7 +12,7 @@ from paper_figures import linear_record, nonlinear_record, tab_claims
 from paper_figures.compute import Records
 from paper_figures.finetuning import Group, accuracy_text, groups
 from paper_figures.style import method_style
-from theory.statistics import mean_interval
+from theory.statistics import Interval, mean_interval
 
 
 def shows(records: Records) -> list[str]:
@@ -131,18 +131,28 @@ def nonlinear(record: dict[str, Any], data: str) -> Iterator[str]:
             )
 
 
+def difference(finals: dict[str, Sequence[float]]) -> Interval | None:
+    """RoLoRA less FedAvg-LoRA with its 95 % interval, paired by seed; None where one is missing or has one seed."""
+    if not {"rolora", "fedavg-lora"} <= finals.keys() or len(finals["rolora"]) < 2:
+        return None
+    return mean_interval(np.subtract(finals["rolora"], finals["fedavg-lora"]), 0.95)
+
+
+def side(found: Interval) -> str:
+    """Where an interval of a difference puts RoLoRA."""
+    return "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
+
+
 def _difference(finals: dict[str, Sequence[float]]) -> str:
-    """RoLoRA less FedAvg-LoRA, paired by seed, where both are there."""
+    """The difference in words, where both methods are there."""
     if not {"rolora", "fedavg-lora"} <= finals.keys():
         return ""
-    pairs = np.subtract(finals["rolora"], finals["fedavg-lora"])
-    if len(pairs) < 2:
+    found = difference(finals)
+    if found is None:
         return "; one seed, so their difference has no interval"
-    found = mean_interval(pairs, 0.95)
-    side = "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
     return (
-        f"; RoLoRA is {side} FedAvg-LoRA (paired difference {found.estimate:+.3f}, 95 % interval "
-        f"{found.low:+.3f} to {found.high:+.3f}, {len(pairs)} seeds)"
+        f"; RoLoRA is {side(found)} FedAvg-LoRA (paired difference {found.estimate:+.3f}, 95 % interval "
+        f"{found.low:+.3f} to {found.high:+.3f}, {len(finals['rolora'])} seeds)"
     )
 
 
@@ -152,11 +162,11 @@ def finetuning(records: Records) -> Iterator[str]:
         texts = [f"{method_style(name).label} {accuracy_text(runs)}" for name, runs in group.runs.items()]
         yield (
             f"{group.any_run['model']['name']} on {group.any_run['data']['name']}, {group.title}, {group.rounds} rounds: "
-            f"{', '.join(texts)}{_difference(_paired(group))}."
+            f"{', '.join(texts)}{_difference(paired(group))}."
         )
 
 
-def _paired(group: Group) -> dict[str, list[float]]:
+def paired(group: Group) -> dict[str, list[float]]:
     """Final accuracies of RoLoRA and FedAvg-LoRA at the seeds that both have."""
     both = [name for name in ("rolora", "fedavg-lora") if name in group.runs]
     common = set.intersection(*({run["seed"] for run in group.runs[name]} for name in both)) if both else set()

@@ -69,6 +69,8 @@ class Entry:
         needs: kinds of record, all of them required; a table of printed numbers needs none.
         make: records -> ``matplotlib.figure.Figure`` or :class:`paper_figures.table.Table`.
         applies: whether records of the right kind hold what is drawn.
+        question: the id of a question of :mod:`paper_figures.questions`, or one in words; by default that of ``needs``.
+        uses: kinds of record that are shown where they are there.
     """
 
     id: str
@@ -79,6 +81,8 @@ class Entry:
     needs: tuple[str, ...]
     make: Callable[[Records], Any]
     applies: Callable[[Records], bool] = lambda records: True
+    question: str = ""
+    uses: tuple[str, ...] = ()
 
     def available(self, records: Records) -> bool:
         """Whether it can be made from these records."""
@@ -204,7 +208,7 @@ ENTRIES = (
     Entry(
         "tab_paper_table1", "table", "Printed by the papers, and what was run here",
         "The papers' numbers for 3, 20 and 50 clients with how far each can be trusted, beside what was run here.",
-        "arXiv 2502.01755v4, Table 1; arXiv 2409.02346, Table 2", (), tab_paper_table1.table,
+        "arXiv 2502.01755v4, Table 1; arXiv 2409.02346, Table 2", (), tab_paper_table1.table, uses=("finetuning",),
     ),
     Entry(
         "fig_budgets", "figure", "Federated fine-tuning: equal rounds, client-steps, bytes",

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from paper_figures.compute import Records
 from paper_figures.registry import Entry
@@ -44,7 +45,22 @@ def files(entry: Entry, records: Records) -> dict[str, bytes]:
 
 def image(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a PNG or PDF file."""
+    return _saved(figure, format=kind, metadata=METADATA[kind])
+
+
+def drawing(figure: Figure, region: Bbox) -> str:
+    """A part of a figure as SVG on no ground, letters as outlines, so that it looks the same without the font.
+
+    Args:
+        figure: what is drawn.
+        region: the part, in inches from the lower left corner.
+    """
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    return _saved(figure, format="svg", metadata=nothing, bbox_inches=region, transparent=True).decode()
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(RC):
-        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    with matplotlib.rc_context(RC | {"svg.fonttype": "path"}):
+        figure.savefig(buffer, **options)
     return buffer.getvalue()

@@ -6,9 +6,12 @@ engines pass gradient training of a language model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+import array_api_compat
 
 from rolora import interference
 from rolora.adapter import FACTORS, Layer

@@ -18,6 +18,7 @@ from rolora.config import Config
 from rolora.errors import InputError
 from rolora.progress import Display, Event
 from rolora.records import finished
+from rolora.standing import Standing
 
 
 def run_all(
@@ -73,7 +74,7 @@ def run_all(
 
     with display.bars:
         if jobs == 1 or len(units) == 1:
-            standing = _experiment().Standing()
+            standing = Standing()
             for unit in units:
                 finish(unit, _run(unit, out, resume, display.show, track, standing))
         else:
@@ -90,7 +91,7 @@ def _run(
     resume: bool,
     show: Callable[[str, Event], None],
     track: Sequence[str],
-    standing: Any,
+    standing: Standing,
 ) -> list[dict[str, Any]]:
     from rolora import experiment, together
 
@@ -127,16 +128,10 @@ def _tracking() -> Any:
     return tracking
 
 
-def _experiment() -> Any:
-    from rolora import experiment  # loads torch
-
-    return experiment
-
-
 @cache
-def _left_standing() -> Any:
+def _left_standing() -> Standing:
     """Of this worker process."""
-    return _experiment().Standing()
+    return Standing()
 
 
 def _run_beside(

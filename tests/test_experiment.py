@@ -14,6 +14,7 @@ from rolora.config import check
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
+from rolora.standing import Standing
 from rolora.streams import named_stream
 from tests.conftest import changed
 
@@ -258,7 +259,7 @@ def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_
     changes = {"runtime__prefix_cache": prefix, "lora__layers": [1]} if prefix else {}
     first = changed(table, algorithm="ffa-lora", training__learning_rate=0.3, **changes)
     second = changed(table, algorithm=name, seed=7, **changes)
-    standing = experiment.Standing()
+    standing = Standing()
     experiment.run(first, tmp_path / "first", standing=standing)
     left = standing.fits(second)
     assert left is not None
@@ -276,7 +277,7 @@ def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_
     [{"lora__rank": 3}, {"algorithm": "flora"}, {"runtime__dtype": "float64"}, {"data__validation_examples": 11}],
 )
 def test_a_run_that_needs_something_else_begins_afresh(table, tmp_path, other):
-    standing = experiment.Standing()
+    standing = Standing()
     experiment.run(changed(table), tmp_path, standing=standing)
     assert standing.fits(changed(table, **other)) is None
     assert standing.fits(changed(table)) is None  # let go

@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from paper_figures import compute, notebooks, readme, registry, render, report
+from paper_figures import compute, notebooks, readme, registry, render
 from paper_figures.__main__ import app
 from tests.paper_figures.conftest import fake_run
 
@@ -83,7 +82,7 @@ def test_build_leaves_out_what_has_no_records_but_refuses_it_by_name(tmp_path: P
     assert result.exit_code == 0
     built = {path.stem for path in (tmp_path / "out").iterdir()}
     bare = {entry.id for entry in registry.ENTRIES if not entry.needs}
-    assert built == {"tab_claims"} | bare and "tab_paper_table1" in bare, "printed numbers need no records"
+    assert built == {"tab_claims", "made_from"} | bare and "tab_paper_table1" in bare, "printed numbers need no records"
     assert "fig_linear: left out" in result.output
     line = refused(run("build", "fig_linear", "--records", tmp_path, "--out", tmp_path / "out"))
     assert "linear.json is missing" in line and "python -m theory simulate linear" in line
@@ -130,47 +129,6 @@ def test_records_that_need_a_readers_folder_are_named_and_not_made(
     assert list(tmp_path.iterdir()) == []
     said = capfd.readouterr().err
     assert "nonlinear_mnist: left as it is; DIR" in said and "simulate nonlinear --images DIR --json" in said
-
-
-class References(HTMLParser):
-    """Collects whatever a page would load or link to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.tags: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
-
-
-def test_report_stands_alone(rendered: Path) -> None:
-    text = (rendered / "report.html").read_text(encoding="utf-8")
-    references = References()
-    references.feed(text)
-    assert all(one.startswith(("#", "data:image/png;base64,")) for one in references.found)
-    assert not references.tags & {"link", "iframe", "object"}
-    assert "http" not in text and "url(" not in text and "@import" not in text
-    assert sum(one.startswith("data:") for one in references.found) == sum(
-        entry.kind == "figure" for entry in registry.ENTRIES
-    )
-    assert "prefers-color-scheme: dark" in text and "@media print" in text and 'name="viewport"' in text
-
-
-def test_report_says_what_the_records_say(rendered: Path) -> None:
-    text = (rendered / "report.html").read_text(encoding="utf-8")
-    for wanted in ("made-up-bound", "0.733 ± 0.012", "Made-up processor", "rolora-n20-s0/record.json", "unverified"):
-        assert wanted in text
-    assert "alert(1)&lt;/script&gt;" in text and "<script>alert" not in text
-    anchors = set(re.findall(r'href="#([^"]+)"', text))
-    assert anchors == set(re.findall(r'<section id="([^"]+)"', text))
-
-
-def test_report_names_what_is_missing(tmp_path: Path) -> None:
-    text = report.page(compute.load(tmp_path))
-    assert "There are no records yet." in text
-    assert text.count('class="missing"') == sum(bool(entry.needs) for entry in registry.ENTRIES)
 
 
 def test_report_refuses_a_directory(tmp_path: Path, records_directory: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from paper_figures import (
     compute,
@@ -31,6 +32,9 @@ from tests.paper_figures.conftest import (
     fake_run,
 )
 from theory.statistics import mean_interval
+
+PRINTED, LEGIBLE = 6.8, 6.5
+"""Inches of the widest figure in print, and points of the smallest letters there."""
 
 LABELS = ["FedAvg-LoRA", "FFA-LoRA", "RoLoRA"]
 
@@ -84,6 +88,21 @@ def test_nothing_written_leaves_the_page_or_lies_over_the_panels(
         assert box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1
     for index, box in enumerate(furniture):
         assert not any(box.overlaps(other) for other in panels + furniture[index + 1 :])
+    for index, box in enumerate(panels):
+        assert not any(box.overlaps(other) for other in panels[index + 1 :]), (
+            "a title or label reaches into a panel beside"
+        )
+    for ax in figure.axes:
+        inside = [text.get_window_extent() for text in ax.texts if text.get_text().strip()]
+        assert not any(box.overlaps(other) for index, box in enumerate(inside) for other in inside[index + 1 :])
+
+
+@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
+def test_text_is_legible_where_a_journal_prints_it(entry: registry.Entry, records: compute.Records) -> None:
+    figure = entry.make(records)
+    shrunk = min(1, PRINTED / figure.get_size_inches()[0])
+    sizes = {text.get_text(): text.get_fontsize() * shrunk for text in figure.findobj(Text) if text.get_text().strip()}
+    assert min(sizes.values()) >= LEGIBLE, min(sizes, key=lambda text: sizes[text])
 
 
 def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: compute.Records) -> None:

@@ -1,0 +1,165 @@
+"""One number changed in one record of every kind: the figure changes, and the check says which record it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from paper_figures import compute, in_step, registry, style
+from paper_figures.__main__ import app
+
+Change = Callable[[Any], None]
+
+
+def at(*path: str | int, times: float = 1.25) -> Change:
+    """Multiply the number at this place of a record."""
+
+    def change(record: Any) -> None:
+        for step in path[:-1]:
+            record = record[step]
+        record[path[-1]] *= times
+
+    return change
+
+
+def word(*path: str | int, old: str, new: str) -> Change:
+    """The same for a number inside a sentence."""
+
+    def change(record: Any) -> None:
+        for step in path[:-1]:
+            record = record[step]
+        assert old in record[path[-1]]
+        record[path[-1]] = record[path[-1]].replace(old, new)
+
+    return change
+
+
+FINAL = at("final", "accuracy", times=0.9)
+CHANGES: dict[str, tuple[str, Change]] = {
+    "claims": ("tab_claims", at(0, "measured")),
+    "linear": ("fig_linear", at("series", 0, "angle_distance", -1, times=4)),
+    "contraction": ("fig_contraction", at("series", 1, "worst", 3)),
+    "sample_complexity": ("fig_sample_complexity", at("series", 0, "measured", 0)),
+    "nonlinear": ("fig_learning_rates", at("series", 0, "test_accuracy", -1, times=0.7)),
+    "nonlinear_mnist": ("fig_nonlinear_mnist_rates", at("series", 0, "test_accuracy", -1, times=0.7)),
+    "finetuning": ("tab_finetuning", FINAL),
+    "sweep": ("tab_learning_rates", FINAL),
+    "methods_rates": ("tab_methods", FINAL),
+    "methods": ("tab_methods", FINAL),
+    "engines": ("tab_engines", at("jobs", "all", "contestants", "batched", "median")),
+    "profile": ("fig_profile", at("engines", "sequential", "seconds", "backbone products")),
+    "conformance": ("tab_conformance", word(3, "words", old="3 clients", new="4 clients")),
+    "conformance_foreign": ("tab_conformance_foreign", word(3, "words", old="3 clients", new="4 clients")),
+}
+"""Kind -> a figure or table that shows it, and one number of its first file that is shown there."""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def rendered(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the kinds are looked at through, made from the records as they are; not to be changed."""
+    out = tmp_path_factory.mktemp("in-step")
+    ids = sorted({id for id, _ in CHANGES.values()} | {"tab_paper_table1"})
+    assert run("build", *ids, "--records", records_directory, "--out", out).exit_code == 0
+    return out
+
+
+def first_file(records: Path, kind: str) -> Path:
+    return min(records.glob(compute.SOURCES[kind].file))
+
+
+@pytest.mark.parametrize("kind", list(compute.SOURCES))
+def test_one_changed_number_turns_the_check_red(
+    kind: str, records_directory: Path, rendered: Path, tmp_path: Path
+) -> None:
+    assert kind in CHANGES, "a new kind of record: say above which number of it is shown where"
+    id, change = CHANGES[kind]
+    records = tmp_path / "records"
+    shutil.copytree(records_directory, records)
+    assert run("check", id, "--records", records, "--out", rendered).exit_code == 0, "the copy is as good"
+    path = first_file(records, kind)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    change(record)
+    path.write_text(json.dumps(record), encoding="utf-8")
+    result = run("check", id, "--records", records, "--out", rendered)
+    assert result.exit_code == 1
+    name = path.relative_to(records).as_posix()
+    assert f"{id}.{'png' if id.startswith('fig') else 'md'}: out of step: {name} has changed" in result.output
+
+
+def test_a_number_that_is_not_drawn_is_noticed_too(records_directory: Path, rendered: Path, tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    shutil.copytree(records_directory, records)
+    record = json.loads((records / "linear.json").read_text(encoding="utf-8"))
+    record["seconds"] += 1
+    (records / "linear.json").write_text(json.dumps(record), encoding="utf-8")
+    result = run("check", "fig_linear", "--records", records, "--out", rendered)
+    assert result.exit_code == 1
+    assert "fig_linear: made from other records" in result.output and "linear.json has changed" in result.output
+
+
+def test_a_record_that_is_shown_without_being_needed_is_noticed(
+    records_directory: Path, rendered: Path, tmp_path: Path
+) -> None:
+    """The table of printed numbers needs no record, and shows our numbers where there are some."""
+    records = tmp_path / "records"
+    shutil.copytree(records_directory, records)
+    shutil.rmtree(records / "finetuning")
+    result = run("check", "tab_paper_table1", "--records", records, "--out", rendered)
+    assert result.exit_code == 1 and "record.json is gone" in result.output and "more" in result.output
+
+
+def test_changed_code_is_noticed_by_running_it(
+    records_directory: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = style.MethodStyle("RoLoRA", "#123456", "o", "-")
+    monkeypatch.setitem(style.METHODS, "rolora", look)
+    result = run("check", "fig_linear", "--records", records_directory, "--out", rendered)
+    assert result.exit_code == 1 and "fig_linear.pdf: out of step" in result.output
+
+
+def test_the_changed_module_and_library_are_named(records_directory: Path, rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(rendered, out)
+    (out / "fig_linear.png").write_bytes(b"older")
+    noted = in_step.read(out)
+    noted["fig_linear"]["code"]["paper_figures/style.py"] = "0" * 16
+    noted["fig_linear"]["libraries"]["matplotlib"] = "3.9.0"
+    (out / in_step.NAME).write_bytes(in_step.written(noted))
+    result = run("check", "fig_linear", "--records", records_directory, "--out", out)
+    assert result.exit_code == 1
+    assert "fig_linear.png: out of step: paper_figures/style.py has changed; matplotlib 3." in result.output
+    assert "in the place of 3.9.0" in result.output and "fig_linear.pdf" not in result.output
+
+
+def test_what_is_noted_of_nothing_is_surplus(records_directory: Path, rendered: Path, tmp_path: Path) -> None:
+    assert in_step.surplus({}, {"fig_gone": {}}, tmp_path / "none", set()) == [
+        f"{tmp_path / 'none' / in_step.NAME}: no record makes fig_gone"
+    ]
+    (tmp_path / in_step.NAME).write_text("[1]", encoding="utf-8")
+    result = run("check", "tab_claims", "--records", records_directory, "--out", tmp_path)
+    assert result.exit_code == 2 and "expected what build writes there" in result.stderr
+
+
+def test_code_is_what_a_figure_imports_and_nothing_else() -> None:
+    found = in_step.code_digests("paper_figures.fig_linear")
+    assert {"paper_figures/fig_linear.py", "paper_figures/style.py", "paper_figures/linear_record.py"} <= found.keys()
+    assert "paper_figures/fig_methods.py" not in found and "paper_figures/registry.py" not in found
+    assert all((in_step.ROOT / name).is_file() for name in found)
+
+
+def test_every_entry_notes_its_records(records_directory: Path) -> None:
+    records = compute.load(records_directory)
+    for entry in registry.ENTRIES:
+        noted = in_step.made_from(entry, records)
+        assert bool(noted["records"]) == bool(entry.needs or entry.uses)
+        assert any(name.startswith(("paper_figures/fig_", "paper_figures/tab_")) for name in noted["code"])
