@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -167,13 +167,20 @@ class Experiment:
         clients = sample_clients(self.setup.key, t, len(self.setup.clients), self.config.federation.clients_per_round)
         return open_round(t, self.server, self.algorithm, clients, self.ledger, self.ranks)
 
-    def close_round(self, opened: OpenRound, updates: Sequence[ClientUpdate], started: float) -> None:
+    def close_round(
+        self,
+        opened: OpenRound,
+        updates: Sequence[ClientUpdate],
+        started: float,
+        beside: Mapping[str, Any] | None = None,
+    ) -> None:
         """Aggregate, evaluate where it is due, and write the checkpoint.
 
         Args:
             opened: what :meth:`open_round` gave.
             updates: of its clients, in its order.
             started: ``time.perf_counter()`` when the round began.
+            beside: what else the round's entry in the record has to say.
         """
         self.server, self.ledger, report = close_round(
             opened,
@@ -189,7 +196,9 @@ class Experiment:
         t = opened.t + 1
         due = t % self.config.evaluation.every == 0 or t == self.config.federation.rounds
         evaluation = self._measured(self.setup.held_out) if due else None
-        self.history.append(entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation})
+        self.history.append(
+            entry(report) | {"seconds": round(trained, 4), "evaluation": evaluation} | dict(beside or {})
+        )
         if due and self.config.evaluation.select == "test":
             self.history[-1][selection.TEST_EVALUATION] = self._measured(self.setup.test)
         if due and self._selects and selection.best_round(self.history) == opened.t:
