@@ -110,6 +110,7 @@ class Participant:
         self.finished = False
         self.refused: str | None = None
         self._last: tuple[tuple[int, str], Any] | None = None
+        self._note = ""
 
     def app(self) -> ClientApp:
         """Flower's ClientApp of this client."""
@@ -136,6 +137,12 @@ class Participant:
             return Message(self.answer(question, tensors), reply_to=message)
 
         return app
+
+    def delivered(self) -> None:
+        """Tell of what was trained, now that the server has it."""
+        if self._note:
+            self.say(self._note)
+            self._note = ""
 
     def greeting(self) -> Greeting:
         """What the server has to know before it sends anything."""
@@ -168,9 +175,8 @@ class Participant:
             )
         content = messages.content(Answer(**common, weight=update.weight, loss=update.loss), update.message)
         self._last = (question.round, question.state), content
-        self.say(
-            f"round {question.round}: client {self.client} trained {', '.join(question.trainable)}, loss {update.loss:.4f}"
-        )
+        self._note = f"round {question.round}: client {self.client} trained {', '.join(question.trainable)}"
+        self._note += f", loss {update.loss:.4f}"
         return content
 
     def received(self, question: Question, tensors: communication.Message) -> ServerState | None:

@@ -10,10 +10,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import httpx
 from flwr.app import Context, Message, RecordDict
 from flwr.app.message import remove_content_from_message
+from flwr.clientapp import ClientApp
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -38,7 +40,6 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from rolora.deployment.certificates import ClientIdentity, public_pem
-from rolora.deployment.client import Participant
 from rolora.errors import InputError
 
 HEARTBEAT = 10.0
@@ -56,6 +57,24 @@ FASTEST_RETURN, SLOWEST_RETURN = 0.2, 5.0
 CORRUPTED = "an object whose bytes are not those of its name"
 
 
+@runtime_checkable
+class Answering(Protocol):
+    """Who answers the messages of a node: ``rolora.deployment.client.Participant``."""
+
+    finished: bool
+    """Whether the server has said that the run is."""
+    refused: str | None
+    """Why the server lets it take no part."""
+
+    def app(self) -> ClientApp:
+        """What answers."""
+        ...
+
+    def delivered(self) -> None:
+        """Told that the last answer is with the server."""
+        ...
+
+
 class Lost(Exception):
     """The connection, or what the server knew of this node, is gone: it has to sign in again."""
 
@@ -63,7 +82,7 @@ class Lost(Exception):
 class Node:
     """One client's connection."""
 
-    def __init__(self, address: str, identity: ClientIdentity, participant: Participant) -> None:
+    def __init__(self, address: str, identity: ClientIdentity, participant: Answering) -> None:
         """
         Args:
             address: host and port.
@@ -166,7 +185,8 @@ class Node:
         message = inflate_object_from_contents(tree.object_id, contents)
         message.metadata.__dict__["_message_id"] = tree.object_id
         context = Context(metadata.run_id, self.node.node_id, {}, RecordDict(), {})
-        self._push(self.app(message, context))
+        if self._push(self.app(message, context)):
+            self.participant.delivered()
         return True
 
     def _object(self, run: int, name: str) -> bytes:
@@ -175,7 +195,8 @@ class Node:
             raise Lost(CORRUPTED)
         return answer.object_content
 
-    def _push(self, reply: Message) -> None:
+    def _push(self, reply: Message) -> bool:
+        """Send a reply; False if the server does not want it, as the question is closed."""
         run = reply.metadata.run_id
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
@@ -199,6 +220,7 @@ class Node:
                             object_content=one.deflate(),
                         )
                     )
+        return bool(wanted)
 
 
 def serve(nodes: Sequence[Node], patience: float, say: Callable[[str], None]) -> None:
