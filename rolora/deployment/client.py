@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -210,7 +211,7 @@ class Participant:
         algorithm, config = self.shop.config.build_algorithm(), self.shop.config
         shapes = peft_boundary.read(self.shop.setup.model, head=False).layers[name]
         key = Key(config.seed).fold("model", "adapter").fold("restart", t - 1, name)
-        whole = algorithm.restart(t - 1, replace(shapes, B=shapes.B * 0), key)
+        whole = algorithm.restart(t - 1, replace(shapes, B=torch.zeros_like(shapes.B)), key)
         drawn = algorithm.broadcast(t, whole, config.rank_of(self.client))
         return replace(layer, A=drawn.A, B=drawn.B)
 

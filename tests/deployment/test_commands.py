@@ -16,7 +16,8 @@ from tests.deployment.processes import LIMIT
 
 
 def rolora(*words, folder=None):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, "-m", "rolora", *map(str, words)], capture_output=True, text=True, timeout=LIMIT, env=environment,
         cwd=folder,
