@@ -1,7 +1,8 @@
 """What a Flower message holds: a header of JSON, and tensors as one safetensors blob. Nothing is ever unpickled.
 
 A tensor's name in the blob is "PART|NAME": A, B, head or residual, and the layer's or parameter's name, as everywhere in the
-project. One blob, and not an array of Flower's own for every tensor, because Flower moves every array in requests of its own.
+project. One blob, and not an array of Flower's own for every tensor, because Flower moves every array in requests of its own. A
+blob of a few MiB lies beside the header, in the same request; a larger one is an array, which Flower cuts into pieces.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ HEADER, TENSORS, BLOB = "header", "tensors", "all"
 
 KIND = "safetensors"
 """Flower's ``stype`` of the one array: how its bytes are read."""
+
+BESIDE = 4 << 20
+"""Bytes of a blob up to which it lies beside the header."""
 
 MAX_HEADER = 1 << 20
 """Characters of a header."""
@@ -87,11 +91,15 @@ class Reason(Header):
 
 def content(header: Header, message: Message | None = None) -> RecordDict:
     """What travels: a header, and tensors if there are any."""
-    records: dict[str, Any] = {HEADER: ConfigRecord({"json": header.model_dump_json()})}
+    beside: dict[str, Any] = {"json": header.model_dump_json()}
+    records: dict[str, Any] = {}
     if message is not None:
         blob = encode(message)
-        records[TENSORS] = ArrayRecord({BLOB: Array("uint8", (len(blob),), KIND, blob)})
-    return RecordDict(records)
+        if len(blob) <= BESIDE:
+            beside[BLOB] = blob
+        else:
+            records[TENSORS] = ArrayRecord({BLOB: Array("uint8", (len(blob),), KIND, blob)})
+    return RecordDict(records | {HEADER: ConfigRecord(beside)})
 
 
 def header_of(found: RecordDict, kind: type[Kind]) -> Kind:
@@ -117,6 +125,9 @@ def tensors_of(found: RecordDict, device: torch.device) -> Message:
     Raises:
         UpdateError: there are none, or their bytes are no safetensors of such parts.
     """
+    beside = found.config_records.get(HEADER, {}).get(BLOB)
+    if isinstance(beside, bytes):
+        return decode(beside, device)
     array = found.array_records.get(TENSORS, {}).get(BLOB)
     if array is None:
         raise UpdateError("a message without tensors")

@@ -19,13 +19,14 @@ from typing import Any
 from rolora import records
 from rolora.config import check
 from rolora.deployment import certificates
+from rolora.deployment.starting import need_flower
 from rolora.deployment.together import free_port, shares
 from tests.deployment.processes import Federation, Process, federation, wait_until
 from tests.deployment.synthetic import table
 from tests.deployment.test_faults import played
 from tests.deployment.test_wire import two_rounds
 
-CLIENTS, PROCESSES, ROUNDS, DEADLINE = 50, 5, 10, 6.0
+CLIENTS, PROCESSES, ROUNDS, DEADLINE = 50, 5, 10, 25.0
 
 
 def peak(process: Process) -> int:
@@ -106,13 +107,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.deployment", description=__doc__)
     parser.add_argument("--json", type=Path, default=Path("deployment.json"), metavar="FILE")
     arguments = parser.parse_args()
+    need_flower()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keys = folder / "keys"
         certificates.make(keys, 1)
         wire = {method: two_rounds(method, keys) for method in ("fedavg-lora", "ffa-lora", "rolora")}
         undisturbed = measure(folder / "undisturbed", kill=False)
-        print(json.dumps(undisturbed), flush=True)
+        print(json.dumps({"wire": wire, "undisturbed": undisturbed}), flush=True)
         killed = measure(folder / "killed", kill=True)
         print(json.dumps(killed), flush=True)
     record = {

@@ -38,8 +38,8 @@ def test_deployed_is_simulated(algorithm, federate, tmp_path):
         }
         assert mine["loss"] == pytest.approx(other["loss"], rel=1e-6)
         counted = sum(mine["bytes_up"].values())
-        # Framing: fifteen requests a client and round, with the client's key and a signature in each; and greetings.
-        assert counted < mine["wire"]["up"] < 1.1 * counted + 3 * 40_000
+        # Framing: nine requests a client and round, with the client's key and a signature in each; and greetings.
+        assert counted < mine["wire"]["up"] < 1.1 * counted + 3 * 30_000
     assert found["final"] == pytest.approx(expected["final"], rel=1e-5)
     assert found["environment"]["deployment"]["authenticated"]
 

@@ -47,6 +47,14 @@ def test_headers_keep_their_bits():
     assert str(messages.header_of(messages.content(lost), Answer).loss) == "nan"
 
 
+def test_a_large_blob_travels_in_pieces():
+    """Flower's array is cut where one request would be too large."""
+    large = communication.Message({"A": {"one": torch.arange(2_000_000, dtype=torch.float32).reshape(1000, 2000)}})
+    found = messages.content(Answer(protocol=1, round=0, client=0), large)
+    assert messages.TENSORS in found.array_records
+    assert torch.equal(messages.tensors_of(found, CPU).factors["A"]["one"], large.factors["A"]["one"])
+
+
 @given(st.binary(max_size=300), st.integers(0, 10_000))
 def test_whatever_the_bytes_are_it_is_one_line(noise, place):
     """Noise, a blob cut off, a blob with some bytes replaced: tensors of known parts, or an UpdateError."""
