@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LIMIT = 100.0
+LIMIT = 240.0
 """Seconds for what takes a few on an idle machine."""
 
 CONTEXT = multiprocessing.get_context("forkserver")

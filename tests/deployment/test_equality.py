@@ -47,10 +47,13 @@ def test_deployed_is_simulated(algorithm, federate, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"algorithm": "fedex-lora"},
+        pytest.param({"algorithm": "fedex-lora"}, marks=pytest.mark.slow),
         {"algorithm": "flora", "federation__client_ranks": [2, 1]},
-        {"algorithm": "rolora", "server": {"optimizer": "momentum"}, "federation__clients_per_round": 2},
-        {"algorithm": "hetlora", "federation__client_ranks": [2, 1, 1]},
+        pytest.param(
+            {"algorithm": "rolora", "server": {"optimizer": "momentum"}, "federation__clients_per_round": 2},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"algorithm": "hetlora", "federation__client_ranks": [2, 1, 1]}, marks=pytest.mark.slow),
         {
             "algorithm": "rolora",
             "federation__client_weights": "uniform",
