@@ -32,6 +32,12 @@ class Meter:
         self.inside, self.limit = inside, limit
         self._lock = threading.Lock()
         self._bytes: Counter[str] = Counter()
+        self._refused: Counter[int] = Counter()
+
+    def refused(self) -> dict[str, int]:
+        """Requests that were refused so far, by HTTP status: 401 without a valid signature, 403 in another's name."""
+        with self._lock:
+            return {str(status): count for status, count in sorted(self._refused.items())}
 
     def total(self) -> dict[str, int]:
         """Bytes so far by direction and kind."""
@@ -46,12 +52,16 @@ class Meter:
         counted = _Request(scope, self.limit)
         if counted.declared > self.limit:
             await refuse(send)
+            with self._lock:
+                self._refused[413] += 1
             return
         await self.inside(scope, counted.receiving(receive), counted.sending(send))
         waiting = counted.path.endswith(WAITING) or (counted.path.endswith("/pull-messages") and not counted.answer)
         with self._lock:
             self._bytes[IDLE_UP if waiting else UP] += counted.up
             self._bytes[IDLE_DOWN if waiting else DOWN] += counted.down
+            if counted.status >= 400:
+                self._refused[counted.status] += 1
 
 
 class TooLarge(Exception):
@@ -67,7 +77,7 @@ class _Request:
         query = scope.get("query_string") or b""
         line = len(scope["method"]) + 1 + len(target) + (1 + len(query) if query else 0) + len(" HTTP/1.1\r\n")
         self.up = line + _size(scope["headers"])
-        self.down = self.answer = self.body = 0
+        self.down = self.answer = self.body = self.status = 0
         self.limit = limit
         self.declared = _length(dict(scope["headers"]))
 
@@ -86,6 +96,7 @@ class _Request:
     def sending(self, send: Send) -> Send:
         async def counted(event: Event) -> None:
             if event["type"] == "http.response.start":
+                self.status = event["status"]
                 self.down += len("HTTP/1.1 200 OK\r\n") + _size(event["headers"])
             body = len(event.get("body", b""))
             self.down += body

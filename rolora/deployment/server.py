@@ -247,6 +247,7 @@ class Rounds:
             "deployment": {
                 "flower": installed_version("flwr"),
                 "authenticated": bool(self.link.clients),
+                "refused_requests": self.link.meter.refused(),
                 "deadline": self.patience.deadline,
                 "minimum_clients": self.patience.minimum,
                 "clients": {

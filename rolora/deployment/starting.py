@@ -28,7 +28,9 @@ def need_flower() -> None:
     """
     if importlib.util.find_spec("flwr") is None:
         raise InputError("a deployment needs the package flwr: pip install 'rolora[flower]'")
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what it has to say is said here, in one line
+    from flwr.supercore.logger import FLOWER_LOGGER
+
+    FLOWER_LOGGER.setLevel(logging.CRITICAL)  # what it has to say is said here, in one line
 
 
 def the_config(path: Path, overrides: list[str]) -> Config:

@@ -87,6 +87,7 @@ def test_no_key_no_entry(keys):
         for connection in (fleet(link.port, identities[1]), fleet(link.port, stranger)):  # another's messages
             assert status_of(lambda connection=connection: connection.PullMessages(pull)) == 401
         assert len(own.PullMessages(pull).messages_list) == 1
+        assert link.meter.refused() == {"401": 4, "412": 2}
 
 
 def test_an_old_signature_is_worth_nothing(keys, monkeypatch):
