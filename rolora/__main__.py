@@ -18,6 +18,7 @@ from rolora import config as configuration
 from rolora.algorithms import ALGORITHMS
 from rolora.command_line import one_line_errors
 from rolora.config import Config
+from rolora.deployment import commands as deployment
 from rolora.errors import InputError
 from rolora.partition import PARTITIONS
 from rolora.progress import named
@@ -383,6 +384,9 @@ def split_text(record: dict[str, Any]) -> str:
         found, chosen = record["final_papers_protocol"], record["selection_papers_protocol"]
         text += f" (by test text itself: {found[primary(found)]:.4f} after {chosen['selected_round'] + 1})"
     return text
+
+
+deployment.register(app, console, locate)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ class Experiment:
                 "each of them aggregates, and all have to draw the same"
             )
         privacy.check(config)
-        self.setup = prepare(config, beside.setup if beside else None)
+        self.setup = prepare(config, beside=beside.setup if beside else None)
         self.guarantee = privacy.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:
@@ -188,13 +188,20 @@ class Experiment:
         clients = sample_clients(key, t, len(self.setup.clients), self.config.federation.clients_per_round)
         return open_round(t, self.server, self.algorithm, clients, self.ledger, self.ranks)
 
-    def close_round(self, opened: OpenRound, updates: Sequence[ClientUpdate], started: float) -> bool:
+    def close_round(
+        self,
+        opened: OpenRound,
+        updates: Sequence[ClientUpdate],
+        started: float,
+        more: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Check, aggregate, evaluate where it is due, and write the checkpoint.
 
         Args:
             opened: what :meth:`open_round` gave.
             updates: of its clients, in its order.
             started: ``time.perf_counter()`` when the round began.
+            more: what else the round's entry in the record has to say.
 
         Returns:
             Whether the round is done; if not, :meth:`open_round` opens it once more.
@@ -223,7 +230,9 @@ class Experiment:
         t = opened.t + 1
         due = t % self.config.evaluation.every == 0 or t == self.config.federation.rounds
         evaluation = self._measured(self.setup.held_out) if due else None
-        self.history.append(with_attempts(entry(report), self.failed, trained) | {"evaluation": evaluation})
+        self.history.append(
+            with_attempts(entry(report), self.failed, trained) | {"evaluation": evaluation} | dict(more or {})
+        )
         self.failed = []
         if due and self.config.evaluation.select == "test":
             self.history[-1][selection.TEST_EVALUATION] = self._measured(self.setup.test)

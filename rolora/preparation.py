@@ -45,21 +45,25 @@ class Setup:
         return next(self.model.parameters()).device
 
 
-def prepare(config: Config, beside: Setup | None = None) -> Setup:
+def prepare(config: Config, data: tasks.TextData | None = None, beside: Setup | None = None) -> Setup:
     """Load data and model, divide the data, attach the first adapter.
 
     Nothing here depends on the algorithm: with one seed, all algorithms start from the same data, clients and adapter.
 
     Args:
-        config: the run's.
+        config: what is asked for.
+        data: one client's own data in the place of the config's; they are not divided.
         beside: of a run with the same model and data, whose data and tokens are used.
 
     Raises:
         InputError: whatever of the config cannot be met.
     """
     key = Key(config.seed)
-    data = tasks.load(config.data) if beside is None else beside.data
-    clients = divide(config, key, data.train.labels, data.train.owners)
+    if data is None:
+        data = tasks.load(config.data) if beside is None else beside.data
+        clients = divide(config, key, data.train.labels, data.train.owners)
+    else:
+        clients = [np.arange(len(data.train))]
     settings = precision.apply(config.runtime)
     backbone = models.load(
         config.model,

@@ -1,0 +1,122 @@
+"""A whole federation on one machine: one server and its clients, each a process, on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from rolora.deployment.starting import need_flower, the_config
+from rolora.errors import InputError
+
+STOPPED_WITHIN = 10.0
+"""Seconds that a process has to end in order."""
+
+
+def deploy(
+    path: Path,
+    overrides: list[str],
+    processes: int | None,
+    out: Path,
+    resume: bool,
+    deadline: float | None,
+    minimum: int | None,
+    insecure: bool,
+    console: Console,
+) -> None:
+    """Start them, wait for the end, and leave none behind. Arguments as those of the command.
+
+    Raises:
+        InputError: one of them could not do its part; it has said why.
+    """
+    need_flower()
+    config = the_config(path, overrides)
+    number = config.federation.num_clients
+    port = free_port()
+    with ExitStack() as stack:
+        security: list[str] = ["--insecure"]
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rolora-keys-")))
+        if not insecure:
+            from rolora.deployment import certificates
+
+            certificates.make(folder, number)
+            security = ["--keys", str(folder / "server")]
+        waiting = [f"--deadline={deadline}"] if deadline is not None else []
+        waiting += [f"--minimum-clients={minimum}"] if minimum is not None else []
+        server = ["serve", str(path), *overrides, "--port", str(port), "--out", str(out), *security, *waiting]
+        commands = [server + ["--resume"] * resume]
+        for clients in shares(number, processes or number):
+            who = [part for client in clients for part in ("--keys", str(folder / f"client-{client}"))]
+            if insecure:
+                who = ["--insecure", *(part for client in clients for part in ("--client", str(client)))]
+            commands.append(["join", str(path), *overrides, "--server", f"127.0.0.1:{port}", *who, "--quiet"])
+        console.print(f"{number} clients in {len(commands) - 1} processes, and a server", highlight=False)
+        supervise(stack.enter_context(running(commands)))
+
+
+def shares(number: int, processes: int) -> list[list[int]]:
+    """The clients of each process.
+
+    Example:
+        >>> shares(5, 2)
+        [[0, 2, 4], [1, 3]]
+    """
+    return [list(range(start, number, processes)) for start in range(min(processes, number))]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+@contextmanager
+def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes of this program; at the end none of them is left."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            started.append(subprocess.Popen([sys.executable, "-m", "rolora", *command], env=environment))
+        yield started
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOPPED_WITHIN
+        for process in started:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def supervise(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait for the server, and with it for its clients; whoever fails first ends all."""
+    server, *clients = processes
+    while server.poll() is None:
+        failed = next((one for one in clients if one.poll() not in (None, 0)), None)
+        if failed is not None:
+            raise InputError(
+                f"a client ended with status {failed.returncode} (its message is above); the others were stopped"
+            )
+        time.sleep(0.1)
+    if server.returncode != 0:
+        raise InputError(f"the server ended with status {server.returncode} (its message is above)")
+    until = time.monotonic() + STOPPED_WITHIN
+    for client in clients:
+        try:
+            client.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return  # the run is finished, whatever a client still does
