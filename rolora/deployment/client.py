@@ -6,7 +6,6 @@ it has put together with the one that the server names: where they differ it say
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +40,6 @@ class Workshop:
     setup: Setup
     engine: Engine
     clients: dict[int, int]
-    turn: threading.Lock
 
 
 def workshop(config: Config, own: tuple[int, Path] | None = None) -> Workshop:
@@ -62,7 +60,7 @@ def workshop(config: Config, own: tuple[int, Path] | None = None) -> Workshop:
     keep_hidden_states(setup, None)
     engine = ENGINES[config.runtime.engine](setup.model, setup.train, parts, config, setup.key, prefix=setup.prefix)
     sizes = {client: len(indices) for client, indices in parts.items()}
-    return Workshop(config, setup, engine, sizes, threading.Lock())
+    return Workshop(config, setup, engine, sizes)
 
 
 def own_data(config: Config, path: Path) -> tasks.TextData:
@@ -170,10 +168,8 @@ class Participant:
             self.held = None
             return messages.content(Answer(**common, stale=True))
         self.held = start
-        with self.shop.turn:
-            (update,) = self.shop.engine.local_updates(
-                question.round, {self.client: start}, frozenset(question.trainable)
-            )
+        trainable = frozenset(question.trainable)
+        (update,) = self.shop.engine.local_updates(question.round, {self.client: start}, trainable)
         content = messages.content(Answer(**common, weight=update.weight, loss=update.loss), update.message)
         self._last = (question.round, question.state), content
         self._note = f"round {question.round}: client {self.client} trained {', '.join(question.trainable)}"
