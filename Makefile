@@ -74,7 +74,7 @@ study: $(READY) ## The studies' records (SCALE=cpu|gpu, ONLY=kind, DATA=folder w
 	$(BIN)/python -m paper_figures study $(SCALE) $(addprefix --only ,$(ONLY)) $(if $(DATA),--data $(DATA)) --out runs/study/$(SCALE) --jobs $(JOBS)
 
 test: $(READY) ## The test-suite (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: $(READY) ## Style, import contracts, figures and README in step with their records
 	$(BIN)/ruff check .
