@@ -138,9 +138,31 @@ def fake_local_steps(seeds: int = 2) -> list[dict[str, Any]]:
     ]
 
 
-def fake_confound() -> list[dict[str, Any]]:
-    """One run of each state."""
-    return [changed(fake_run("rolora", 3, 6, 0, state), "confound") for state in ("isolated", "shared")]
+def fake_confound(seeds: int = 2) -> list[dict[str, Any]]:
+    """Three methods, isolated and chained, at 3 and 20 clients, by two optimisers; and one run of the older chain."""
+    made = [
+        changed(fake_run(name, clients, rounds, seed, state), optimizer, training={"optimizer": optimizer})
+        for optimizer in ("adamw", "sgd")
+        for name in METHODS
+        for clients, rounds in ((3, 20), (20, 3))
+        for state in ("isolated", "chained")
+        for seed in range(seeds)
+    ]
+    return [*made, changed(fake_run("rolora", 3, 6, 0, "shared"), "confound")]
+
+
+def fake_movement(seeds: int = 2) -> list[dict[str, Any]]:
+    """RoLoRA's two first rounds at 3 and 20 clients, three times as far in the chain."""
+    made = []
+    for state in ("isolated", "shared", "chained"):
+        for clients in (3, 20):
+            for seed in range(seeds):
+                one = changed(fake_run("rolora", clients, 2, seed, state), "movement")
+                for entry in one["rounds"]:
+                    apart = state == "chained" or (state == "shared" and entry["round"] > 0)
+                    entry["moved"] = {"A" if entry["round"] else "B": (1 + 2 * apart) * (0.1 + 0.01 * seed)}
+                made.append(one)
+    return made
 
 
 def fake_evaluations(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -179,6 +201,7 @@ def fake_studies() -> dict[str, list[dict[str, Any]]]:
         "encoder_tasks": fake_encoder_tasks(),
         "dolly": fake_dolly(),
         "confound": fake_confound(),
+        "movement": fake_movement(),
         "label_skew": fake_label_skew(),
         "participation": fake_participation(),
         "ranks": fake_ranks(),

@@ -56,6 +56,18 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "profile": ("fig_profile", at("engines", "sequential", "seconds", "backbone products")),
     "conformance": ("tab_conformance", word(3, "words", old="3 clients", new="4 clients")),
     "conformance_foreign": ("tab_conformance_foreign", word(3, "words", old="3 clients", new="4 clients")),
+    "encoder_tasks": ("tab_encoder_tasks", FINAL),
+    "dolly": ("tab_dolly", at("final", "loss", times=0.9)),
+    "confound": ("tab_confound", FINAL),
+    "movement": ("fig_movement", at("rounds", 0, "moved", "B")),
+    "label_skew": ("fig_label_skew", FINAL),
+    "participation": ("fig_participation", FINAL),
+    "ranks": ("fig_ranks", FINAL),
+    "layer_budgets": ("fig_layer_budgets", FINAL),
+    "schedules": ("fig_schedules", FINAL),
+    "rate_ratios": ("fig_rate_ratios", FINAL),
+    "local_steps": ("fig_local_steps", FINAL),
+    "evaluations": ("tab_benchmarks", at("results", 0, "accuracy", times=0.8)),
 }
 """Kind -> a figure or table that shows it, and one number of its first file that is shown there."""
 
