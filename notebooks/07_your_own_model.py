@@ -66,8 +66,10 @@ Markdown("```text\n" + "\n".join(Path("reviews.csv").read_text().splitlines()[:4
 
 # %%
 location, _ = models.locate("all-MiniLM-L6-v2")
-BertModel.from_pretrained(location, num_hidden_layers=1).save_pretrained("my-encoder")
-AutoTokenizer.from_pretrained(location).save_pretrained("my-encoder")
+BertModel.from_pretrained(location, num_hidden_layers=1, use_safetensors=True, trust_remote_code=False).save_pretrained(
+    "my-encoder"
+)
+AutoTokenizer.from_pretrained(location, trust_remote_code=False).save_pretrained("my-encoder")
 sorted(path.name for path in Path("my-encoder").iterdir())
 
 # %% [markdown]
@@ -168,10 +170,14 @@ export.export(run, Path("whole"), merged=True).partition(" on ")[0]
 # the same logits.
 
 # %%
-base = AutoModelForSequenceClassification.from_pretrained("my-encoder", num_labels=2, dtype=torch.float64)
+base = AutoModelForSequenceClassification.from_pretrained(
+    "my-encoder", num_labels=2, dtype=torch.float64, use_safetensors=True
+)
 adapted = PeftModel.from_pretrained(base, "adapter")
-whole = AutoModelForSequenceClassification.from_pretrained("whole", dtype=torch.float64)
-tokenizer = AutoTokenizer.from_pretrained("my-encoder")
+whole = AutoModelForSequenceClassification.from_pretrained(
+    "whole", dtype=torch.float64, use_safetensors=True, trust_remote_code=False
+)
+tokenizer = AutoTokenizer.from_pretrained("my-encoder", trust_remote_code=False)
 texts = ["a warm and funny film", "warm and funny"]
 logits = torch.stack(export.logits(adapted, tokenizer, texts))
 difference = float((logits - torch.stack(export.logits(whole, tokenizer, texts))).abs().max())

@@ -152,7 +152,12 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
                 variants=tuple(
                     (
                         f"{method}-n{clients}",
-                        (f"algorithm={method}", f"federation.num_clients={clients}", f"federation.rounds={n}"),
+                        (
+                            f"algorithm={method}",
+                            f"federation.num_clients={clients}",
+                            f"federation.clients_per_round={clients}",
+                            f"federation.rounds={n}",
+                        ),
                     )
                     for method in METHODS
                     for clients, n in ((3, 500), (20, 75), (50, 30))

@@ -177,7 +177,7 @@ def _compare(
     for part, name in sorted(given.keys() - wanted.keys(), key=str):
         place = f"{shown(part)} of {shown(name)}"
         raise UpdateError(f"{sender}: {place} was {verb} but is frozen or unknown in this round")
-    for (part, name), reference in wanted.items():
+    for (part, name), reference in sorted(wanted.items(), key=lambda item: item[0]):
         if (part, name) not in given:
             raise UpdateError(f"{sender}: {part} of {name} is missing")
         array = given[part, name]

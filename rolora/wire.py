@@ -73,7 +73,10 @@ def encode(update: ClientUpdate) -> bytes:
 
 
 def _numbers(sender: str, part: str, name: str, array: Array) -> np.ndarray:
-    if str(array.dtype).rpartition(".")[2] not in ("float64", "float32", "float16"):
+    kind = (
+        getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
+    )  # NumPy's name leaves out the byte order
+    if kind not in ("float64", "float32", "float16"):
         raise UpdateError(f"{sender}: {part} of {name} is {array.dtype}, expected float32, float64 or float16 to send")
     found = array.numpy(force=True) if hasattr(array, "numpy") else np.asarray(array)
     return np.ascontiguousarray(found, dtype=found.dtype.newbyteorder("<"))

@@ -212,7 +212,7 @@ def faulty_updates(draw, good):
             name = draw(st.sampled_from(["client", "round", "weight", "loss"]))
             whole = st.one_of(st.integers(-2, 4), st.integers())
             fields[name] = draw({"weight": weights, "loss": st.floats()}.get(name, whole))
-        elif kind == "value" and "q" in place and place["q"].size:
+        elif kind == "value" and "q" in place and place["q"].size and place["q"].dtype.kind == "f":
             place["q"] = place["q"].copy()
             with np.errstate(all="ignore"):
                 place["q"].flat[draw(st.integers(0, place["q"].size - 1))] = draw(numbers)
@@ -313,7 +313,7 @@ def test_the_fuzzers_reach_both_ends():
     """Control: among what they make there is much that is taken and much that is refused, at every stage."""
     found = {"taken": 0, "refused": 0, "no update": 0, "decoded": 0}
 
-    @settings(max_examples=200, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(faulty_updates(UPDATES), faulty_bytes())
     def count(update, data):
         taken = accept(OPENED, [update], METHOD, RULES).updates

@@ -13,8 +13,7 @@ from rolora.algorithms.base import Algorithm
 from rolora.errors import InputError
 
 AVERAGING = ("fedavg-lora", "ffa-lora", "rolora", "fedsa-lora", "la-lora")
-"""The methods whose factors mean the same from round to round. A decomposition or a new draw changes the basis, and the
-memory of the round before would point elsewhere."""
+"""The methods whose factors keep their basis, so that the memory of a round points where the next one's factors lie."""
 
 
 @dataclass(frozen=True)

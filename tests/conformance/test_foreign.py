@@ -83,7 +83,8 @@ def test_chorus_is_exact_with_its_residual_and_not_with_half_of_it(monkeypatch):
 
 
 def test_a_package_that_is_not_installed_is_one_clear_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "flwr", None)
+    for name in {"flwr", *(name for name in sys.modules if name.startswith("flwr."))}:  # whoever has loaded it before
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="expected an installed flwr"):
         examine(foreign.flower_fedavg, [1])
 
