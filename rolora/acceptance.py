@@ -162,7 +162,7 @@ def _further_faults(sender: str, opened: OpenRound, update: ClientUpdate, rules:
     believed = isinstance(update.loss, Real) and abs(update.loss) <= MOST_LOSS
     if not believed and (rules.finite_loss or update.loss == update.loss):  # nan alone is not equal to itself
         yield f"{sender}: loss {shown(update.loss)} is not a finite number (of at most {MOST_LOSS:g})"
-    for part, name, array in update.message.arrays():
+    for (part, name), array in by_place(update.message).items():
         most = largest(array)
         if _beyond(array, most):
             yield f"{sender}: {part} of {name} has a value beyond {most:.2g}, expected none whose products could overflow"
@@ -218,7 +218,7 @@ def change_norm(message: Message, broadcast: ServerState) -> float:
     """
     starts = by_place(pack(broadcast, frozenset(part for part, _, _ in message.arrays())))
     squares = 0.0
-    for part, name, array in message.arrays():
+    for (part, name), array in by_place(message).items():
         xp = array_api_compat.array_namespace(array)
         with np.errstate(over="ignore", invalid="ignore"):
             change = xp.astype(array, xp.float64) - xp.astype(starts[part, name], xp.float64)

@@ -9,7 +9,8 @@ together,
 
 The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. An update that
 was refused (``rolora.acceptance``) counts as zero, and n stays the number of clients that were asked: why one is refused
-depends on itself alone, and how many are is not seen in what comes out. The factor that
+depends on itself alone, and how many are shows in the last digit of what comes out
+at most (the mean of equal arrays is rounded). The factor that
 a round does not train is not sent, and neither clipped nor noised: it keeps its bits.
 
 What the server then sees in the place of every client's update is Y, and nothing else of any client. A method that

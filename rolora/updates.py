@@ -162,8 +162,9 @@ def check_update(
 
 
 def by_place(message: Message) -> dict[tuple[str, str], Array]:
-    """(part, name) -> array."""
-    return {(part, name): array for part, name, array in message.arrays()}
+    """(part, name) -> array, in the order of these: a state has another order when it comes from a checkpoint."""
+    found = {(part, name): array for part, name, array in message.arrays()}
+    return {place: found[place] for place in sorted(found)}
 
 
 def _compare(
