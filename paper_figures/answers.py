@@ -14,7 +14,8 @@ import numpy as np
 from paper_figures import findings, from_scratch, linear_record, methods, nonlinear_record, tab_conformance
 from paper_figures.compute import Records
 from paper_figures.finetuning import Group, accuracy_text, groups
-from paper_figures.lost_by_layer import EXACT, by_layer, exact_methods, of_records
+from paper_figures.lost_by_layer import by_layer, exact_methods, of_records
+from paper_figures.methods import EXACT
 from paper_figures.style import in_order, method_style
 from theory.printed import load
 from theory.statistics import mean_interval

@@ -103,6 +103,11 @@ def clients_of(group: dict[Key, Cell]) -> list[int]:
     return sorted({clients for clients, _, _ in group})
 
 
+def rounds_of(group: dict[Key, Cell], clients: int) -> int:
+    """The rounds of the cells at a number of clients."""
+    return next(cell.rounds for (number, _, _), cell in group.items() if number == clients)
+
+
 def difference(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> Mean | None:
     """The mean of ``one`` minus ``other`` over the seeds of both, with Student's interval; None where a cell is missing.
 
@@ -111,11 +116,16 @@ def difference(one: Cell | None, other: Cell | None, shares: tuple[float, float]
         other: what it is compared with.
         shares: of their rounds, after which they are compared.
     """
+    found = by_seed(one, other, shares)
+    return student(list(found.values())) if found else None
+
+
+def by_seed(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> dict[int, float]:
+    """``one`` minus ``other`` for the seeds of both, in their order; arguments as in :func:`difference`."""
     if one is None or other is None:
-        return None
+        return {}
     first, second = one.accuracies(shares[0]), other.accuracies(shares[1])
-    seeds = sorted(first.keys() & second.keys())
-    return student([first[seed] - second[seed] for seed in seeds]) if seeds else None
+    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
 def judged(found: Mean | None) -> str:
@@ -179,16 +189,12 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
 def growth(group: dict[Key, Cell], title: str) -> Mean | None:
     """How much one of the :data:`COMPARISONS` grows from the fewest clients to the most, seed by seed."""
     one, other = COMPARISONS[title]
-    few, many = clients_of(group)[0], clients_of(group)[-1]
-    ends = []
-    for clients in (few, many):
-        pair = group.get((clients, *one)), group.get((clients, *other))
-        if pair[0] is None or pair[1] is None:
-            return None
-        first, second = pair[0].accuracies(), pair[1].accuracies()
-        ends.append({seed: first[seed] - second[seed] for seed in first.keys() & second.keys()})
-    seeds = sorted(ends[0].keys() & ends[1].keys())
-    return student([ends[1][seed] - ends[0][seed] for seed in seeds]) if seeds else None
+    numbers = clients_of(group)
+    few, many = (
+        by_seed(group.get((clients, *one)), group.get((clients, *other))) for clients in (numbers[0], numbers[-1])
+    )
+    seeds = sorted(few.keys() & many.keys())
+    return student([many[seed] - few[seed] for seed in seeds]) if seeds else None
 
 
 ASKED = (

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paper_figures import outcomes
-from paper_figures.style import count_note, furnish, grid, letter, plot_seeds
-from paper_figures.swept import COLUMNS, Axis, Panel, described_run, in_legend, panels, share_heights, wrapped
+from paper_figures.style import count_note, plot_seeds
+from paper_figures.swept import Axis, Panel, described_run, laid_out, larger_class, panels
 
 ROUNDS = Axis(frozenset(), lambda run: 0, lambda run: "", "communication rounds")
 """Nothing varies but method and seed."""
@@ -25,24 +25,9 @@ def figure(records: Sequence[outcomes.Run], title: str, note: str) -> Figure:
         note: what a reader has to know beside model, data, seeds and interval.
     """
     found = panels(records, ROUNDS, least=1)
-    columns = min(COLUMNS, len(found))
-    rows = -(-len(found) // columns)
-    result, axes = grid(rows, columns, height=2.7 * rows, width=7.2 if columns > 1 else 6.0)
-    handles: dict[str, Any] = {}
-    for index, (ax, panel) in enumerate(zip(axes.flat, found, strict=False)):
-        handles |= _panel(ax, panel)
-        letter(ax, index, wrapped(panel.title, 58 // columns))
-    share_heights(axes.flat, found)
-    for ax in axes.flat[len(found) :]:
-        ax.remove()
     counts = [len(runs) for panel in found for line in panel.lines.values() for runs in line.values()]
     described = "; ".join(dict.fromkeys(described_run(panel.any_run) for panel in found))
-    return furnish(
-        result,
-        f"{outcomes.models([panel.any_run for panel in found])}: {title}",
-        f"{described}. Curves: {count_note(counts)}. {note}",
-        in_legend(handles),
-    )
+    return laid_out(found, _panel, 2.7, title, f"{described}. Curves: {count_note(counts)}. {note}")
 
 
 def _panel(ax: Any, panel: Panel) -> dict[str, Any]:
@@ -66,11 +51,7 @@ def _panel(ax: Any, panel: Panel) -> dict[str, Any]:
                 markerfacecolor="white",
             )
     name = outcomes.metric(panel.any_run)
-    majority = panel.any_run["data"].get("majority_rate")
-    if majority is not None and name == "accuracy":
-        handles["larger class"] = ax.axhline(
-            majority, color="#777777", linestyle="--", linewidth=1, label="larger class"
-        )
+    handles |= larger_class(ax, panel)
     ax.set_xlabel(ROUNDS.title)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_ylabel(f"{' and '.join(sorted(splits))} {name}" + ("; open: test" if splits != {"test"} else ""))

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_figures.compute import Records
-from paper_figures.confound import METHODS, STATES, cells, clients_of
+from paper_figures.confound import METHODS, STATES, cells, clients_of, rounds_of
 from paper_figures.finetuning import describe
-from paper_figures.style import furnish, grid, letter, method_style, styled
+from paper_figures.style import furnish, grid, letter, method_style, share_heights, styled
 
 SHIFT = 0.09
 """Between methods at one number of clients, so that their intervals do not lie over each other."""
@@ -38,11 +38,11 @@ def figure(records: Records) -> Figure:
                     markerfacecolor=look.color if state == "isolated" else "white", capsize=2, linewidth=1.3, markersize=5,
                 )  # fmt: skip
         letter(ax, index, setting.title)
-        ax.set_xticks(range(len(clients)), [f"{number}\n({group_rounds(group, number)} rounds)" for number in clients])
+        ax.set_xticks(range(len(clients)), [f"{number}\n({rounds_of(group, number)} rounds)" for number in clients])
         ax.set_xlabel("clients")
         if index == 0:
             ax.set_ylabel("test accuracy")
-    _share_heights(axes.flat)
+    share_heights(axes.flat)
     first = records.confound[0]
     note = (
         f"{describe(first).rpartition('; ')[0]}; {describe(first).rpartition('; ')[2]}. Mean of "
@@ -58,15 +58,3 @@ def figure(records: Records) -> Figure:
         Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle=":", label=STATES["chained"]),
     ]
     return furnish(result, f"{first['model']['name']}: the method, or the chain?", note, handles)
-
-
-def group_rounds(group: object, clients: int) -> int:
-    """The rounds of the cells at a number of clients."""
-    return next(cell.rounds for (number, _, _), cell in group.items() if number == clients)  # type: ignore[attr-defined]
-
-
-def _share_heights(panels: object) -> None:
-    axes = list(panels)  # type: ignore[call-overload]
-    low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
-    for ax in axes:
-        ax.set_ylim(low, high)

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figures.compute import Records
 from paper_figures.finetuning import curves, describe, groups, measured
-from paper_figures.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
+from paper_figures.style import count_note, furnish, grid, in_order, letter, plot_seeds, share_heights, styled
 
 COLUMNS = 3
 
@@ -34,18 +34,9 @@ def figure(records: Records) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if index % columns == 0:
             ax.set_ylabel(measured(group.any_run))
-    _share_heights(axes.flat[: len(found)])
+    share_heights(axes.flat[: len(found)])  # the number of rounds may not be compared
     for ax in axes.flat[len(found) :]:
         ax.remove()
     note = f"{describe(found[0].any_run)}. Curves: {count_note(seeds)}. Each panel has its own number of rounds."
     title = f"{found[0].any_run['model']['name']}: accuracy of the aggregated model"
     return furnish(result, title, note, [*(handles[name] for name in in_order(handles)), line])
-
-
-def _share_heights(axes: object) -> None:
-    # One scale for all panels, so that heights may be compared; the number of rounds may not.
-    panels = list(axes)
-    low = min(ax.get_ylim()[0] for ax in panels)
-    high = max(ax.get_ylim()[1] for ax in panels)
-    for ax in panels:
-        ax.set_ylim(low, high)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figures.compute import Records
 from paper_figures.finetuning import describe
-from paper_figures.methods import Run, by_method, lost
+from paper_figures.methods import EXACT, Run, by_method, lost, short
 from paper_figures.style import count_note, furnish, grid, letter, method_style, styled
 from rolora.intervals import student
-
-EXACT = 1e-5
-"""Methods whose interference stays below this in every layer have a common factor, and rounding is all that is left."""
 
 
 def applies(records: Records) -> bool:
@@ -96,14 +92,3 @@ def _by_round(ax: Axes, tables: Sequence[np.ndarray], layers: Sequence[str]) -> 
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel("round")
     return handles
-
-
-def short(name: str) -> str:
-    """Number of the layer and the matrix's name.
-
-    Example:
-        >>> short("bert.encoder.layer.3.attention.self.query"), short("made-up")
-        ('3 query', 'made-up')
-    """
-    numbers = re.findall(r"\.(\d+)\.", name)
-    return " ".join([*numbers[-1:], name.rpartition(".")[2]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -56,13 +55,3 @@ def figure(records: Records) -> Figure:
         f"Mean of {'–'.join(map(str, seeds))} seeds, bar: 95 % Student interval."
     )
     return furnish(result, "How far a round goes when clients are chained", note, [*handles.values(), reference])
-
-
-def largest_gap(records: Records) -> float:
-    """The largest distance of a mean ratio from (N + 1)/2, relative to it."""
-    gaps = [
-        abs(float(np.mean(values)) / ((n + 1) / 2) - 1)
-        for by_clients in movement(records.movement).values()
-        for n, values in by_clients.items()
-    ]
-    return max(gaps)

@@ -13,20 +13,14 @@ from matplotlib.patches import Patch
 
 from paper_figures.compute import Records
 from paper_figures.finetuning import describe
-from paper_figures.methods import by_method
+from paper_figures.methods import EXACT, by_method, short
 from paper_figures.style import furnish, grid, in_order, letter, method_style, styled
-
-EXACT = 1e-5
-"""Below this a miss is rounding: float32 factors leave about 1e-7, and a re-factorisation a little more."""
 
 SHADES = "cividis"
 """Sequential, and the same to all kinds of colour vision."""
 
 Missed = dict[str, dict[str, float]]
 """Method -> layer -> the median miss, relative to the round's movement."""
-
-COMMON = ("self.", "attention.", "encoder.", "bert.", "layer.")
-"""Parts of a layer's name that all have in common."""
 
 
 def by_layer(rounds: Mapping[str, Sequence[Mapping[str, Mapping[str, float | None]]]], what: str = "missed") -> Missed:
@@ -104,16 +98,3 @@ def _panel(ax: Axes, missed: Missed, names: Sequence[str], labelled: bool) -> No
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-
-
-def short(layer: str) -> str:
-    """A layer's name without what all of them have in common.
-
-    Example:
-        >>> short("bert.encoder.layer.3.attention.self.query"), short("spread 0.5")
-        ('3 query', 'spread 0.5')
-    """
-    shortened = layer
-    for part in COMMON:
-        shortened = shortened.replace(part, "")
-    return layer if shortened == layer else shortened.replace(".", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from paper_figures.style import in_order
 from rolora.errors import InputError
 
 Run = dict[str, Any]
+
+EXACT = 1e-5
+"""Below this a miss, or an interference, is rounding: float32 factors leave about 1e-7, a re-factorisation a little more."""
 
 
 def by_method(records: Sequence[Run]) -> dict[str, list[Run]]:
@@ -51,6 +55,17 @@ def lost(runs: Sequence[Run], what: str) -> tuple[list[int], list[list[float]]]:
             return [], []
         curves.append([float(np.median(row)) for row in layers])
     return list(range(1, len(curves[0]) + 1)), curves
+
+
+def short(layer: str) -> str:
+    """Number of the layer and the matrix's name, of a real model's layer; any other name as it is.
+
+    Example:
+        >>> short("bert.encoder.layer.3.attention.self.query"), short("made-up"), short("spread 0.5")
+        ('3 query', 'made-up', 'spread 0.5')
+    """
+    numbers = re.findall(r"\.(\d+)\.", layer)
+    return f"{numbers[-1]} {layer.rpartition('.')[2]}" if numbers else layer
 
 
 def chosen_rates(sweep: Sequence[Run]) -> dict[str, dict[float, float]]:

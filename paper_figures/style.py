@@ -225,6 +225,14 @@ def _settled(figure: Figure) -> Figure:
     return figure
 
 
+def share_heights(axes: Iterable[Axes]) -> None:
+    """One vertical scale for all, so that heights may be compared."""
+    panels = list(axes)
+    ends = [ax.get_ylim() for ax in panels]
+    for ax in panels:
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+
+
 def letter(axes: Axes, index: int, title: str) -> None:
     """A panel's letter and title."""
     axes.set_title(f"({'abcdefghijklmnop'[index]}) {title}", loc="left")

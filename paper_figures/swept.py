@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from paper_figures import outcomes
 from paper_figures.finetuning import partition
 from paper_figures.outcomes import Run
-from paper_figures.style import METHODS, count_note, furnish, grid, in_order, letter, method_style
+from paper_figures.style import METHODS, count_note, furnish, grid, in_order, letter, method_style, share_heights
 
 OWN = {
     "algorithm",
@@ -32,6 +32,9 @@ PARTITION_KEYS = frozenset(
     {PARTITION, "federation.dirichlet_alpha", "federation.labels_per_client", "data.client_column"}
 )
 """Config keys that together say how the training text is divided."""
+
+
+CLIENT_STATES = {"isolated": "isolated clients", "shared": "clients share one model", "chained": "chained clients"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _words(key: str, found: str | None) -> str:
     if key == "federation.rounds":
         return f"{found} rounds"
     if key == "federation.client_state":
-        return {"shared": "clients share one model"}.get(found or "", "isolated clients")
+        return CLIENT_STATES.get(found or "isolated", f"{found} clients")
     return f"{key.rpartition('.')[2].replace('_', ' ')} {found or 'none'}"
 
 
@@ -180,24 +183,39 @@ def figure(found: Sequence[Panel], axis: Axis, title: str, note: str) -> Figure:
         title: what is asked; the model's name is put before it.
         note: what a reader has to know beside model, data, seeds and interval.
     """
-    columns = min(COLUMNS, len(found))
-    rows = -(-len(found) // columns)
-    result, axes = grid(rows, columns, height=2.9 * rows, width=7.2 if columns > 1 else 6.0)
-    handles: dict[str, Any] = {}
-    for index, (ax, panel) in enumerate(zip(axes.flat, found, strict=False)):
-        handles |= draw(ax, panel)
-        letter(ax, index, wrapped(panel.title, 58 // columns))
+
+    def one(ax: Axes, panel: Panel) -> dict[str, Any]:
         ax.set_xlabel(axis.title)
         ax.set_ylabel(f"test {outcomes.metric(panel.any_run)}")
-    share_heights(axes.flat, found)
+        return draw(ax, panel)
+
+    return laid_out(found, one, 2.9, title, f"{words(found, axis.keys)} {note}")
+
+
+def laid_out(
+    found: Sequence[Panel], one: Callable[[Axes, Panel], dict[str, Any]], height: float, title: str, note: str
+) -> Figure:
+    """All panels in rows, of one scale where they show one thing, with one legend.
+
+    Args:
+        found: the panels.
+        one: draws a panel, and returns label -> handle for the legend.
+        height: of a row, in inches.
+        title: what is asked; the model's name is put before it.
+        note: what stands below.
+    """
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    result, axes = grid(rows, columns, height=height * rows, width=7.2 if columns > 1 else 6.0)
+    handles: dict[str, Any] = {}
+    for index, (ax, panel) in enumerate(zip(axes.flat, found, strict=False)):
+        handles |= one(ax, panel)
+        letter(ax, index, wrapped(panel.title, 58 // columns))
+    _share_heights(axes.flat, found)
     for ax in axes.flat[len(found) :]:
         ax.remove()
-    return furnish(
-        result,
-        f"{outcomes.models([panel.any_run for panel in found])}: {title}",
-        f"{words(found, axis.keys)} {note}",
-        in_legend(handles),
-    )
+    models = outcomes.models([panel.any_run for panel in found])
+    return furnish(result, f"{models}: {title}", note, in_legend(handles))
 
 
 def draw(ax: Axes, panel: Panel) -> dict[str, Any]:
@@ -225,25 +243,27 @@ def draw(ax: Axes, panel: Panel) -> dict[str, Any]:
             elinewidth=1,
             label=label,
         )
-    majority = panel.any_run["data"].get("majority_rate")
-    if majority is not None and outcomes.metric(panel.any_run) == "accuracy":
-        handles["larger class"] = ax.axhline(
-            majority, color="#777777", linestyle="--", linewidth=1, label="larger class"
-        )
+    handles |= larger_class(ax, panel)
     ax.set_xticks(range(len(places)), [panel.labels[place] for place in places])
     ax.grid(axis="x", visible=False)
     return handles
 
 
-def share_heights(axes: Iterable[Axes], found: Sequence[Panel]) -> None:
+def larger_class(ax: Axes, panel: Panel) -> dict[str, Any]:
+    """The constant answer's line, and its handle, where accuracy is drawn and the record knows it."""
+    majority = panel.any_run["data"].get("majority_rate")
+    if majority is None or outcomes.metric(panel.any_run) != "accuracy":
+        return {}
+    return {"larger class": ax.axhline(majority, color="#777777", linestyle="--", linewidth=1, label="larger class")}
+
+
+def _share_heights(axes: Iterable[Axes], found: Sequence[Panel]) -> None:
     """One scale for all panels of one task and metric, so that heights may be compared."""
     together: dict[tuple[str, str], list[Axes]] = {}
     for ax, panel in zip(axes, found, strict=False):
         together.setdefault((outcomes.task(panel.any_run), outcomes.metric(panel.any_run)), []).append(ax)
     for several in together.values():
-        ends = [ax.get_ylim() for ax in several]
-        for ax in several:
-            ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+        share_heights(several)
 
 
 def in_legend(handles: dict[str, Any]) -> list[Any]:

@@ -137,6 +137,11 @@ class Config(Section):
         ranks = self.federation.client_ranks
         return self.lora.rank if ranks is None else ranks[client % len(ranks)]
 
+    @property
+    def own_backbone(self) -> bool:
+        """Whether the seed is in the frozen model too: a frozen head and random weights are drawn from it."""
+        return self.model.head == "frozen" or self.model.weights == "random"
+
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, JSON-ready."""
         return self.model_dump(mode="json")

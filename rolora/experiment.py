@@ -122,8 +122,7 @@ class Experiment:
         if distribution.count() > 1 and config.federation.client_state != "isolated":
             raise InputError(
                 f'federation.client_state: got "{config.federation.client_state}" with {distribution.count()} processes, expected '
-                '"isolated": '
-                "a chain of clients cannot be divided"
+                '"isolated": a chain of clients cannot be divided'
             )
         if distribution.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
             raise InputError(

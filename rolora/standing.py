@@ -40,6 +40,4 @@ def needs(config: Config) -> str | None:
     found = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}
     evaluation = config.evaluation
     found["measured"] = [evaluation.split, evaluation.select, evaluation.batch_size]
-    # A frozen head is the model's, and random weights are: both are drawn from the seed.
-    own = config.model.head == "frozen" or config.model.weights == "random"
-    return json.dumps(found | {"seed": config.seed if own else None}, sort_keys=True)
+    return json.dumps(found | {"seed": config.seed if config.own_backbone else None}, sort_keys=True)

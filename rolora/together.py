@@ -43,8 +43,7 @@ def common(config: Config) -> str:
     table["split"] = [config.evaluation.split, config.evaluation.select]
     for rate in ("learning_rate", "learning_rate_a"):
         table["training"].pop(rate, None)
-    # A frozen head is the model's, and random weights are: both are drawn from the seed.
-    if config.model.head == "trained" and config.model.weights == "pretrained":
+    if not config.own_backbone:
         table.pop("seed")
     return json.dumps(table, sort_keys=True)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.means import weighted_mean
 from rolora.keys import Key
+
+AVERAGING = ("fedavg-lora", "ffa-lora", "rolora", "fedsa-lora", "la-lora")
+"""The methods whose server takes nothing but the mean of each factor that was sent, in a basis that lasts: another mean can
+stand in its place, and a memory of the round before points where the next one's factors lie."""
 
 BOTH = frozenset(FACTORS)
 """A and B."""
@@ -69,3 +73,37 @@ class Algorithm:
     def restart(self, t: int, layer: Layer, key: Key) -> Layer:
         """The layer with a new adapter, for methods that ``restart`` after every aggregation."""
         return layer
+
+
+@dataclass(frozen=True)
+class Around(Algorithm):
+    """Another method's decisions, for what changes one of them: the server's step.
+
+    Args:
+        inner: the method.
+    """
+
+    inner: Algorithm
+
+    @property
+    def name(self) -> str:
+        """The method's."""
+        return self.inner.name
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """The method's."""
+        return self.inner.personal
+
+    @property
+    def local_schedule(self) -> str:
+        """The method's."""
+        return self.inner.local_schedule
+
+    def trainable(self, t: int) -> frozenset[str]:
+        """The method's."""
+        return self.inner.trainable(t)
+
+    def changed(self, t: int) -> frozenset[str]:
+        """The method's."""
+        return self.inner.changed(t)

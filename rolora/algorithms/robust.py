@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rolora.adapter import FACTORS, Array, Layer
-from rolora.algorithms.base import Algorithm
+from rolora.algorithms.base import AVERAGING, Around
 from rolora.algorithms.means import median, trimmed_mean
 from rolora.errors import InputError
-
-AVERAGING = ("fedavg-lora", "ffa-lora", "rolora", "fedsa-lora", "la-lora")
-"""The methods whose server takes nothing but the mean of each factor that was sent, entry by entry."""
 
 KINDS = ("trimmed_mean", "median")
 
 
 @dataclass(frozen=True)
-class RobustAggregation(Algorithm):
+class RobustAggregation(Around):
     r"""The method's own step on what all clients would have sent, had each sent the middle of them (arXiv 1803.01498).
 
     For a factor X that the round has trained,
@@ -44,7 +41,6 @@ class RobustAggregation(Algorithm):
         array([[2., 2.]])
     """
 
-    inner: Algorithm
     kind: str
     fraction: float | None = None
 
@@ -61,25 +57,6 @@ class RobustAggregation(Algorithm):
                 f'federation.aggregation is "{self.kind}", expected "mean" with {self.inner.name}: its server takes more than '
                 f"the mean of each factor that is sent; methods that allow another are {', '.join(AVERAGING)}"
             )
-
-    @property
-    def name(self) -> str:
-        """The method's."""
-        return self.inner.name
-
-    @property
-    def personal(self) -> frozenset[str]:
-        """The method's."""
-        return self.inner.personal
-
-    @property
-    def local_schedule(self) -> str:
-        """The method's."""
-        return self.inner.local_schedule
-
-    def trainable(self, t: int) -> frozenset[str]:
-        """The method's."""
-        return self.inner.trainable(t)
 
     def mean(self, arrays: Sequence[Array], weights: Sequence[float]) -> Array:
         """The middle of the arrays, whatever their weights."""

@@ -9,15 +9,12 @@ from typing import Any
 import array_api_compat
 
 from rolora.adapter import FACTORS, Layer
-from rolora.algorithms.base import Algorithm
+from rolora.algorithms.base import AVERAGING, Around
 from rolora.errors import InputError
-
-AVERAGING = ("fedavg-lora", "ffa-lora", "rolora", "fedsa-lora", "la-lora")
-"""The methods whose factors keep their basis, so that the memory of a round points where the next one's factors lie."""
 
 
 @dataclass(frozen=True)
-class ServerOptimizer(Algorithm):
+class ServerOptimizer(Around):
     r"""Take the method's aggregate as a step, and its step as a gradient (Hsu et al. 1909.06335; Reddi et al. 2003.00295).
 
     With :math:`\Delta = \bar X - X^t` for a factor X that the round has trained,
@@ -40,7 +37,6 @@ class ServerOptimizer(Algorithm):
         array([[1.5, 1.5]])
     """
 
-    inner: Algorithm
     optimizer: str
     learning_rate: float
     momentum: float
@@ -56,32 +52,9 @@ class ServerOptimizer(Algorithm):
             )
 
     @property
-    def name(self) -> str:
-        """The method's."""
-        return self.inner.name
-
-    @property
-    def personal(self) -> frozenset[str]:
-        """The method's."""
-        return self.inner.personal
-
-    @property
     def averages(self) -> bool:
         """The method's: what follows the mean is the server's own."""
         return self.inner.averages
-
-    @property
-    def local_schedule(self) -> str:
-        """The method's."""
-        return self.inner.local_schedule
-
-    def trainable(self, t: int) -> frozenset[str]:
-        """The method's."""
-        return self.inner.trainable(t)
-
-    def changed(self, t: int) -> frozenset[str]:
-        """The method's."""
-        return self.inner.changed(t)
 
     def mean(self, arrays: Sequence[Any], weights: Sequence[float]) -> Any:
         """The method's: the head has no memory."""

@@ -22,7 +22,7 @@ from rolora import records
 from rolora.command_line import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
-from tests.bench import scaling
+from tests.bench import command, scaling
 from tests.bench.child import ENGINES
 from tests.bench.contest import NotMeasured, contest
 
@@ -102,7 +102,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--repeats: got {arguments.repeats}, expected at least 1")
     runtime = {} if arguments.group_size is None else {"group_size": arguments.group_size}
     record: dict[str, Any] = {
-        "command": "python -m tests.bench " + " ".join(sys.argv[1:]),
+        "command": command.shown("tests.bench", sys.argv[1:]),
         "code": records.code(),
         "environment": records.environment(),
         "load_before": os.getloadavg()[0],

@@ -28,7 +28,7 @@ from rolora.command_line import one_line_errors
 from rolora.engine import batched
 from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
-from tests.bench import engines
+from tests.bench import command, engines
 from tests.bench.__main__ import JOBS, WHOLE, job
 from tests.bench.child import ENGINES
 
@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument("--debug", action="store_true", help="show a traceback instead of one line")
     arguments = parser.parse_args()
     record: dict[str, Any] = {
-        "command": "python -m tests.bench.profile " + " ".join(sys.argv[1:]),
+        "command": command.shown("tests.bench.profile", sys.argv[1:]),
         "code": records.code(),
         "environment": records.environment(),
         "kinds": list(KINDS),

@@ -13,6 +13,7 @@ import pytest
 
 from paper_figures import (
     compute,
+    converging,
     evaluated,
     fig_budgets,
     fig_communication,
@@ -286,3 +287,9 @@ def test_a_study_is_named_and_never_started_by_the_way(tmp_path: Path, capfd: py
     assert "make study SCALE=cpu ONLY=ranks" in capfd.readouterr().err
     with pytest.raises(InputError, match="make study SCALE=cpu ONLY=dolly"):
         compute.load(tmp_path).require("fig_dolly", ("dolly",))
+
+
+def test_panels_say_in_which_state_their_clients_are(records: compute.Records) -> None:
+    found = [panel.title for panel in swept.panels(records.confound, converging.ROUNDS, least=1)]
+    for words in ("isolated clients", "chained clients", "clients share one model"):
+        assert any(words in title for title in found), (words, found)
