@@ -76,7 +76,7 @@ def test_every_figure_names_its_seeds_and_leaves_settings_alone(
 
 
 @pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
-def test_nothing_written_leaves_the_page_or_lies_over_the_panels(
+def test_what_is_written_is_legible_in_print_and_lies_over_nothing(
     entry: registry.Entry, records: compute.Records
 ) -> None:
     figure = entry.make(records)
@@ -95,11 +95,7 @@ def test_nothing_written_leaves_the_page_or_lies_over_the_panels(
     for ax in figure.axes:
         inside = [text.get_window_extent() for text in ax.texts if text.get_text().strip()]
         assert not any(box.overlaps(other) for index, box in enumerate(inside) for other in inside[index + 1 :])
-
-
-@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
-def test_text_is_legible_where_a_journal_prints_it(entry: registry.Entry, records: compute.Records) -> None:
-    figure = entry.make(records)
+    # Nothing is smaller than a journal prints it legibly.
     shrunk = min(1, PRINTED / figure.get_size_inches()[0])
     sizes = {text.get_text(): text.get_fontsize() * shrunk for text in figure.findobj(Text) if text.get_text().strip()}
     assert min(sizes.values()) >= LEGIBLE, min(sizes, key=lambda text: sizes[text])
