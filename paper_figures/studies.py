@@ -125,6 +125,7 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
         "confound": (Sweep("confound"), Sweep("confound_rounds")),
         "movement": (Sweep("movement", rates=False),),
         **{name: (Sweep(name),) for name in SMALL_TEXT},
+        "ranks": (Sweep("ranks"), Sweep("ranks_bytes")),
         "rate_ratios": (Sweep("rate_ratios", rates=False, select="validation"),),
         "evaluations": (
             BeforeAndAfter("commonsense", "commonsense", 25, trained_on="commonsense"),
@@ -142,6 +143,7 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
         "dolly": (Sweep("dolly_gpu", ("dolly15k/train_10clients.jsonl.gz", None), select="validation"),),
         "confound": (Sweep("confound_gpu", ("sst2", "sst2"), select="validation", seeds=MORE),),
         **{name: (Sweep(name, None, CUDA, seeds=MORE),) for name in SMALL_TEXT},
+        "ranks": (Sweep("ranks", None, CUDA, seeds=MORE), Sweep("ranks_bytes", None, CUDA, seeds=MORE)),
         "rate_ratios": (Sweep("rate_ratios", None, CUDA, rates=False, select="validation", seeds=MORE),),
         "evaluations": (
             BeforeAndAfter(
