@@ -114,6 +114,7 @@ def _read(
     bare = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
     arguments = quantization.arguments(kind, beside_backbone(bare), dtype, device)
     model = reader.from_pretrained(location, config=settings, dtype=dtype, use_safetensors=True, **arguments)
+    quantization.narrow_inputs(model)
     return model, pretrained_parameters(bare)
 
 

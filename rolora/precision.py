@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -111,6 +111,10 @@ def arithmetic(model: torch.nn.Module) -> Iterator[None]:
     """The context of a forward pass: autocast if the backbone is in bfloat16, so that float32 adapter and head fit it."""
     weight = next(model.parameters())
     reduced, kind = weight.dtype == torch.bfloat16, weight.device.type
-    attention = AttentionInFloat32() if attention_dtype(weight.dtype, kind) != weight.dtype else nullcontext()
-    with torch.autocast(kind, torch.bfloat16, enabled=reduced), attention:
+    with torch.autocast(kind, torch.bfloat16, enabled=reduced), attention(weight.dtype, kind):
         yield
+
+
+def attention(dtype: torch.dtype, on: str) -> AbstractContextManager[object]:
+    """The context of attention: :class:`AttentionInFloat32` where :func:`attention_dtype` says another dtype than the backbone's."""
+    return AttentionInFloat32() if attention_dtype(dtype, on) != dtype else nullcontext()

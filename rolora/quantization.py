@@ -60,6 +60,27 @@ def arguments(kind: str, kept: list[str], dtype: torch.dtype, device: torch.devi
     return {"quantization_config": quantised, "device_map": {"": device}}
 
 
+def narrow_inputs(model: torch.nn.Module) -> None:
+    """Make quantised matrices take part in autocast: they are given their input in its dtype, as torch's own matrices are.
+
+    On CUDA, norms are computed in float32 under autocast, and bitsandbytes gives its result in the dtype of its input: without
+    this, all that follows a norm is float32, twice the bytes, and meets bfloat16 where a model expects one dtype (DeBERTa).
+
+    Args:
+        model: as it was read; the modules whose weights are integers get a hook.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and not module.weight.dtype.is_floating_point:
+            module.register_forward_pre_hook(_as_autocast)
+
+
+def _as_autocast(module: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    x, *others = arguments
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    return (x, *others)
+
+
 def saved_bytes(kind: str, model: torch.nn.Module) -> int:
     """By how many bytes a model is smaller when the matrices of its backbone are quantised.
 

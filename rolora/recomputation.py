@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from peft import PeftModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from rolora import precision
 from rolora.dropout import has_dropout
 from rolora.errors import InputError
 
@@ -35,8 +38,14 @@ def enable(model: PeftModel) -> None:
     """
     check(model)
     base = model.get_base_model()
+    weight = next(model.parameters())
+
+    def contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
+        # Of the forward pass, which has its own, and of computing again, which comes after that one was left.
+        return nullcontext(), precision.attention(weight.dtype, weight.device.type)
+
     # No layer draws random numbers, so the generators' state need not be kept and put back.
-    how = {"use_reentrant": False, "preserve_rng_state": False}
+    how = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": contexts}
     switch = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
     try:
         switch(how)

@@ -180,3 +180,27 @@ def test_the_command_refuses_in_one_line_and_plans_for_a_gpu_that_is_not_here(tm
     assert answer.exit_code == 0, answer.output
     said = " ".join(answer.output.split())
     assert "float32, 4bit" in said and "double quantisation" in said
+
+
+class Integers(torch.nn.Linear):
+    """A matrix of integers that answers in the dtype of what it is given, as bitsandbytes' do."""
+
+    def __init__(self):
+        super().__init__(4, 4, bias=False)
+        self.weight = torch.nn.Parameter(torch.ones(4, 4, dtype=torch.int8), requires_grad=False)
+
+    def forward(self, x):
+        return (x.bfloat16() @ self.weight.bfloat16()).to(x.dtype)
+
+
+@pytest.mark.parametrize(("inside", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_quantised_matrices_take_part_in_autocast(inside, expected):
+    """After a norm in float32 they answer in the dtype of autocast, as a matrix of floating-point numbers does."""
+    model = torch.nn.Sequential(Integers(), torch.nn.Linear(4, 4, bias=False))
+    x = torch.ones(2, 4)
+    assert model[0](x).dtype == torch.float32
+    quantization.narrow_inputs(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+        found, plain = model[0](x), model[1](x)
+    assert found.dtype == plain.dtype == expected
+    assert torch.equal(found.float(), torch.full((2, 4), 4.0))

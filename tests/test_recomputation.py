@@ -87,6 +87,18 @@ def test_updates_are_the_same_and_adapted_layers_are_computed_twice(table, folde
             assert relative_error(other.loss, one.loss) < 1e-12
 
 
+@pytest.mark.parametrize("engine", ["sequential", "batched"])
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_updates_have_the_same_bits_in_bfloat16(table, folders, name, engine):
+    """What is computed again is computed as it was the first time: attention in float32 as well."""
+    fixed = {"algorithm": "fedavg-lora", "runtime__engine": engine, "runtime__dtype": "bfloat16"}
+    table = experiment_table(table, folders[name])
+    plain, again = (trained(changed(table, **fixed, **NO_DROPOUT, **on))[0] for on in ({}, ON))
+    for one, other in zip(plain, again, strict=True):
+        for (part, label, expected), (_, _, found) in zip(one.message.arrays(), other.message.arrays(), strict=True):
+            assert torch.equal(found, expected), (part, label)
+
+
 def run_with_prefix(config):
     setup = experiment.prepare(config)
     preparation.keep_hidden_states(setup, None)

@@ -86,7 +86,7 @@ def test_a_study_tells_first_what_it_will_take_and_stops_at_a_command_that_fails
     monkeypatch.setattr(subprocess, "run", fails)
     result = CliRunner().invoke(app, ["study", "cpu", "--only", "ranks", "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert result.output.startswith("ranks: ranks: an hour\npython -m rolora sweep ranks")
+    assert result.output.startswith("ranks: ranks: an hour\nranks: ranks_bytes: an hour\npython -m rolora sweep ranks")
     assert "python -m rolora sweep ranks: ended with status 3, expected 0" in result.stderr
     assert len(ran) == 1
     told = CliRunner().invoke(app, ["study", "cpu", "--estimate", "--out", str(tmp_path)])
