@@ -111,6 +111,15 @@ SOURCES = {
     ),
     "engines": Source("engines.json", "tests.bench", ("--json", "{directory}/engines.json")),
     "profile": Source("profile.json", "tests.bench.profile", ("--json", "{directory}/profile.json")),
+    "gpu_speed": Source(
+        "gpu_speed/*.json", "tests.bench.gpu", ("--out", "{directory}/gpu_speed"), given="a CUDA device of this machine"
+    ),
+    "gpu_memory": Source(
+        "gpu_memory.json",
+        "tests.bench.memory",
+        ("--json", "{directory}/gpu_memory.json"),
+        given="a CUDA device of this machine",
+    ),
     "conformance": Source("conformance.json", "rolora", ("conformance", "--json", "{directory}/conformance.json")),
     "conformance_foreign": Source(
         "conformance_foreign.json",
@@ -151,6 +160,8 @@ class Records:
     methods: list[dict[str, Any]] = field(default_factory=list)
     engines: dict[str, Any] | None = None
     profile: dict[str, Any] | None = None
+    gpu_speed: list[dict[str, Any]] = field(default_factory=list)
+    gpu_memory: dict[str, Any] | None = None
     conformance: list[dict[str, Any]] | None = None
     conformance_foreign: list[dict[str, Any]] | None = None
     encoder_tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -206,6 +217,12 @@ def load(directory: Path) -> Records:
         methods=_runs(directory / "methods"),
         engines=_table(directory / SOURCES["engines"].file, ("jobs", "clients", "environment")),
         profile=_table(directory / SOURCES["profile"].file, ("engines", "environment")),
+        gpu_speed=[
+            found
+            for path in sorted(directory.glob(SOURCES["gpu_speed"].file))
+            if (found := _table(path, ("part", "sizes", "contestants", "environment")))
+        ],
+        gpu_memory=_table(directory / SOURCES["gpu_memory"].file, ("cases", "environment", "code")),
         conformance=_findings(directory / SOURCES["conformance"].file),
         conformance_foreign=_findings(directory / SOURCES["conformance_foreign"].file),
         evaluations=_evaluations(directory / "evaluations"),

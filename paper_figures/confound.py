@@ -18,6 +18,9 @@ from rolora.intervals import Mean, student
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
 METHODS = ("fedavg-lora", "ffa-lora", "rolora")
 
+VARIES = frozenset({"training.optimizer", "federation.num_clients", "federation.rounds"})
+"""Config keys that the panels and columns name, so that a description of all runs leaves them out."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -235,6 +238,18 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
+def counted(records: Sequence[dict[str, Any]], titles: Sequence[str]) -> dict[str, int]:
+    """How often the intervals of some of the :data:`COMPARISONS` say each of the words of :func:`judged`, over all settings."""
+    words = [
+        judged(entry)
+        for group in cells(records).values()
+        for clients in clients_of(group)
+        for title in titles
+        if (entry := compared(group, title, clients)) is not None
+    ]
+    return {word: words.count(word) for word in ("higher", "lower", "not told apart")}
+
+
 def moved(records: Sequence[dict[str, Any]]) -> str:
     """The measured ratios of movement beside (N + 1)/2, as a sentence."""
     parts = [
@@ -250,8 +265,3 @@ def _by_clients(records: Sequence[dict[str, Any]]) -> dict[int, list[float]]:
         for n, ratios in by_clients.items():
             means.setdefault(n, []).append(float(np.mean(ratios)))
     return means
-
-
-def listed(sentences: Sequence[str]) -> str:
-    """Sentences as a list in Markdown."""
-    return "\n".join(f"- {sentence}" for sentence in sentences)

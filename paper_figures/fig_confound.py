@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from paper_figures import swept
 from paper_figures.compute import Records
-from paper_figures.confound import METHODS, STATES, cells, clients_of, rounds_of
-from paper_figures.finetuning import describe
+from paper_figures.confound import METHODS, STATES, VARIES, cells, clients_of, rounds_of
 from paper_figures.style import furnish, grid, letter, method_style, share_heights, styled
 
 SHIFT = 0.09
@@ -45,7 +45,7 @@ def figure(records: Records) -> Figure:
     share_heights(axes.flat)
     first = records.confound[0]
     note = (
-        f"{describe(first).rpartition('; ')[0]}; {describe(first).rpartition('; ')[2]}. Mean of "
+        f"{swept.described_run(first, VARIES)}. Mean of "
         f"{'–'.join(str(n) for n in sorted(seeds))} seeds, bar: 95 % Student interval. The learning rate of every cell was "
         "chosen on validation text. Chained: a client goes on with the factors of the client before it."
     )

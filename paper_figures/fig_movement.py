@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from paper_figures import swept
 from paper_figures.compute import Records
-from paper_figures.confound import movement
-from paper_figures.finetuning import describe
+from paper_figures.confound import VARIES, movement
 from paper_figures.style import furnish, grid, letter, method_style, styled
 from rolora.intervals import student
 
@@ -50,8 +50,8 @@ def figure(records: Records) -> Figure:
     first = records.movement[0]
     reference = Line2D([], [], color="#777777", linestyle="--", linewidth=1, label="(N + 1)/2")
     note = (
-        f"{describe(first)}. Movement: root of the sum over layers of the squared change of the factor at the server, in the "
-        'first round in which both start from the same state (round 0; round 1 for "shared", which resets in round 0). '
+        f"{swept.described_run(first, VARIES)}. Movement: root of the sum over layers of the squared change of the factor at the "
+        'server, in the first round in which both start from the same state (round 0; round 1 for "shared", which resets in round 0). '
         f"Mean of {'–'.join(map(str, seeds))} seeds, bar: 95 % Student interval."
     )
     return furnish(result, "How far a round goes when clients are chained", note, [*handles.values(), reference])

@@ -156,6 +156,54 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
         return Again(run, experiment.run(settings, Path(folder) / "run", progress=of_events(tell)))
 
 
+def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Table:
+    """The first round of two committed runs again, one with isolated and one with chained clients: how far each goes.
+
+    Args:
+        records: with the runs on movement.
+        method: of both.
+        num_clients: of both.
+
+    Raises:
+        InputError: there are no such runs.
+    """
+    from rolora import config, experiment
+
+    names, rows, ratios = ("isolated", "chained"), [], []
+    pair = [
+        run
+        for state in names
+        for run in records.movement
+        if run["config"]["algorithm"] == method
+        and run["config"]["training"]["optimizer"] == "adamw"
+        and run["config"]["federation"]["num_clients"] == num_clients
+        and run["config"]["federation"].get("client_state", "isolated") == state
+        and run["seed"] == 0
+    ]
+    if len(pair) != len(names):
+        raise InputError(
+            f"movement records: expected an isolated and a chained run of {method} with {num_clients} clients; there are {len(pair)}"
+        )
+    with bar(f"one round of {num_clients} clients, twice") as tell:
+        for done, run in enumerate(pair):
+            table = run["config"] | {
+                "federation": run["config"]["federation"] | {"rounds": 1},
+                "evaluation": run["config"]["evaluation"] | {"every": 1},
+                "runtime": run["config"]["runtime"] | {"prefix_cache": False},  # which one round does not pay back
+            }
+            with tempfile.TemporaryDirectory() as folder:
+                made = experiment.run(config.check(table, run["name"]), Path(folder) / "run")
+            ratios.append([one["rounds"][0]["moved"]["B"] for one in (run, made)])
+            tell((done + 1) / len(pair))
+    for state, (kept, again) in zip(names, ratios, strict=True):
+        rows.append((state, f"{kept:.4f}", f"{again:.4f}"))
+    (alone, alone_again), (together, together_again) = ratios
+    rows.append(("chained / isolated", f"{together / alone:.2f}", f"{together_again / alone_again:.2f}"))
+    columns = ("clients", "movement of B in the record", "made again")
+    note = f"{num_clients} clients: (N + 1)/2 = {(num_clients + 1) / 2:g}."
+    return Table("One round, isolated and chained", columns, tuple(rows), (note,), frozenset(columns[1:]))
+
+
 def ends(record: dict[str, Any], panel: str) -> dict[str, dict[float, float]]:
     """Method -> learning rate -> final accuracy on one panel, the mean over seeds."""
     (found,) = [one for one in nonlinear_record.panels(record) if one.name == panel]

@@ -44,8 +44,11 @@ from paper_figures import (
     tab_encoder_tasks,
     tab_engines,
     tab_finetuning,
+    tab_gpu_memory,
+    tab_gpu_speed,
     tab_learning_rates,
     tab_methods,
+    tab_open_questions,
     tab_paper_arithmetic,
     tab_paper_llama,
     tab_paper_table1,
@@ -190,6 +193,16 @@ ENTRIES = (
         "none", ("engines",), tab_engines.table,
     ),
     Entry(
+        "tab_gpu_speed", "table", "Large architectures on one GPU: speed and memory",
+        "Tokens a second, share of the device's peak and memory of the engines and of a plain PEFT loop at the size of "
+        "RoBERTa-large and Llama-2-7B.",
+        "none", ("gpu_speed",), tab_gpu_speed.table,
+    ),
+    Entry(
+        "tab_gpu_memory", "table", "Memory on one GPU against the plan",
+        "Whether a run takes the memory that rolora plan says.", "none", ("gpu_memory",), tab_gpu_memory.table,
+    ),
+    Entry(
         "tab_claims", "table", "Claims checked",
         "Every statement of the theory that is checked here: measured beside predicted, the verdict, and the control.",
         "arXiv 2502.01755v4, sections 3 and 4", ("claims",), tab_claims.table,
@@ -268,6 +281,13 @@ ENTRIES = (
         "fig_local_steps", "figure", "Federated fine-tuning: local steps",
         "The final metric for 1 to 40 local steps, at equal rounds and at equal client-steps.",
         "arXiv 2502.01755v4, Table 4", ("local_steps",), fig_local_steps.figure, fig_local_steps.applies,
+    ),
+    Entry(
+        "tab_open_questions", "table", "The open questions: paired differences",
+        "Label skew, participation, rank, layers, schedules, rates of the two factors and local steps: RoLoRA less the others at "
+        "equal seed, with intervals.",
+        "none: the papers give no intervals", (), tab_open_questions.table, tab_open_questions.applies,
+        uses=tab_open_questions.KINDS,
     ),
     Entry(
         "fig_confound", "figure", "The method, or the chain of clients?",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from paper_figures import swept
 from paper_figures.compute import Records
-from paper_figures.confound import COMPARISONS, cells, clients_of, compared, difference
-from paper_figures.finetuning import describe
+from paper_figures.confound import COMPARISONS, VARIES, cells, clients_of, compared, difference
 from paper_figures.table import Table
 
 
@@ -31,9 +31,9 @@ def table(records: Records) -> Table:
         columns=columns,
         rows=tuple(rows),
         notes=(
-            f"{describe(records.confound[0])}. Mean over seeds of the difference at equal seed, and half the width of Student's "
-            "95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps and rounds "
-            "in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
+            f"{swept.described_run(records.confound[0], VARIES)}. Mean over seeds of the difference at equal seed, and half the "
+            "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps "
+            "and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
         ),
         numeric=frozenset(columns[2:]),
     )

@@ -306,6 +306,31 @@ def fake_profile() -> dict[str, Any]:
     return {"engines": {"sequential": found, "batched": found}, "environment": made["environment"]}
 
 
+def fake_gpu_speed() -> dict[str, Any]:
+    """One architecture, two contestants that were measured and one that was not."""
+    sizes = {"layers": [2, 3], "clients": 8, "rank": 4, "rows": 4, "tokens": 64, "modules": ["query"]}
+    found = {"tokens_per_second": 2000.0, "fraction_of_peak_computed": 0.25, "memory": 3.0e9}
+    contestants = {
+        "batched, groups of 2": found,
+        "plain loop, bfloat16": found | {"tokens_per_second": 1000.0},
+        "plain loop, float32": {"not_measured": "out of memory"},
+    }
+    environment = {"device": "made up", "packages": {"torch": "0"}}
+    return {"part": "made-up", "sizes": sizes, "contestants": contestants, "environment": environment}
+
+
+def fake_gpu_memory() -> dict[str, Any]:
+    """A run within the bound, one beyond it, one that failed."""
+    found = {"parameters": 2_000_000, "planned": {"in all": 2e9}, "measured": 2.2e9, "measured_over_planned": 1.1}
+    cases = {
+        "within": found,
+        "beyond": found | {"measured": 2.6e9, "measured_over_planned": 1.3},
+        "failed": {"not_measured": "status 1: made up"},
+    }
+    code = {"version": "0", "commit": "0123456789"}
+    return {"cases": cases, "code": code, "environment": {"device": "made up", "packages": {"torch": "0"}}}
+
+
 def fake_sweep() -> list[dict[str, Any]]:
     """One method at three learning rates, measured on validation text."""
     runs = []
@@ -324,6 +349,8 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
     made |= {"contraction": fake_contraction(), "sample_complexity": fake_sample_complexity()}
     made |= {"nonlinear_mnist": fake_nonlinear_mnist(), "conformance": fake_conformance()}
     made |= {"conformance_foreign": fake_conformance(), "engines": fake_engines(), "profile": fake_profile()}
+    made |= {"gpu_memory": fake_gpu_memory(), "gpu_speed/made-up": fake_gpu_speed()}
+    (directory / "gpu_speed").mkdir()
     for name, value in made.items():
         (directory / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     placed = [("finetuning", run) for run in fake_finetuning(seeds)] + [("learning_rates", run) for run in fake_sweep()]

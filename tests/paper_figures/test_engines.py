@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paper_figures import compute, fig_engines, fig_profile, tab_engines
+from paper_figures import compute, fig_engines, fig_profile, tab_engines, tab_gpu_memory, tab_gpu_speed
 from paper_figures.engines import COLORS, LABELS
 from tests.bench import profile
 from tests.bench.child import ENGINES
@@ -31,6 +31,22 @@ def test_the_table_names_what_was_not_measured(records: compute.Records) -> None
     table = tab_engines.table(records)
     assert [row[1:4] for row in table.rows[:2]] == [("plain PEFT loop", "35.0", "1"), ("batched", "17.5", "2.00")]
     assert any("Not measured: Flower simulation" in note for note in table.notes)
+
+
+def test_a_gpus_speed_is_compared_with_the_plain_loop_and_what_failed_is_named(records: compute.Records) -> None:
+    table = tab_gpu_speed.table(records)
+    assert [row[1:] for row in table.rows] == [
+        ("batched, groups of 2", "2,000", "2.00", "25.0%", "3.0"),
+        ("plain loop, bfloat16", "1,000", "1.00", "25.0%", "3.0"),
+    ]
+    assert "made-up: 8 clients of 4 x 64 tokens, rank 4 on query, layers 2 to 3" in table.notes[0]
+    assert table.notes[-1].endswith("made-up: plain loop, float32.")
+
+
+def test_memory_beyond_the_bound_is_called_so(records: compute.Records) -> None:
+    table = tab_gpu_memory.table(records)
+    assert [row[0] + " " + row[-1] for row in table.rows] == ["within yes", "beyond no"]
+    assert "commit 0123456" in table.notes[0] and table.notes[-1] == "Not measured: failed: status 1: made up."
 
 
 def test_a_bar_is_as_long_as_its_kinds_together(records: compute.Records) -> None:

@@ -54,6 +54,8 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "methods": ("tab_methods", FINAL),
     "engines": ("tab_engines", at("jobs", "all", "contestants", "batched", "median")),
     "profile": ("fig_profile", at("engines", "sequential", "seconds", "backbone products")),
+    "gpu_speed": ("tab_gpu_speed", at("contestants", "batched, groups of 2", "tokens_per_second")),
+    "gpu_memory": ("tab_gpu_memory", at("cases", "within", "measured_over_planned")),
     "conformance": ("tab_conformance", word(3, "words", old="3 clients", new="4 clients")),
     "conformance_foreign": ("tab_conformance_foreign", word(3, "words", old="3 clients", new="4 clients")),
     "encoder_tasks": ("tab_encoder_tasks", FINAL),

@@ -21,6 +21,7 @@ from paper_figures import terminal as terminals
 from paper_figures.__main__ import app
 from paper_figures.compute import Records
 from paper_figures.sliders import PNG, WIDGET, Slider, Sliders
+from tests.paper_figures import made_up_studies
 from tests.paper_figures.conftest import fake_run
 from theory.one_setting import Setting, account
 
@@ -208,6 +209,20 @@ def test_the_answers_turn_with_the_records() -> None:
         for run in level.finetuning
     ]
     assert next(answers.federated_finetuning(replace(level, finetuning=falls))).startswith("No, less well")
+
+
+@pytest.mark.parametrize(
+    ("method", "chain", "told"),
+    [(0.1, 0.1, "Both"), (0.1, 0.0, "The method"), (0.0, 0.1, "The chain"), (-0.1, 0.0, "Neither")],
+)
+def test_the_confounds_answer_turns_with_the_records(method: float, chain: float, told: str) -> None:
+    runs = []
+    for run in made_up_studies.fake_confound(seeds=3):
+        federation, better = run["config"]["federation"], 0.001 * run["seed"]
+        better += method * (run["config"]["algorithm"] == "rolora") + chain * (federation["client_state"] == "chained")
+        runs.append(run | {"final": run["final"] | {"accuracy": 0.7 + better}})
+    answer = list(answers.the_confound(Records(Path(), confound=runs, movement=made_up_studies.fake_movement())))
+    assert answer[0].startswith(told) and answer[-1].startswith("A chain moves")
 
 
 def test_the_linear_answer_turns_with_the_records(committed: Records) -> None:

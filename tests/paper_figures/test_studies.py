@@ -32,6 +32,7 @@ from paper_figures import (
     swept,
     tab_benchmarks,
     tab_encoder_tasks,
+    tab_open_questions,
 )
 from rolora.errors import InputError
 from rolora.intervals import student
@@ -115,6 +116,34 @@ def test_rate_ratios_have_a_line_for_each_rate_of_b(records: compute.Records) ->
     assert ticks(figure.axes[0]) == ["0.25", "1", "4"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["RoLoRA, B 0.001", "RoLoRA, B 0.01"]
+
+
+def test_the_open_questions_are_differences_at_equal_seed(records: compute.Records) -> None:
+    table = tab_open_questions.table(records)
+    by_place = {(row[0], row[2]): row[3:] for row in table.rows}
+    assert {row[0] for row in table.rows} == {kind.replace("_", " ") for kind in tab_open_questions.KINDS}
+    level = {
+        name: [run["final"]["accuracy"] for run in records.label_skew if run["config"]["algorithm"] == name][:3]
+        for name in ("rolora", "fedavg-lora")
+    }
+    gap = student(np.subtract(level["rolora"], level["fedavg-lora"]).tolist())
+    assert by_place["label skew", "1 label"][0].startswith(f"{gap.text(3, sign=True)} (3)")
+    assert by_place["schedules", "BA, 50 %"][2] == "–" and by_place["schedules", "BBA, 33 %"][2].startswith("+0.000")
+    assert by_place["schedules", "BBA, 33 %"][0] != "–"  # what has one place is compared with every schedule
+    assert by_place["rate ratios", "4 B 0.001"][:2] == ("–", "–")
+    assert by_place["rate ratios", "4 B 0.001"][2].startswith("+0.000")
+    assert by_place["layer budgets", "2"][2] == "–"
+
+
+def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: compute.Records) -> None:
+    better = [
+        run | {"final": run["final"] | {"accuracy": run["final"]["accuracy"] + 0.5 + 0.001 * run["seed"]}}
+        if run["config"]["algorithm"] == "rolora"
+        else run
+        for run in records.label_skew
+    ]
+    table = tab_open_questions.table(replace(records, label_skew=better))
+    assert all(row[3].endswith(" ▲") for row in table.rows if row[0] == "label skew")
 
 
 def test_layer_budgets_count_matrices(records: compute.Records) -> None:
