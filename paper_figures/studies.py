@@ -264,18 +264,31 @@ def _finished(words: Sequence[str]) -> bool:
 def gather(kind: str, folder: Path, out: Path) -> int:
     """Copy the records that figures read: of measured runs, of sweeps, of evaluations. Runs that choose a rate stay behind.
 
+    Beside a sweep's summary lie also the runs that an earlier grid had measured at another rate; those that the summary names
+    are kept, and what an earlier gathering has left in the place is removed.
+
     Returns:
         How many there are.
     """
     found: dict[str, dict[str, Any]] = {}
+    named = {path.parent: measured_runs(records.read_json(path)) for path in folder.glob("**/sweep.json")}
     for path in sorted(folder.glob("**/*.json")):
-        record = records.read_json(path)
+        record, beside = records.read_json(path), path.parent.parent
         if path.name == "record.json" and record["config"]["evaluation"]["split"] == "test":
-            found[f"{path.parent.name}/record.json"] = record
+            if path.parent.name in named.get(beside, {path.parent.name}):
+                found[f"{path.parent.name}/record.json"] = record
         elif path.name == "sweep.json":
             found[f"{path.parent.name}_sweep.json"] = record
         elif path.parent == folder:
             found[path.name] = record
+    for old in (out / kind).glob("**/*.json"):
+        if str(old.relative_to(out / kind)) not in found:
+            old.unlink()
     for file, record in found.items():
         records.write_json(out / kind / file, record)
     return len(found)
+
+
+def measured_runs(summary: dict[str, Any]) -> set[str]:
+    """The names of the runs that a sweep has measured at the chosen rates."""
+    return {name for cell in summary["cells"] for name in cell["test"]["runs"]}

@@ -63,12 +63,15 @@ def test_only_measured_runs_and_summaries_are_gathered(tmp_path: Path) -> None:
     folder, out = tmp_path / "runs" / "kind", tmp_path
     write(folder / "one" / "chosen" / "record.json", {"config": {"evaluation": {"split": "test"}}, "number": 1})
     write(folder / "one" / "choosing" / "record.json", {"config": {"evaluation": {"split": "validation"}}})
-    write(folder / "one" / "sweep.json", {"cells": []})
+    write(folder / "one" / "earlier" / "record.json", {"config": {"evaluation": {"split": "test"}}, "number": 2})
+    write(folder / "one" / "sweep.json", {"cells": [{"test": {"runs": ["chosen"]}}]})
+    write(folder / "alone" / "run" / "record.json", {"config": {"evaluation": {"split": "test"}}, "number": 3})
+    write(out / "kind" / "earlier" / "record.json", {})
     write(folder / "gsm8k_before.json", {"results": []})
     write(folder / "one" / "chosen" / "adapter" / "adapter_config.json", {})
-    assert studies.gather("kind", folder, out) == 3
+    assert studies.gather("kind", folder, out) == 4
     assert {str(path.relative_to(out / "kind")) for path in (out / "kind").rglob("*.json")} == {
-        "chosen/record.json", "one_sweep.json", "gsm8k_before.json",
+        "chosen/record.json", "run/record.json", "one_sweep.json", "gsm8k_before.json",
     }  # fmt: skip
     assert json.loads((out / "kind" / "chosen" / "record.json").read_text())["number"] == 1
 
