@@ -251,17 +251,24 @@ def counted(records: Sequence[dict[str, Any]], titles: Sequence[str]) -> dict[st
 
 
 def moved(records: Sequence[dict[str, Any]]) -> str:
-    """The measured ratios of movement beside (N + 1)/2, as a sentence."""
-    parts = [
-        f"{n} clients {min(means):.1f} to {max(means):.1f} (expected {(n + 1) / 2:g})"
-        for n, means in sorted(_by_clients(records).items())
-    ]
-    return f"A chain moves the factors of a round {', '.join(parts)} times as far as isolated clients do."
+    """The measured ratios of movement beside (N + 1)/2, as a sentence.
 
-
-def _by_clients(records: Sequence[dict[str, Any]]) -> dict[int, list[float]]:
-    means: dict[int, list[float]] = {}
-    for by_clients in movement(records).values():
+    Where a factor is not handed on in its first round ("shared" but for RoLoRA) the ratio is one by construction and left out.
+    FedAvg-LoRA's A stands apart: its gradient is zero as long as B is, so that a chain moves it further than gradients that are
+    equal for all clients would.
+    """
+    means: dict[bool, dict[int, list[float]]] = {False: {}, True: {}}
+    for (_, state, method, factor), by_clients in movement(records).items():
+        if state == "shared" and method != "rolora":
+            continue
         for n, ratios in by_clients.items():
-            means.setdefault(n, []).append(float(np.mean(ratios)))
-    return means
+            means[(method, factor) == ("fedavg-lora", "A")].setdefault(n, []).append(float(np.mean(ratios)))
+    after = f"; FedAvg-LoRA's A, whose gradient is zero while B is: {_ranges(means[True])}" if means[True] else ""
+    return f"A chain moves the factors of a round further than isolated clients do: {_ranges(means[False])}{after}."
+
+
+def _ranges(means: dict[int, list[float]]) -> str:
+    return ", ".join(
+        f"with {n} clients {min(found):.1f} to {max(found):.1f} times (expected {(n + 1) / 2:g})"
+        for n, found in sorted(means.items())
+    )

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from paper_figures import swept
 from paper_figures.compute import Records
 from paper_figures.confound import METHODS, STATES, VARIES, cells, clients_of, rounds_of
-from paper_figures.style import furnish, grid, letter, method_style, share_heights, styled
+from paper_figures.style import furnish, grid, letter, method_style, share_heights, styled, within
 
 SHIFT = 0.09
 """Between methods at one number of clients, so that their intervals do not lie over each other."""
@@ -37,6 +37,7 @@ def figure(records: Records) -> Figure:
                     color=look.color, marker=look.marker, linestyle="-" if state == "isolated" else ":",
                     markerfacecolor=look.color if state == "isolated" else "white", capsize=2, linewidth=1.3, markersize=5,
                 )  # fmt: skip
+        within(ax, "accuracy")
         letter(ax, index, setting.title)
         ax.set_xticks(range(len(clients)), [f"{number}\n({rounds_of(group, number)} rounds)" for number in clients])
         ax.set_xlabel("clients")

@@ -196,11 +196,14 @@ def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Tab
             ratios.append([one["rounds"][0]["moved"]["B"] for one in (run, made)])
             tell((done + 1) / len(pair))
     for state, (kept, again) in zip(names, ratios, strict=True):
-        rows.append((state, f"{kept:.4f}", f"{again:.4f}"))
+        rows.append((state, f"{kept:.2f}", f"{again:.2f}"))
     (alone, alone_again), (together, together_again) = ratios
     rows.append(("chained / isolated", f"{together / alone:.2f}", f"{together_again / alone_again:.2f}"))
     columns = ("clients", "movement of B in the record", "made again")
-    note = f"{num_clients} clients: (N + 1)/2 = {(num_clients + 1) / 2:g}."
+    note = (
+        f"{num_clients} clients: (N + 1)/2 = {(num_clients + 1) / 2:g}. The record is from {pair[0]['environment']['processor']}, in "
+        "bfloat16, which another processor rounds otherwise."
+    )
     return Table("One round, isolated and chained", columns, tuple(rows), (note,), frozenset(columns[1:]))
 
 

@@ -39,11 +39,17 @@ QUESTIONS = (
     Question(
         "fine-tuning",
         "When a language model is fine-tuned: what changes with the number of clients?",
-        ("finetuning", "sweep"),
+        ("finetuning", "sweep", "encoder_tasks", "dolly", "evaluations"),
+    ),
+    Question("confound", "Is it the method, or clients that share a model?", ("confound", "movement")),
+    Question(
+        "open-questions",
+        "Under which clients, ranks, layers, schedules and steps does a difference between methods show?",
+        ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps"),
     ),
     Question("methods", "Where does RoLoRA stand among all methods?", ("methods", "methods_rates")),
     Question("conformance", "Does every method do what it says?", ("conformance", "conformance_foreign")),
-    Question("engines", "What does it cost to run?", ("engines", "profile")),
+    Question("engines", "What does it cost to run?", ("engines", "profile", "gpu_speed", "gpu_memory")),
     Question("printed", "What do the papers print, and what was run beside it?"),
 )
 """In the order of the report."""

@@ -65,11 +65,18 @@ def engines(records: Records) -> str:
     return _table(records, "tab_engines", None)
 
 
+def gpu(records: Records) -> str:
+    """Speed and memory of large architectures on a GPU."""
+    tables = [_table(records, name, None) for name in ("tab_gpu_speed", "tab_gpu_memory")]
+    return "\n".join(text for text in tables if text != NOTHING) or NOTHING
+
+
 SECTIONS: dict[str, Callable[[Records], str]] = {
     "claims": claims,
     "conformance": conformance,
     "engines": engines,
     "figures": figures,
+    "gpu": gpu,
     "results": results,
     "tree": tree,
 }

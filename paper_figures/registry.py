@@ -287,7 +287,7 @@ ENTRIES = (
         "Label skew, participation, rank, layers, schedules, rates of the two factors and local steps: RoLoRA less the others at "
         "equal seed, with intervals.",
         "none: the papers give no intervals", (), tab_open_questions.table, tab_open_questions.applies,
-        uses=tab_open_questions.KINDS,
+        question="open-questions", uses=tab_open_questions.KINDS,
     ),
     Entry(
         "fig_confound", "figure", "The method, or the chain of clients?",

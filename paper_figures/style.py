@@ -233,6 +233,13 @@ def share_heights(axes: Iterable[Axes]) -> None:
         ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
+def within(ax: Axes, metric: str) -> None:
+    """Cut the vertical scale to what an accuracy can be: an interval of few seeds may reach beyond."""
+    low, high = ax.get_ylim()
+    if metric == "accuracy" and (low < 0 or high > 1):
+        ax.set_ylim(max(low, 0.0), min(high, 1.0))
+
+
 def letter(axes: Axes, index: int, title: str) -> None:
     """A panel's letter and title."""
     axes.set_title(f"({'abcdefghijklmnop'[index]}) {title}", loc="left")

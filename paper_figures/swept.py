@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,7 +13,17 @@ from matplotlib.figure import Figure
 from paper_figures import outcomes
 from paper_figures.finetuning import partition
 from paper_figures.outcomes import Run
-from paper_figures.style import METHODS, count_note, furnish, grid, in_order, letter, method_style, share_heights
+from paper_figures.style import (
+    METHODS,
+    count_note,
+    furnish,
+    grid,
+    in_order,
+    letter,
+    method_style,
+    share_heights,
+    within,
+)
 
 OWN = {
     "algorithm",
@@ -244,6 +255,7 @@ def draw(ax: Axes, panel: Panel) -> dict[str, Any]:
             label=label,
         )
     handles |= larger_class(ax, panel)
+    within(ax, outcomes.metric(panel.any_run))
     ax.set_xticks(range(len(places)), [panel.labels[place] for place in places])
     ax.grid(axis="x", visible=False)
     return handles
@@ -285,13 +297,45 @@ def in_legend(handles: dict[str, Any]) -> list[Any]:
 def words(found: Sequence[Panel], varies: frozenset[str] = frozenset()) -> str:
     """Model, data, scale, seeds and interval of all panels, for the note; what varies is left out."""
     counts = [len(runs) for panel in found for line in panel.lines.values() for runs in line.values()]
-    described = dict.fromkeys(described_run(panel.any_run, varies) for panel in found)
-    return f"{'; '.join(described)}. Points: {count_note(counts).replace('band', 'bars')}."
+    described = described_runs([panel.any_run for panel in found], varies)
+    return f"{described}. Points: {count_note(counts).replace('band', 'bars')}."
 
 
 def described_run(run: Run, varies: frozenset[str] = frozenset()) -> str:
     """Model, data and scale of a run, but for what varies."""
-    config, model, data = run["config"], run["model"], run["data"]
+    return described_runs([run], varies)
+
+
+def described_runs(runs: Sequence[Run], varies: frozenset[str] = frozenset()) -> str:
+    """Model, data and scale of several runs: what all have in common is said once.
+
+    Args:
+        runs: at least one.
+        varies: config keys that are left out.
+    """
+    models = dict.fromkeys(
+        f"{run['model']['name']} ({run['model']['parameters'] / 1e6:.1f} M parameters)" for run in runs
+    )
+    data = dict.fromkeys(map(_data, runs))
+    scales = dict.fromkeys(_scale(run, varies) for run in runs)
+    if len(models) == len(scales) == 1:
+        return f"{next(iter(models))}, {', '.join(data)}; {next(iter(scales))}"
+    return "; ".join(dict.fromkeys(described_runs([run], varies) for run in runs))
+
+
+def _data(run: Run) -> str:
+    """The task's name where a file stands for it, else the data's own, and how many texts there are."""
+    data = run["data"]
+    name = (
+        outcomes.task(run)
+        if PurePath(data["name"]).suffix or run["config"].get("data", {}).get("benchmark")
+        else data["name"]
+    )
+    return f"{name}: {data['train']:,} training, {data['test']:,} test texts"
+
+
+def _scale(run: Run, varies: frozenset[str]) -> str:
+    config = run["config"]
     federation, training = config["federation"], config["training"]
     parts = {
         "federation.num_clients": f"{federation['num_clients']} clients",
@@ -302,10 +346,7 @@ def described_run(run: Run, varies: frozenset[str] = frozenset()) -> str:
             f"{training['local_steps']} local step{'s' * (training['local_steps'] > 1)} of batch {training['batch_size']}"
         ),
     }
-    return (
-        f"{model['name']} ({model['parameters'] / 1e6:.1f} M parameters), {data['name']}: {data['train']:,} training, "
-        f"{data['test']:,} test texts; " + ", ".join(text for key, text in parts.items() if key not in varies)
-    )
+    return ", ".join(text for key, text in parts.items() if key not in varies)
 
 
 def wrapped(text: str, width: int) -> str:

@@ -10,7 +10,7 @@ from paper_figures.converging import ROUNDS
 from paper_figures.finetuning import partition
 from paper_figures.outcomes import Run
 from paper_figures.style import method_style
-from paper_figures.swept import Panel, described_run, panels
+from paper_figures.swept import Panel, described_runs, panels
 from paper_figures.table import Table
 from rolora.intervals import Mean, student
 
@@ -35,13 +35,13 @@ def _table(title: str, records: Sequence[Run]) -> Table:
     made = [
         _row(panel, name, next(iter(places.values()))) for panel in found for (name, _), places in panel.lines.items()
     ]
-    described = dict.fromkeys(described_run(panel.any_run, frozenset({"federation.rounds"})) for panel in found)
+    described = described_runs([panel.any_run for panel in found], frozenset({"federation.rounds"}))
     return Table(
         title,
         COLUMNS,
         tuple(made),
         (
-            "; ".join(described) + ".",
+            f"{described}.",
             "Test: the aggregated model on test text, of the round that validation text chose where the config selects, else of the "
             "last; mean of the seeds and half the width of Student's 95 % interval. A loss is in nats a token, lower is better. "
             "Untrained: the same text before the first round (validation text where rounds are selected). Papers' protocol: "

@@ -130,6 +130,6 @@ def test_movement_is_compared_where_both_start_from_the_same_state(moving: list[
     records = SimpleNamespace(movement=moving)
     gaps = [np.mean(ratios) / ((n + 1) / 2) - 1 for by_clients in found.values() for n, ratios in by_clients.items()]
     assert max(map(abs, gaps)) == pytest.approx(0, abs=1e-9)
-    assert "20 clients 10.5 to 10.5 (expected 10.5)" in confound.moved(moving)
+    assert "20 clients 10.5 to 10.5 times (expected 10.5)" in confound.moved(moving)
     (ax,) = fig_movement.figure(records).axes  # type: ignore[arg-type]
     assert len(ax.containers) == 2

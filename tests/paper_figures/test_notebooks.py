@@ -21,6 +21,7 @@ from paper_figures import terminal as terminals
 from paper_figures.__main__ import app
 from paper_figures.compute import Records
 from paper_figures.sliders import PNG, WIDGET, Slider, Sliders
+from rolora.errors import InputError
 from tests.paper_figures import made_up_studies
 from tests.paper_figures.conftest import fake_run
 from theory.one_setting import Setting, account
@@ -223,6 +224,13 @@ def test_the_confounds_answer_turns_with_the_records(method: float, chain: float
         runs.append(run | {"final": run["final"] | {"accuracy": 0.7 + better}})
     answer = list(answers.the_confound(Records(Path(), confound=runs, movement=made_up_studies.fake_movement())))
     assert answer[0].startswith(told) and answer[-1].startswith("A chain moves")
+
+
+def test_a_chain_cannot_be_made_again_without_its_records() -> None:
+    with pytest.raises(
+        InputError, match="expected an isolated and a chained run of rolora with 3 clients; there are 0"
+    ):
+        from_scratch.chain(Records(Path()))
 
 
 def test_the_linear_answer_turns_with_the_records(committed: Records) -> None:
