@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rolora.intervals import Mean, student
+from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
 METHODS = ("fedavg-lora", "ffa-lora", "rolora")
@@ -248,6 +250,20 @@ def counted(records: Sequence[dict[str, Any]], titles: Sequence[str]) -> dict[st
         if (entry := compared(group, title, clients)) is not None
     ]
     return {word: words.count(word) for word in ("higher", "lower", "not told apart")}
+
+
+def edges(directory: Path) -> tuple[int, int]:
+    """In how many cells the smallest or largest rate of the grid was chosen, and of how many, by the sweeps' summaries.
+
+    Args:
+        directory: of the records.
+    """
+    found = [
+        bool(cell["at_edge"])
+        for path in sorted((directory / "confound").glob("*_sweep.json"))
+        for cell in read_json(path)["cells"]
+    ]
+    return sum(found), len(found)
 
 
 def moved(records: Sequence[dict[str, Any]]) -> str:

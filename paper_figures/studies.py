@@ -124,10 +124,10 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
         "dolly": (Sweep("dolly", ("dolly15k/train_10clients.jsonl.gz", None), rates=False),),
         "confound": (Sweep("confound"), Sweep("confound_rounds")),
         "movement": (Sweep("movement", rates=False),),
-        **{name: (Sweep(name, seeds=MORE),) for name in SMALL_TEXT},
+        **{name: (Sweep(name),) for name in SMALL_TEXT},
+        "label_skew": (Sweep("label_skew", seeds=MORE),),
         "ranks": (Sweep("ranks"), Sweep("ranks_bytes")),
-        "local_steps": (Sweep("local_steps"),),
-        "rate_ratios": (Sweep("rate_ratios", rates=False, select="validation", seeds=MORE),),
+        "rate_ratios": (Sweep("rate_ratios", rates=False, select="validation"),),
         "evaluations": (
             BeforeAndAfter("commonsense", "commonsense", 25, trained_on="commonsense"),
             BeforeAndAfter("gsm8k", "commonsense", 30, trained_on="gsm8k"),

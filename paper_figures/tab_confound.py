@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper_figures import swept
 from paper_figures.compute import Records
-from paper_figures.confound import COMPARISONS, VARIES, cells, clients_of, compared, difference
+from paper_figures.confound import COMPARISONS, VARIES, cells, clients_of, compared, difference, edges
 from paper_figures.table import Table
 
 
@@ -26,6 +26,12 @@ def table(records: Records) -> Table:
         title = "RoLoRA after all rounds − FedAvg-LoRA after half of them (equal bytes), both isolated"
         rows.append((setting.title, title, *(entry.text(3, sign=True) if entry else "–" for entry in half)))
     columns = ("setting", "difference of test accuracy", *(f"{number} clients" for number in numbers))
+    at_edge, of = edges(records.directory)
+    limits = (
+        (f"In {at_edge} of {of} cells the chosen learning rate is the smallest or the largest of the grid.",)
+        if of
+        else ()
+    )
     return Table(
         title="The confound: paired differences",
         columns=columns,
@@ -34,6 +40,7 @@ def table(records: Records) -> Table:
             f"{swept.described_run(records.confound[0], VARIES)}. Mean over seeds of the difference at equal seed, and half the "
             "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps "
             "and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
+            *limits,
         ),
         numeric=frozenset(columns[2:]),
     )

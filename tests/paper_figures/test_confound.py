@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from paper_figures import confound, fig_confound, fig_movement, tab_confound
+from paper_figures.compute import Records
 from paper_figures.confound import COMPARISONS, Setting, cells, compared, growth, movement
 from tests.paper_figures.conftest import fake_run
 
@@ -87,8 +90,12 @@ def test_the_conclusion_follows_the_numbers(runs: list[dict[str, Any]]) -> None:
     assert "below in 9" in confound.conclusion(runs)[2]
 
 
-def test_equal_bytes_are_half_the_rounds(runs: list[dict[str, Any]]) -> None:
-    table = tab_confound.table(SimpleNamespace(confound=runs))  # type: ignore[arg-type]
+def test_equal_bytes_are_half_the_rounds(runs: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "confound").mkdir()
+    summary = {"cells": [{"at_edge": True}, {"at_edge": False}, {"at_edge": True}]}
+    (tmp_path / "confound" / "one_sweep.json").write_text(json.dumps(summary))
+    table = tab_confound.table(Records(tmp_path, confound=runs))
+    assert table.notes[-1].startswith("In 2 of 3 cells the chosen learning rate is the smallest or the largest")
     assert len(table.rows) == 3 * (len(COMPARISONS) + 1)
     cell = cells(runs)[Setting("adamw", "client-rounds")][50, "isolated", "fedavg-lora"]
     run = cell.runs[0]
