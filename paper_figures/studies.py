@@ -105,8 +105,18 @@ class BeforeAndAfter:
             own += [] if self.trained_on is None else [f"data.name={rows}"]
             run = out / f"{self.benchmark}_{label}"
             found.append(["run", self.config, *own, "--resume", "--out", str(run)])
-            found.append(["evaluate", str(run), *asking, "--against", str(before), "--json", f"{run}.json"])
+            made = str(run / _run_name(self.config, own))
+            found.append(["evaluate", made, *asking, "--against", str(before), "--json", f"{run}.json"])
         return found
+
+
+def _run_name(config: str, overrides: Sequence[str]) -> str:
+    """The folder of a config's one run, below its ``--out``."""
+    from rolora import config as configuration
+    from rolora.__main__ import locate
+
+    (one,) = configuration.read(locate(Path(config)), overrides)
+    return one.run_name()
 
 
 Step = Sweep | BeforeAndAfter

@@ -49,7 +49,9 @@ def test_what_is_measured_before_stands_against_every_fine_tuning_after() -> Non
     assert commands[0][-1] == "out/gsm8k_before.json"
     for label, run, after in (("one", commands[2], commands[3]), ("two", commands[4], commands[5])):
         assert "data.name=out/gsm8k.jsonl" in run
-        assert run[-1] == after[1] == f"out/gsm8k_{label}"
+        assert run[-1] == f"out/gsm8k_{label}"
+        (config,) = configuration.read(locate(Path("text")), run[2:4])
+        assert after[1] == f"{run[-1]}/{config.run_name()}"  # where the run is, not where its folder is
         assert after[after.index("--against") + 1] == "out/gsm8k_before.json"
         assert after[-1] == f"out/gsm8k_{label}.json"
 
