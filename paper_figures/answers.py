@@ -245,22 +245,7 @@ def _told(pairs: Sequence[float] | np.ndarray) -> str:
 
 def the_confound(records: Records) -> Iterator[str]:
     """Notebook 05: whether the method, the chain of clients, both or neither makes the difference."""
-    method = confound.counted(records.confound, ("RoLoRA − FedAvg-LoRA, both isolated",))
-    chain = confound.counted(
-        records.confound, tuple(title for title in confound.COMPARISONS if "chained − isolated" in title)
-    )
-    higher = (method["higher"] > method["lower"], chain["higher"] > chain["lower"])
-    told = {
-        (True, True): "Both, as far as the intervals tell",
-        (True, False): "The method, as far as the intervals tell",
-        (False, True): "The chain, as far as the intervals tell",
-        (False, False): "Neither is told apart from chance as a gain",
-    }[higher]
-    yield (
-        f"{told}: with isolated clients RoLoRA is above FedAvg-LoRA in {method['higher']} of {sum(method.values())} comparisons and "
-        f"below in {method['lower']}; a chain raises a method's accuracy in {chain['higher']} of {sum(chain.values())} and lowers "
-        f"it in {chain['lower']}."
-    )
+    yield confound.verdict(records.confound)
     yield from confound.conclusion(records.confound)
     yield confound.moved(records.movement)
 

@@ -252,6 +252,23 @@ def counted(records: Sequence[dict[str, Any]], titles: Sequence[str]) -> dict[st
     return {word: words.count(word) for word in ("higher", "lower", "not told apart")}
 
 
+def verdict(records: Sequence[dict[str, Any]]) -> str:
+    """Whether the method, the chain of clients, both or neither makes a difference, in one sentence."""
+    method = counted(records, ("RoLoRA − FedAvg-LoRA, both isolated",))
+    chain = counted(records, tuple(title for title in COMPARISONS if "chained − isolated" in title))
+    told = {
+        (True, True): "Both, as far as the intervals tell",
+        (True, False): "The method, as far as the intervals tell",
+        (False, True): "The chain, as far as the intervals tell",
+        (False, False): "Neither is told apart from chance as a gain",
+    }[method["higher"] > method["lower"], chain["higher"] > chain["lower"]]
+    return (
+        f"{told}: with isolated clients RoLoRA is above FedAvg-LoRA in {method['higher']} of {sum(method.values())} comparisons and "
+        f"below in {method['lower']}; a chain raises a method's accuracy in {chain['higher']} of {sum(chain.values())} and lowers "
+        f"it in {chain['lower']}."
+    )
+
+
 def edges(directory: Path) -> tuple[int, int]:
     """In how many cells the smallest or largest rate of the grid was chosen, and of how many, by the sweeps' summaries.
 

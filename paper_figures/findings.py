@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paper_figures import linear_record, nonlinear_record, tab_claims
+from paper_figures import confound, linear_record, nonlinear_record, tab_claims
 from paper_figures.compute import Records
 from paper_figures.finetuning import Group, accuracy_text, groups
 from paper_figures.style import method_style
@@ -23,6 +23,8 @@ def shows(records: Records) -> list[str]:
         *(nonlinear(records.nonlinear, "Digits") if records.nonlinear else []),
         *(nonlinear(records.nonlinear_mnist, "MNIST") if records.nonlinear_mnist else []),
         *(finetuning(records) if records.finetuning else []),
+        *([f"The method, or a chain of clients? {confound.verdict(records.confound)}"] if records.confound else []),
+        *([confound.moved(records.movement)] if records.movement else []),
     ]
 
 
@@ -55,7 +57,7 @@ def shows_not(records: Records) -> list[str]:
         )
         if any(len(runs) == 1 for group in found for runs in group.runs.values()):
             result.append("Where there is one seed, a difference between methods has no interval and is not evidence.")
-        if not any(group.client_state != "isolated" for group in found):
+        if not records.confound and not any(group.client_state != "isolated" for group in found):
             result.append(
                 "Every client starts from the server's state. What happens if clients of a round share one model "
                 "object, as an implementation can by mistake, is not in these records."
