@@ -132,7 +132,7 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
             Sweep("rte", ("rte", "rte"), select="validation"),
         ),
         "dolly": (Sweep("dolly", ("dolly15k/train_10clients.jsonl.gz", None), rates=False),),
-        "confound": (Sweep("confound"), Sweep("confound_rounds")),
+        "confound": (Sweep("confound", seeds=MORE), Sweep("confound_sgd"), Sweep("confound_rounds")),
         "movement": (Sweep("movement", rates=False),),
         **{name: (Sweep(name),) for name in SMALL_TEXT},
         "label_skew": (Sweep("label_skew", seeds=MORE),),
