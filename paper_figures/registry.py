@@ -286,8 +286,8 @@ ENTRIES = (
         "tab_open_questions", "table", "The open questions: paired differences",
         "Label skew, participation, rank, layers, schedules, rates of the two factors and local steps: RoLoRA less the others at "
         "equal seed, with intervals.",
-        "none: the papers give no intervals", (), tab_open_questions.table, tab_open_questions.applies,
-        question="open-questions", uses=tab_open_questions.KINDS,
+        "none: the papers give no intervals", tab_open_questions.KINDS[:1], tab_open_questions.table,
+        tab_open_questions.applies, uses=tab_open_questions.KINDS[1:],
     ),
     Entry(
         "fig_confound", "figure", "The method, or the chain of clients?",
