@@ -49,8 +49,8 @@ lock: ## Resolve the newest packages that pyproject.toml allows into requirement
 reproduce: $(READY) ## All claims, both models, federated fine-tuning, figures and report, into runs/reproduce
 	@$(MAKE) --no-print-directory -j 1 theory
 	$(BIN)/python -m rolora run reproduce --out $(OUT)/finetuning --resume --jobs $(JOBS)
-	$(BIN)/python -m paper_figures build --records $(OUT) --out $(OUT)/figures
-	$(BIN)/python -m paper_figures report --records $(OUT) --out $(OUT)/report.html
+	$(BIN)/python -m paper_figures build --records $(OUT) --beside paper_figures/data --out $(OUT)/figures
+	$(BIN)/python -m paper_figures report --records $(OUT) --beside paper_figures/data --out $(OUT)/report.html
 	@echo "done: open $(OUT)/report.html"
 
 theory: $(OUT)/claims.json $(OUT)/linear.json $(OUT)/contraction.json $(OUT)/sample_complexity.json $(OUT)/nonlinear.json ## The theory's part of reproduce

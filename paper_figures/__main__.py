@@ -21,6 +21,9 @@ console = Console(soft_wrap=True, highlight=False, markup=False)
 RecordsOption = Annotated[
     Path, typer.Option("--records", metavar="DIR", help="Records; the committed ones by default.")
 ]
+Beside = Annotated[
+    Path | None, typer.Option("--beside", metavar="DIR", help="Other records, for kinds that the first have none of.")
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files are.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Figures and tables; all by default.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback instead of one line.")]
@@ -51,6 +54,7 @@ def build(
     ids: Ids = None,
     records: RecordsOption = COMMITTED,
     out: OutOption = render.RENDERED,
+    beside: Beside = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Make the records anew first.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -59,7 +63,7 @@ def build(
         entries = registry.select(ids or [])
         if recompute:
             compute.recompute({kind for entry in entries for kind in entry.needs}, records)
-        found = compute.load(records)
+        found = compute.load(records, beside)
         noted = in_step.read(out) if ids else {}
         for entry in entries:
             if not ids and not entry.available(found):
@@ -115,6 +119,7 @@ def _report_faults(records: Records, out: Path) -> list[str]:
 @app.command("report")
 def report_(
     records: RecordsOption = COMMITTED,
+    beside: Beside = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The HTML file.")] = render.RENDERED / REPORT,
     debug: Debug = False,
 ) -> None:
@@ -122,7 +127,7 @@ def report_(
     with one_line_errors(debug):
         if out.is_dir():
             raise InputError(f"--out: got the directory {out}, expected a file name such as {out / REPORT}")
-        write_bytes(out, report.page(compute.load(records)).encode())
+        write_bytes(out, report.page(compute.load(records, beside)).encode())
         console.print(str(out))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from paper_figures import record_files
 from rolora.errors import InputError
-from rolora.records import read_json
 
 COMMITTED = Path(__file__).resolve().parent / "data"
 """The records that come with the project."""
@@ -137,11 +137,6 @@ SOURCES = {
 }
 """Kind of record -> its source, in the order in which they are made."""
 
-CLAIM_KEYS = ("id", "source", "kind", "statement", "measured", "predicted", "verdict", "control_verdict", "instances")
-EXPERIMENT_KEYS = ("format", "experiment", "parameters", "series")
-EVALUATION_KEYS = ("format", "kind", "model", "results", "environment")
-RUN_KEYS = ("format", "name", "status", "config", "seed", "model", "data", "rounds", "final", "environment")
-
 
 @dataclass(frozen=True)
 class Records:
@@ -176,6 +171,12 @@ class Records:
     rate_ratios: list[dict[str, Any]] = field(default_factory=list)
     local_steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    beside: Path | None = None
+    borrowed: frozenset[str] = frozenset()
+
+    def place(self, kind: str) -> Path:
+        """The directory that a kind was read from: ``beside`` for those that were not in ``directory``."""
+        return self.beside if self.beside is not None and kind in self.borrowed else self.directory
 
     def missing(self, kinds: Iterable[str]) -> list[str]:
         """Those of ``kinds`` that are not there."""
@@ -195,113 +196,47 @@ class Records:
             )
 
 
-def load(directory: Path) -> Records:
+def load(directory: Path, beside: Path | None = None) -> Records:
     """Read and check every record of a directory.
+
+    Args:
+        directory: the records.
+        beside: another one, from which come the kinds that the first has none of.
 
     Raises:
         InputError: the directory does not exist, or a file is not what its name says.
     """
+    if beside is not None:
+        own, other = load(directory), load(beside)
+        borrowed = frozenset(kind for kind in own.missing(SOURCES) if not other.missing([kind]))
+        return replace(own, beside=beside, borrowed=borrowed, **{kind: getattr(other, kind) for kind in borrowed})
     if not directory.is_dir():
         raise InputError(f"--records: got {directory}, expected a directory of records; there is none")
     return Records(
         directory=directory,
-        claims=_claims(directory / SOURCES["claims"].file),
-        linear=_experiment(directory / SOURCES["linear"].file, "linear"),
-        contraction=_experiment(directory / SOURCES["contraction"].file, "contraction"),
-        sample_complexity=_experiment(directory / SOURCES["sample_complexity"].file, "sample_complexity"),
-        nonlinear=_experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
-        nonlinear_mnist=_experiment(directory / SOURCES["nonlinear_mnist"].file, "nonlinear_mnist"),
-        finetuning=_runs(directory / "finetuning"),
-        sweep=_runs(directory / "learning_rates"),
-        methods_rates=_runs(directory / "methods_rates"),
-        methods=_runs(directory / "methods"),
-        engines=_table(directory / SOURCES["engines"].file, ("jobs", "clients", "environment")),
-        profile=_table(directory / SOURCES["profile"].file, ("engines", "environment")),
+        claims=record_files.claims(directory / SOURCES["claims"].file),
+        linear=record_files.experiment(directory / SOURCES["linear"].file, "linear"),
+        contraction=record_files.experiment(directory / SOURCES["contraction"].file, "contraction"),
+        sample_complexity=record_files.experiment(directory / SOURCES["sample_complexity"].file, "sample_complexity"),
+        nonlinear=record_files.experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
+        nonlinear_mnist=record_files.experiment(directory / SOURCES["nonlinear_mnist"].file, "nonlinear_mnist"),
+        finetuning=record_files.runs(directory / "finetuning"),
+        sweep=record_files.runs(directory / "learning_rates"),
+        methods_rates=record_files.runs(directory / "methods_rates"),
+        methods=record_files.runs(directory / "methods"),
+        engines=record_files.table(directory / SOURCES["engines"].file, ("jobs", "clients", "environment")),
+        profile=record_files.table(directory / SOURCES["profile"].file, ("engines", "environment")),
         gpu_speed=[
             found
             for path in sorted(directory.glob(SOURCES["gpu_speed"].file))
-            if (found := _table(path, ("part", "sizes", "contestants", "environment")))
+            if (found := record_files.table(path, ("part", "sizes", "contestants", "environment")))
         ],
-        gpu_memory=_table(directory / SOURCES["gpu_memory"].file, ("cases", "environment", "code")),
-        conformance=_findings(directory / SOURCES["conformance"].file),
-        conformance_foreign=_findings(directory / SOURCES["conformance_foreign"].file),
-        evaluations=_evaluations(directory / "evaluations"),
-        **{kind: _runs(directory / kind) for kind in STUDIES},
+        gpu_memory=record_files.table(directory / SOURCES["gpu_memory"].file, ("cases", "environment", "code")),
+        conformance=record_files.findings(directory / SOURCES["conformance"].file),
+        conformance_foreign=record_files.findings(directory / SOURCES["conformance_foreign"].file),
+        evaluations=record_files.evaluations(directory / "evaluations"),
+        **{kind: record_files.runs(directory / kind) for kind in STUDIES},
     )
-
-
-def _claims(path: Path) -> list[dict[str, Any]] | None:
-    if not path.exists():
-        return None
-    claims = read_json(path)
-    if not isinstance(claims, list) or not claims:
-        raise InputError(f"{path}: got {type(claims).__name__}, expected a list of claims from: python -m theory check")
-    for index, claim in enumerate(claims):
-        _require_keys(claim, CLAIM_KEYS, f"{path}: claim {index}")
-    return sorted(claims, key=lambda claim: claim["id"])
-
-
-def _findings(path: Path) -> list[dict[str, Any]] | None:
-    if not path.exists():
-        return None
-    findings = read_json(path)
-    if not isinstance(findings, list) or not findings:
-        raise InputError(f"{path}: got {type(findings).__name__}, expected findings from: python -m rolora conformance")
-    for index, finding in enumerate(findings):
-        _require_keys(finding, ("subject", "law", "asks", "verdict", "words"), f"{path}: finding {index}")
-    return findings
-
-
-def _table(path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    record = read_json(path)
-    _require_keys(record, keys, str(path))
-    return record
-
-
-def _experiment(path: Path, name: str) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    record = read_json(path)
-    _require_keys(record, EXPERIMENT_KEYS, str(path))
-    if record["experiment"] != name:
-        raise InputError(f"{path}: got the experiment {record['experiment']!r}, expected {name!r}")
-    if not record["series"]:
-        raise InputError(f"{path}: got an empty list of series, expected at least one")
-    for index, series in enumerate(record["series"]):
-        _require_keys(series, ("panel", "algorithm"), f"{path}: series {index}")
-    return record
-
-
-def _runs(folder: Path) -> list[dict[str, Any]]:
-    runs = []
-    for path in sorted(folder.glob("*/record.json")):
-        run = read_json(path)
-        _require_keys(run, RUN_KEYS, str(path))
-        if run["status"] != "finished":
-            raise InputError(f"{path}: got status {run['status']!r}, expected a finished run")
-        runs.append(run)
-    return runs
-
-
-def _evaluations(folder: Path) -> list[dict[str, Any]]:
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        record = read_json(path)
-        _require_keys(record, EVALUATION_KEYS, str(path))
-        if record["kind"] != "evaluation" or not record.get("complete", True):
-            raise InputError(f"{path}: expected a complete record that rolora evaluate has written with --json")
-        found.append(record)
-    return found
-
-
-def _require_keys(value: Any, keys: Sequence[str], where: str) -> None:
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: got {type(value).__name__}, expected an object with {', '.join(keys)}")
-    for key in keys:
-        if key not in value:
-            raise InputError(f"{where}: {key} is missing, expected an object with {', '.join(keys)}")
 
 
 def recompute(kinds: Iterable[str], directory: Path) -> None:

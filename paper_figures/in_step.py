@@ -36,10 +36,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def record_digests(directory: Path, kinds: Iterable[str]) -> dict[str, str]:
-    """File below the records directory -> digest, for these kinds."""
-    paths = [path for kind in kinds for path in sorted(directory.glob(SOURCES[kind].file))]
-    return {path.relative_to(directory).as_posix(): digest(path.read_bytes()) for path in paths}
+def record_digests(records: Records, kinds: Iterable[str]) -> dict[str, str]:
+    """File below its records directory -> digest, for these kinds."""
+    return {
+        path.relative_to(records.place(kind)).as_posix(): digest(path.read_bytes())
+        for kind in kinds
+        for path in sorted(records.place(kind).glob(SOURCES[kind].file))
+    }
 
 
 def code_digests(module: str) -> dict[str, str]:
@@ -76,7 +79,7 @@ def _imports(content: bytes) -> tuple[str, ...]:
 def made_from(entry: Entry, records: Records) -> dict[str, Any]:
     """The records, modules and libraries that one figure or table comes from now."""
     return {
-        "records": record_digests(records.directory, dict.fromkeys((*entry.needs, *entry.uses))),
+        "records": record_digests(records, dict.fromkeys((*entry.needs, *entry.uses))),
         "code": code_digests(entry.make.__module__),
         "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -26,7 +26,7 @@ def table(records: Records) -> Table:
         title = "RoLoRA after all rounds − FedAvg-LoRA after half of them (equal bytes), both isolated"
         rows.append((setting.title, title, *(entry.text(3, sign=True) if entry else "–" for entry in half)))
     columns = ("setting", "difference of test accuracy", *(f"{number} clients" for number in numbers))
-    at_edge, of = edges(records.directory)
+    at_edge, of = edges(records.place("confound"))
     limits = (
         (f"In {at_edge} of {of} cells the chosen learning rate is the smallest or the largest of the grid.",)
         if of

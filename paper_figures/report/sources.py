@@ -64,7 +64,7 @@ def _view(records: Records, kind: str) -> RecordView:
     command, given = source.shown(folder(records)), source.given or ""
     if records.missing([kind]):
         return RecordView(kind, source.file, False, {}, "", command, given, (), "", "", "")
-    found, files = provenance(records, kind), in_step.record_digests(records.directory, [kind])
+    found, files = provenance(records, kind), in_step.record_digests(records, [kind])
     made = () if found.commands == (source.shown(Path("DIR")),) else found.commands
     return RecordView(
         kind=kind,

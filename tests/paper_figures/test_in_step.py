@@ -185,3 +185,20 @@ def test_every_entry_notes_its_records(records_directory: Path) -> None:
         noted = in_step.made_from(entry, records)
         assert bool(noted["records"]) == bool(entry.needs or entry.uses)
         assert any(name.startswith(("paper_figures/fig_", "paper_figures/tab_")) for name in noted["code"])
+
+
+def test_kinds_that_are_not_there_come_from_beside(records_directory: Path, tmp_path: Path) -> None:
+    """As ``make reproduce`` draws what it has made, and the committed records of the rest."""
+    own = tmp_path / "own"
+    shutil.copytree(records_directory / "finetuning", own / "finetuning")
+    path = first_file(own, "finetuning")
+    run = json.loads(path.read_text())
+    at("final", "accuracy", times=0.5)(run)
+    path.write_text(json.dumps(run))
+    both, alone, other = compute.load(own, records_directory), compute.load(own), compute.load(records_directory)
+    assert alone.missing(compute.SOURCES) and not both.missing(compute.SOURCES)
+    assert both.finetuning == alone.finetuning != other.finetuning
+    assert both.label_skew == other.label_skew and both.place("label_skew") == records_directory
+    assert both.place("finetuning") == own
+    made = in_step.made_from(*registry.select(["fig_label_skew"]), both)
+    assert made == in_step.made_from(*registry.select(["fig_label_skew"]), other) and made["records"]
