@@ -140,7 +140,10 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Records:
-    """All records of one directory; a kind that is not there is None, or an empty list of runs."""
+    """All records of one directory; a kind that is not there is None, or an empty list of runs.
+
+    ``evaluation_runs`` are the runs whose adapters the evaluations asked, which lie beside them.
+    """
 
     directory: Path
     claims: list[dict[str, Any]] | None = None
@@ -171,6 +174,7 @@ class Records:
     rate_ratios: list[dict[str, Any]] = field(default_factory=list)
     local_steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    evaluation_runs: list[dict[str, Any]] = field(default_factory=list)
     beside: Path | None = None
     borrowed: frozenset[str] = frozenset()
 
@@ -209,7 +213,9 @@ def load(directory: Path, beside: Path | None = None) -> Records:
     if beside is not None:
         own, other = load(directory), load(beside)
         borrowed = frozenset(kind for kind in own.missing(SOURCES) if not other.missing([kind]))
-        return replace(own, beside=beside, borrowed=borrowed, **{kind: getattr(other, kind) for kind in borrowed})
+        runs = other.evaluation_runs if "evaluations" in borrowed else own.evaluation_runs
+        taken = {kind: getattr(other, kind) for kind in borrowed}
+        return replace(own, beside=beside, borrowed=borrowed, evaluation_runs=runs, **taken)
     if not directory.is_dir():
         raise InputError(f"--records: got {directory}, expected a directory of records; there is none")
     return Records(
@@ -235,6 +241,7 @@ def load(directory: Path, beside: Path | None = None) -> Records:
         conformance=record_files.findings(directory / SOURCES["conformance"].file),
         conformance_foreign=record_files.findings(directory / SOURCES["conformance_foreign"].file),
         evaluations=record_files.evaluations(directory / "evaluations"),
+        evaluation_runs=record_files.runs(directory / "evaluations"),
         **{kind: record_files.runs(directory / kind) for kind in STUDIES},
     )
 
@@ -270,20 +277,21 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
     Args:
         kinds: what will be needed.
         recompute_first: run the commands that make them; the committed ones stay as they are, and are read where a command
-            needs what only the reader has.
+            needs what only the reader has, or hours.
         directory: where the records are read from otherwise.
 
     Raises:
         InputError: one of ``kinds`` is missing.
     """
-    given: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     if recompute_first:
-        # What needs a folder or packages of the reader stays as it is.
-        given = {kind: getattr(load(directory), kind) for kind in kinds if SOURCES[kind].given}
+        # What needs hours, or a folder or packages of the reader, stays as it is.
+        stays = [kind for kind in kinds if SOURCES[kind].given or isinstance(SOURCES[kind], Study)]
+        kept = {kind: getattr(load(directory), kind) for kind in stays}
         directory = Path("runs/notebooks")
         recompute(kinds, directory)
     records = load(directory)
-    records = replace(records, **{kind: one for kind, one in given.items() if kind in records.missing([kind])})
+    records = replace(records, **{kind: one for kind, one in kept.items() if kind in records.missing([kind])})
     records.require("notebook", kinds)
     return records
 

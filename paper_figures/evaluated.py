@@ -136,7 +136,7 @@ def _pairs(record: Evaluation, before: Sequence[Evaluation]) -> dict[tuple[str, 
 def _origin(record: Evaluation, records: Records) -> tuple[str, int]:
     """Method and seed of the run whose adapter was evaluated, by the run's name."""
     name = PurePath(record["model"]["name"]).name
-    for kind in outcomes.KINDS:
+    for kind in ("evaluation_runs", *outcomes.KINDS):
         for run in getattr(records, kind):
             if run["name"] == name:
                 return run["config"]["algorithm"], run["seed"]

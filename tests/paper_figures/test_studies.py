@@ -272,6 +272,14 @@ def test_the_table_of_tasks_has_test_scores_and_where_they_began(records: comput
     assert len(losses.rows) == 9
 
 
+def test_the_run_that_was_asked_may_lie_beside_its_evaluation(records: compute.Records) -> None:
+    alone = replace(records, dolly=[])
+    row = next(row for row in tab_benchmarks.table(alone).rows if row[0].startswith("boolq") and "before" not in row[3])
+    assert row[3] not in ("RoLoRA", "– (before)")
+    beside = replace(alone, evaluation_runs=records.dolly)
+    assert any(row[3] == "RoLoRA" for row in tab_benchmarks.table(beside).rows)
+
+
 def test_benchmarks_are_paired_question_by_question(records: compute.Records) -> None:
     table = tab_benchmarks.table(records)
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows if row[0].startswith("boolq")]
