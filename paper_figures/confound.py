@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora.intervals import Mean, student
+from rolora.intervals import CONFIDENCE, Mean, student
 from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
@@ -225,11 +225,13 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
         if not known:
             continue
         counts = {word: sum(judged(entry) == word for _, _, entry in known) for word in ("higher", "lower")}
-        largest = max(known, key=lambda one: abs(one[2].mean))
+        told = [one for one in known if judged(one[2]) != "not told apart"]
+        largest = max(told or known, key=lambda one: abs(one[2].mean))
         sentences.append(
             f"{title}: of {len(known)} comparisons (setting and number of clients) the interval lies above zero in "
             f"{counts['higher']}, below in {counts['lower']}, and holds zero in {len(known) - sum(counts.values())}; the largest "
-            f"difference is {largest[2].text(3, sign=True)} ({largest[0].title}, {largest[1]} clients)."
+            f"difference {'that is told apart ' if told else ''}is {largest[2].text(3, sign=True)} ({largest[0].title}, "
+            f"{largest[1]} clients)."
         )
     for setting, group in found.items():
         grown = [(title, growth(group, title)) for title in ASKED[:2]]
@@ -265,7 +267,7 @@ def verdict(records: Sequence[dict[str, Any]]) -> str:
     return (
         f"{told}: with isolated clients RoLoRA is above FedAvg-LoRA in {method['higher']} of {sum(method.values())} comparisons and "
         f"below in {method['lower']}; a chain raises a method's accuracy in {chain['higher']} of {sum(chain.values())} and lowers "
-        f"it in {chain['lower']}."
+        f"it in {chain['lower']}, where {(1 - CONFIDENCE) / 2 * sum(chain.values()):.1f} of each would be expected if nothing differed."
     )
 
 
