@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -22,13 +21,14 @@ def _rank(run: Run) -> int:
 AXIS = swept.Axis(
     frozenset({"lora.rank", "lora.alpha", "federation.rounds"}), _rank, lambda run: str(_rank(run)), "rank"
 )
-BYTES = replace(AXIS, place=lambda run: (_rank(run), run["config"]["federation"]["rounds"]))
-"""Where a rank was run for several numbers of rounds, each has its own bytes."""
-
 BUDGETS = {
     "rounds": lambda run: run["config"]["federation"]["rounds"],
     "rank × rounds": lambda run: run["config"]["federation"]["rounds"] * _rank(run),
 }
+
+
+OFFSETS = ((-9, 5), (-9, -11), (4, -11))
+"""Of a rank's number from its point, method by method."""
 
 
 def applies(records: Records) -> bool:
@@ -40,7 +40,7 @@ def applies(records: Records) -> bool:
 def figure(records: Records) -> Figure:
     """Panels of equal budget, and one of the final metric against what was sent in all, every point with its rank."""
     found = swept.by_budget(records.ranks, AXIS, BUDGETS)
-    shown = swept.panels(records.ranks, BYTES)
+    shown = swept.by_budget(records.ranks, AXIS, {"rounds": BUDGETS["rounds"]})
     columns = 2
     rows = -(-(len(found) + len(shown)) // columns)
     result, axes = grid(rows, columns, height=2.9 * rows)
@@ -82,7 +82,13 @@ def _against_bytes(ax: Axes, panel: swept.Panel) -> None:
                 capsize=2.5,
                 elinewidth=1,
             )
-            ax.annotate(panel.labels[place], (sent, found.mean), xytext=(4, 3), textcoords="offset points", fontsize=8)
+            ax.annotate(
+                panel.labels[place],
+                (sent, found.mean),
+                xytext=OFFSETS[number % 3],
+                textcoords="offset points",
+                fontsize=8,
+            )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")

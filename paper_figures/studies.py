@@ -135,7 +135,6 @@ STUDIES: dict[str, dict[str, tuple[Step, ...]]] = {
         "confound": (Sweep("confound", seeds=MORE), Sweep("confound_sgd"), Sweep("confound_rounds")),
         "movement": (Sweep("movement", rates=False),),
         **{name: (Sweep(name),) for name in SMALL_TEXT},
-        "label_skew": (Sweep("label_skew", seeds=MORE),),
         "ranks": (Sweep("ranks"), Sweep("ranks_bytes")),
         "rate_ratios": (Sweep("rate_ratios", rates=False, select="validation"),),
         "evaluations": (
