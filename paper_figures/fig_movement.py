@@ -38,7 +38,7 @@ def figure(records: Records) -> Figure:
             )  # fmt: skip
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50) if ax.get_ylim()[0] <= tick <= ax.get_ylim()[1]]
+        ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if ax.get_ylim()[0] <= tick <= ax.get_ylim()[1]]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
         ax.set_xticks(clients, [str(n) for n in clients], minor=False)
         ax.minorticks_off()
