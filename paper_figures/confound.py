@@ -216,20 +216,15 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     found = cells(records)
     sentences = []
     for title in ASKED:
-        entries = [
-            (setting, clients, compared(group, title, clients))
-            for setting, group in found.items()
-            for clients in clients_of(group)
-        ]
-        known = [(setting, clients, entry) for setting, clients, entry in entries if entry is not None]
+        known = everywhere(found, (title,))
         if not known:
             continue
-        counts = {word: sum(judged(entry) == word for _, _, entry in known) for word in ("higher", "lower")}
+        counts = words(known)
         told = [one for one in known if judged(one[2]) != "not told apart"]
         largest = max(told or known, key=lambda one: abs(one[2].mean))
         sentences.append(
             f"{title}: of {len(known)} comparisons (setting and number of clients) the interval lies above zero in "
-            f"{counts['higher']}, below in {counts['lower']}, and holds zero in {len(known) - sum(counts.values())}; the largest "
+            f"{counts['higher']}, below in {counts['lower']}, and holds zero in {counts['not told apart']}; the largest "
             f"difference {'that is told apart ' if told else ''}is {largest[2].text(3, sign=True)} ({largest[0].title}, "
             f"{largest[1]} clients)."
         )
@@ -242,22 +237,28 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def counted(records: Sequence[dict[str, Any]], titles: Sequence[str]) -> dict[str, int]:
-    """How often the intervals of some of the :data:`COMPARISONS` say each of the words of :func:`judged`, over all settings."""
-    words = [
-        judged(entry)
-        for group in cells(records).values()
+def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, Mean]]:
+    """Some of the :data:`COMPARISONS` in every setting and at every number of clients where both cells are there."""
+    return [
+        (setting, clients, entry)
+        for setting, group in found.items()
         for clients in clients_of(group)
         for title in titles
         if (entry := compared(group, title, clients)) is not None
     ]
-    return {word: words.count(word) for word in ("higher", "lower", "not told apart")}
+
+
+def words(known: Sequence[tuple[Setting, int, Mean]]) -> dict[str, int]:
+    """How often their intervals say each of the words of :func:`judged`."""
+    said = [judged(entry) for *_, entry in known]
+    return {word: said.count(word) for word in ("higher", "lower", "not told apart")}
 
 
 def verdict(records: Sequence[dict[str, Any]]) -> str:
     """Whether the method, the chain of clients, both or neither makes a difference, in one sentence."""
-    method = counted(records, ("RoLoRA − FedAvg-LoRA, both isolated",))
-    chain = counted(records, tuple(title for title in COMPARISONS if "chained − isolated" in title))
+    found = cells(records)
+    method = words(everywhere(found, ("RoLoRA − FedAvg-LoRA, both isolated",)))
+    chain = words(everywhere(found, [title for title in COMPARISONS if "chained − isolated" in title]))
     told = {
         (True, True): "Both, as far as the intervals tell",
         (True, False): "The method, as far as the intervals tell",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from paper_figures.tab_claims import CONTROL
 from paper_figures.table import Table, number
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.progress import Event
 
 SEED = 1
 """The root of the new draws; the committed records are made from 0."""
@@ -134,8 +136,6 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
     Raises:
         InputError: there is no such run.
     """
-    from rolora import config, experiment
-
     runs = [
         run
         for run in records.finetuning
@@ -146,14 +146,30 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
     if not runs:
         raise InputError(f"finetuning records: expected a run of {method} with {num_clients} clients; there is none")
     run = min(runs, key=lambda run: run["seed"])
-    table = run["config"] | {
-        # The learning text is what the split leaves: only what is measured, and when, is changed.
-        "federation": run["config"]["federation"] | {"rounds": rounds},
-        "evaluation": run["config"]["evaluation"] | {"every": rounds, "split": "validation"},
-    }
-    settings = config.check(table, run["name"])
-    with tempfile.TemporaryDirectory() as folder, bar(f"{run['name']}, {rounds} rounds") as tell:
-        return Again(run, experiment.run(settings, Path(folder) / "run", progress=of_events(tell)))
+    with bar(f"{run['name']}, {rounds} rounds") as tell:
+        return Again(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
+
+
+def _begun(
+    run: dict[str, Any], rounds: int, progress: Callable[[Event], None] | None = None, **changes: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of a run's first rounds, trained again from its record alone.
+
+    Args:
+        run: its record. The learning text is what the split leaves: only what is measured, and when, is changed.
+        rounds: how many.
+        progress: is told of events.
+        changes: section of the config -> what else is changed there.
+    """
+    from rolora import config, experiment
+
+    changed = {
+        "federation": {"rounds": rounds},
+        "evaluation": {"every": rounds} | changes.pop("evaluation", {}),
+    } | changes
+    table = run["config"] | {section: run["config"][section] | fields for section, fields in changed.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        return experiment.run(config.check(table, run["name"]), Path(folder) / "run", progress=progress)
 
 
 def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Table:
@@ -167,8 +183,6 @@ def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Tab
     Raises:
         InputError: there are no such runs.
     """
-    from rolora import config, experiment
-
     names, rows, ratios = ("isolated", "chained"), [], []
     pair = [
         run
@@ -186,13 +200,7 @@ def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Tab
         )
     with bar(f"one round of {num_clients} clients, twice") as tell:
         for done, run in enumerate(pair):
-            table = run["config"] | {
-                "federation": run["config"]["federation"] | {"rounds": 1},
-                "evaluation": run["config"]["evaluation"] | {"every": 1},
-                "runtime": run["config"]["runtime"] | {"prefix_cache": False},  # which one round does not pay back
-            }
-            with tempfile.TemporaryDirectory() as folder:
-                made = experiment.run(config.check(table, run["name"]), Path(folder) / "run")
+            made = _begun(run, 1, runtime={"prefix_cache": False})  # which one round does not pay back
             ratios.append([one["rounds"][0]["moved"]["B"] for one in (run, made)])
             tell((done + 1) / len(pair))
     for state, (kept, again) in zip(names, ratios, strict=True):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from paper_figures import tab_open_questions
 from paper_figures.registry import Entry
 
 
@@ -45,7 +46,7 @@ QUESTIONS = (
     Question(
         "open-questions",
         "Under which clients, ranks, layers, schedules and steps does a difference between methods show?",
-        ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps"),
+        tab_open_questions.KINDS,
     ),
     Question("methods", "Where does RoLoRA stand among all methods?", ("methods", "methods_rates")),
     Question("conformance", "Does every method do what it says?", ("conformance", "conformance_foreign")),

@@ -50,10 +50,9 @@ def table(path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
 
 def experiment(path: Path, name: str) -> dict[str, Any] | None:
     """A simulation of this name; None without the file."""
-    if not path.exists():
+    record = table(path, EXPERIMENT_KEYS)
+    if record is None:
         return None
-    record = read_json(path)
-    require_keys(record, EXPERIMENT_KEYS, str(path))
     if record["experiment"] != name:
         raise InputError(f"{path}: got the experiment {record['experiment']!r}, expected {name!r}")
     if not record["series"]:
@@ -65,14 +64,14 @@ def experiment(path: Path, name: str) -> dict[str, Any] | None:
 
 def runs(folder: Path) -> list[dict[str, Any]]:
     """All finished runs of a folder, by name."""
-    runs = []
+    found = []
     for path in sorted(folder.glob("*/record.json")):
         run = read_json(path)
         require_keys(run, RUN_KEYS, str(path))
         if run["status"] != "finished":
             raise InputError(f"{path}: got status {run['status']!r}, expected a finished run")
-        runs.append(run)
-    return runs
+        found.append(run)
+    return found
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
