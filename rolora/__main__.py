@@ -318,8 +318,8 @@ def locate(config: Path) -> Path:
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
     from rolora import experiment, peft_boundary, privacy
-    from rolora.communication import PARTS
     from rolora.federation import pack
+    from rolora.federation.communication import PARTS
 
     privacy.check(config)
     setup = experiment.prepare(config)

@@ -12,10 +12,10 @@ from safetensors.torch import save
 
 from rolora import records
 from rolora.adapter import Layer
-from rolora.communication import PARTS, Ledger
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.federation import ServerState, pack
+from rolora.federation.communication import PARTS, Ledger
 
 CHECKPOINT = "checkpoint.safetensors"
 

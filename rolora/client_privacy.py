@@ -8,7 +8,7 @@ together,
     Y = X^t + \frac1n \sum_i \bar\Delta_i + \mathcal N(0, (z C / n)^2)
 
 The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. An update that
-was refused (``rolora.acceptance``) counts as zero, and n stays the number of clients that were asked: why one is refused
+was refused (``rolora.federation.acceptance``) counts as zero, and n stays the number of clients that were asked: why one is refused
 depends on itself alone, and how many are shows in the last digit of what comes out
 at most (the mean of equal arrays is rounded). The factor that
 a round does not train is not sent, and neither clipped nor noised: it keeps its bits.
@@ -29,8 +29,8 @@ import array_api_compat
 import numpy as np
 
 from rolora.adapter import Array
-from rolora.communication import Message
 from rolora.federation import ClientUpdate, OpenRound, ServerState, pack
+from rolora.federation.communication import Message
 
 Draw = Callable[[int, str, str], np.random.Generator]
 """(round, part, name of the layer or of the head's tensor) -> the generator of its noise."""

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rolora import acceptance, client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
+from rolora import client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
-from rolora.communication import Ledger, total
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
 from rolora.engine.distributed import DistributedEngine, fingerprint
@@ -28,13 +27,15 @@ from rolora.federation import (
     RoundReport,
     ServerState,
     UpdateError,
+    acceptance,
     close_round,
     cost,
     open_round,
     start_of,
 )
+from rolora.federation.communication import Ledger, total
+from rolora.federation.sampling import sample_clients
 from rolora.local_training import Examples
-from rolora.participation import sample_clients
 from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.progress import Event, Reporter
 from rolora.standing import Standing

@@ -28,8 +28,8 @@ import numpy as np
 from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.participation import sample_clients
 
 ADJACENCY = {
     "client": "zero-out: one client's update is replaced by zero in every round, with the number of clients as it is",

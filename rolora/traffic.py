@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rolora.algorithms import Algorithm
-from rolora.communication import Ledger, total
 from rolora.config import Config
 from rolora.federation import ServerState, pack, sent_down, start_of
+from rolora.federation.communication import Ledger, total
+from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.participation import sample_clients
 
 DIRECTIONS = ("up", "down", "joining")
 

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from rolora.adapter import FACTORS, Array
-from rolora.communication import Message
-from rolora.updates import MOST_WEIGHT, ClientUpdate, UpdateError, shown
+from rolora.federation.communication import Message
+from rolora.federation.state import MOST_WEIGHT, ClientUpdate, UpdateError, shown
 
 PROTOCOL = 1
 """The version of the layout; another one is refused."""
@@ -85,7 +85,7 @@ def _numbers(sender: str, part: str, name: str, array: Array) -> np.ndarray:
 def decode(
     data: bytes, *, most_bytes: int = MOST_BYTES, convert: Callable[[np.ndarray], Array] = lambda array: array
 ) -> ClientUpdate:
-    """The update that bytes stand for. It has a form and no more: ``rolora.acceptance.accept`` says whether it is taken.
+    """The update that bytes stand for. It has a form and no more: ``rolora.federation.acceptance.accept`` says whether it is taken.
 
     Args:
         data: what came; of any length and content.

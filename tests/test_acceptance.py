@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from rolora import client_privacy, experiment
-from rolora.acceptance import Acceptance, accept, change_norm
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import load_checkpoint
-from rolora.communication import Ledger, Message
 from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.federation import Accepted, ServerState, UpdateError, close_round, open_round, pack, sent_down
+from rolora.federation.acceptance import Acceptance, accept, change_norm
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 from tests.conftest import changed
 from tests.engine.test_distributed import Launch

@@ -225,7 +225,7 @@ def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
     config = changed(table)
     setup = experiment.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
-    from rolora.communication import Ledger
+    from rolora.federation.communication import Ledger
 
     ledger = Ledger().after_round(0, [0, 2], {"B", "head"})
     experiment.save_checkpoint(tmp_path / "c", config, state, ledger, [{"round": 0, "loss": 0.1}], {"accuracy": 0.3})

@@ -10,8 +10,8 @@ import pytest
 
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import PARTS, Ledger, Message, nbytes, total
 from rolora.federation import ClientUpdate, ServerState, UpdateError, pack, run_round, sent_down, start_of
+from rolora.federation.communication import PARTS, Ledger, Message, nbytes, total
 from rolora.keys import Key
 
 

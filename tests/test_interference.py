@@ -6,7 +6,7 @@ import pytest
 from rolora import experiment
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.interference import lost
+from rolora.federation.interference import lost
 from rolora.keys import Key
 from tests.conftest import changed
 

@@ -7,8 +7,8 @@ import pytest
 
 from rolora import partition
 from rolora.errors import InputError
+from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.participation import sample_clients
 
 LABELS = np.arange(600) % 6
 CASES = {

@@ -23,9 +23,9 @@ from rolora import config as configuration
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.algorithms.server_optimizer import ServerOptimizer
-from rolora.communication import Ledger
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState, UpdateError, close_round, open_round, pack
+from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.privacy import Spending, epsilon, noise_for
 from rolora.running import run_all

@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from rolora.adapter import Array, Layer
 from rolora.algorithms import ALGORITHMS, Algorithm
-from rolora.communication import Ledger, Message
 from rolora.federation import ClientUpdate, LocalUpdate, RoundReport, ServerState, run_round
+from rolora.federation.communication import Ledger, Message
 from theory.geometry import normalise
 from theory.linear import LinearModel, b_step, gradient_a, gradient_b, loss
 
@@ -37,7 +37,7 @@ def local_update(model: LinearModel, eta: float, local_steps: int = 1, exact_b: 
         exact_b: solve for b instead, in rounds that train b alone; with one step on a this is Algorithm 2.
 
     Returns:
-        A local update for ``rolora.federation.run_round``; all clients weigh the same.
+        A local update for ``rolora.federation.round.run_round``; all clients weigh the same.
     """
 
     def update(t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> ClientUpdate:
@@ -85,7 +85,7 @@ def rounds(
     num_rounds: int,
     retracted: bool = False,
 ) -> Iterator[tuple[Layer, RoundReport]]:
-    """Communication rounds of an algorithm on the model, through ``rolora.federation.run_round``.
+    """Communication rounds of an algorithm on the model, through ``rolora.federation.round.run_round``.
 
     Args:
         model: the clients, all of which take part in every round.

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float
 
 from rolora.adapter import Layer
 from rolora.algorithms.base import Algorithm
-from rolora.communication import Message
 from rolora.federation import ClientUpdate, ServerState, aggregate, check_update
+from rolora.federation.communication import Message
 from rolora.keys import Key
 from theory.images import NUM_CLASSES, Images
 

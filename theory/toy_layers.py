@@ -19,8 +19,8 @@ from jaxtyping import Float
 
 from rolora.adapter import Array, Layer, first_down_projection
 from rolora.algorithms import ALGORITHMS, Algorithm
-from rolora.communication import Ledger, Message
 from rolora.federation import ClientUpdate, LocalUpdate, ServerState, run_round
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 
 METHODS = tuple(name for name, method in ALGORITHMS.items() if not (method.personal or method.pooled))
@@ -151,7 +151,7 @@ def lost(
         progress: told the share that is done.
 
     Returns:
-        Method -> for every round, layer -> "interference" and "missed" (``rolora.interference``).
+        Method -> for every round, layer -> "interference" and "missed" (``rolora.federation.interference``).
 
     Example:
         >>> found = lost(sizes=Sizes(rounds=1, spreads=(1.0,)))

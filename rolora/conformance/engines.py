@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from rolora import peft_boundary
-from rolora.communication import Ledger, nbytes
 from rolora.config import Config, LoraConfig
 from rolora.conformance.laws import Finding
 from rolora.engine import ENGINES
 from rolora.federation import ServerState, close_round, open_round, start_of
+from rolora.federation.communication import Ledger, nbytes
 from rolora.keys import Key
 from rolora.local_training import Examples
 from rolora.streams import named_stream

@@ -12,10 +12,10 @@ import torch
 
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS, Algorithm
-from rolora.communication import Ledger, Message
 from rolora.conformance.probe import MODULES, Adapter, Aggregated, Aggregator, State
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState, run_round
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 
 

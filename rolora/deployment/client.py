@@ -17,14 +17,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 import rolora
-from rolora import communication, peft_boundary, records, tasks
+from rolora import peft_boundary, records, tasks
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.config import Config
 from rolora.deployment import messages, methods
 from rolora.deployment.messages import Answer, Greeting, Question, Reason
 from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
-from rolora.federation import ServerState
+from rolora.federation import ServerState, communication
 from rolora.keys import Key
 from rolora.preparation import Setup, keep_hidden_states, prepare
 

@@ -18,8 +18,8 @@ from safetensors.torch import load, save
 
 from rolora.adapter import FACTORS
 from rolora.checkpoints import everything
-from rolora.communication import Message
 from rolora.federation import ServerState, UpdateError
+from rolora.federation.communication import Message
 
 PROTOCOL = 1
 """Of these messages; both sides must have the same."""

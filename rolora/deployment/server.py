@@ -14,8 +14,6 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
-from rolora import acceptance
-from rolora.acceptance import Acceptance
 from rolora.algorithms import Algorithm
 from rolora.deployment import messages
 from rolora.deployment.link import Link
@@ -23,7 +21,8 @@ from rolora.deployment.messages import Answer, Question, Reason
 from rolora.deployment.seats import Seat, Seats
 from rolora.errors import InputError
 from rolora.experiment import Experiment
-from rolora.federation import ClientUpdate, OpenRound, UpdateError, open_round, sent_down
+from rolora.federation import ClientUpdate, OpenRound, UpdateError, acceptance, open_round, sent_down
+from rolora.federation.acceptance import Acceptance
 from rolora.records import installed_version
 
 POLL_SECONDS = 0.02

@@ -21,10 +21,10 @@ from jaxtyping import Int64, UInt8
 from rolora import distribution
 from rolora.adapter import FACTORS
 from rolora.algorithms import Algorithm
-from rolora.communication import Message
 from rolora.engine.jobs import Engine
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState, check_update, pack
+from rolora.federation.communication import Message
 
 NUMBERS = 2
 """Numbers that travel beside a client's tensors, in float64: weight and loss."""

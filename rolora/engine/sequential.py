@@ -9,11 +9,11 @@ import numpy as np
 from peft import PeftModel
 
 from rolora import local_training, peft_boundary, privacy
-from rolora.communication import PARTS
 from rolora.config import Config
 from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
 from rolora.engine.jobs import Job, Observer
 from rolora.federation import ClientUpdate, ServerState
+from rolora.federation.communication import PARTS
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates
 

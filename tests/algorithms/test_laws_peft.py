@@ -16,9 +16,9 @@ import torch
 from rolora import peft_boundary
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Message
 from rolora.config import LoraConfig
 from rolora.federation import ClientUpdate, ServerState, aggregate, pack
+from rolora.federation.communication import Message
 from rolora.keys import Key
 from rolora.streams import named_stream
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger, Message
 from rolora.federation import ClientUpdate, ServerState, UpdateError, pack, run_round, start_of
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 
 FEDERATED = [name for name, method in ALGORITHMS.items() if not (method.pooled or method.personal)]

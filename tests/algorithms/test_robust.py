@@ -19,9 +19,9 @@ from rolora.algorithms import ALGORITHMS
 from rolora.algorithms.means import median, trimmed_mean, weighted_mean
 from rolora.algorithms.robust import AVERAGING, RobustAggregation
 from rolora.algorithms.server_optimizer import ServerOptimizer
-from rolora.communication import Ledger
 from rolora.errors import InputError
 from rolora.federation import aggregate, close_round, open_round, pack
+from rolora.federation.communication import Ledger
 from tests.conftest import changed, relative_error
 from tests.test_federation import perturbing, state
 

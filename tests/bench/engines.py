@@ -15,11 +15,11 @@ from peft import PeftModel, get_peft_model_state_dict
 
 from rolora import config as configuration
 from rolora import models, peft_boundary
-from rolora.communication import Ledger
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
 from rolora.federation import ServerState, close_round, open_round
+from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.local_training import Examples, batches
 from rolora.preparation import Setup, keep_hidden_states, prepare

@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from rolora import experiment, peft_boundary
-from rolora.communication import Ledger
 from rolora.engine import SequentialEngine
 from rolora.federation import close_round, open_round
+from rolora.federation.communication import Ledger
 from tests.deployment.conftest import record, same_bits, simulated
 
 TRAINED = "round {0}: client {1} trained"

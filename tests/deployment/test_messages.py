@@ -8,11 +8,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolora import communication
 from rolora.adapter import Layer
 from rolora.deployment import messages, methods
 from rolora.deployment.messages import Answer, Question
-from rolora.federation import ServerState, UpdateError
+from rolora.federation import ServerState, UpdateError, communication
 
 CPU = torch.device("cpu")
 

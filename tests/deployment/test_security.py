@@ -20,11 +20,11 @@ from flwr.proto.node_pb2 import Node as ProtoNode
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supernode import node_auth_http_interceptor as signing
 
-from rolora.communication import Message as Tensors
 from rolora.deployment import certificates, messages
 from rolora.deployment.messages import Answer
 from rolora.deployment.meter import LIMIT
 from rolora.errors import InputError
+from rolora.federation.communication import Message as Tensors
 from tests.deployment.wire import activate, fleet, linked, status_of
 
 

@@ -12,11 +12,11 @@ from flwr.clientapp import ClientApp
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger
 from rolora.deployment import messages
 from rolora.deployment.messages import Answer, Question
 from rolora.deployment.node import Node
 from rolora.federation import ServerState, open_round, pack, sent_down
+from rolora.federation.communication import Ledger
 from tests.deployment.wire import Relay, linked
 
 LAYERS, WIDTH, RANK = 24, 1024, 8

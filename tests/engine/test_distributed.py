@@ -25,12 +25,12 @@ from rolora import config as configuration
 from rolora import distribution, experiment, peft_boundary, precision
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import everything
-from rolora.communication import Ledger
 from rolora.engine import ENGINES
 from rolora.engine.distributed import DistributedEngine, deal, fingerprint
 from rolora.errors import InputError
 from rolora.federation import close_round, open_round
-from rolora.participation import sample_clients
+from rolora.federation.communication import Ledger
+from rolora.federation.sampling import sample_clients
 from rolora.running import run_all
 from tests.conftest import changed
 from tests.test_config import write

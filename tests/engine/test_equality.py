@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from rolora import experiment, peft_boundary
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger
 from rolora.config import TrainingConfig
 from rolora.engine import ENGINES
 from rolora.engine.optimizers import StackedOptimizer
 from rolora.federation import close_round, open_round
+from rolora.federation.communication import Ledger
+from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.participation import sample_clients
 from rolora.streams import named_stream
 from tests.conftest import changed
 from tests.engine.test_isolation import entries

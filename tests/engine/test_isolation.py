@@ -12,9 +12,9 @@ import torch
 from rolora import experiment, peft_boundary
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger
 from rolora.engine import SequentialEngine
 from rolora.federation import run_round, start_of
+from rolora.federation.communication import Ledger
 from tests.conftest import changed
 
 

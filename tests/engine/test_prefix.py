@@ -11,7 +11,6 @@ import torch
 import transformers
 
 from rolora import experiment, local_training, peft_boundary
-from rolora.communication import Ledger
 from rolora.engine import ENGINES
 from rolora.engine import prefix as prefix_module
 from rolora.engine.lower_layers import LowerLayers, Refused
@@ -19,8 +18,9 @@ from rolora.engine.prefix import Prefix
 from rolora.errors import InputError
 from rolora.evaluation import by_length, evaluate
 from rolora.federation import close_round, open_round
+from rolora.federation.communication import Ledger
+from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.participation import sample_clients
 from rolora.preparation import keep_hidden_states, prepare
 from rolora.streams import named_stream
 from tests.conftest import changed

@@ -194,7 +194,7 @@ MUTANTS = (
         "mean: every client weighs what the first one does",
     ),
     Mutant(
-        "rolora/communication.py",
+        "rolora/federation/communication.py",
         ".bits // 8",
         ".bits // 4",
         "bytes: counted double",

@@ -9,8 +9,8 @@ import pytest
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger
 from rolora.federation import ServerState, run_round
+from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from theory import images, nonlinear
 from theory.nonlinear_study import PANELS, Settings, divide, split

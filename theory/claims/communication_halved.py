@@ -14,7 +14,7 @@ RoLoRA's half is that of two rounds together, and FFA-LoRA's share is out/(in + 
 
 **Derivation.** FedAvg-LoRA moves r (in + out) numbers a client and round each way. RoLoRA moves r in and r out in turn, so
 two rounds cost half. FFA-LoRA moves r out in every round. A client that was sent everything in round 0 is sent only what
-the last round changed. The bytes are those of the messages that ``rolora.federation.run_round`` passed on.
+the last round changed. The bytes are those of the messages that ``rolora.federation.round.run_round`` passed on.
 
 **Control.** RoLoRA over one round of a layer that is not square.
 """
@@ -23,8 +23,8 @@ import numpy as np
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger, Message
 from rolora.federation import ClientUpdate, RoundReport, ServerState, run_round
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Instance, Result, equal, judge
 

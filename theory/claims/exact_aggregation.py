@@ -12,7 +12,7 @@ changes of that factor are arbitrary, the weights unequal.
 
 **Derivation.** One factor is common to all clients of a round, so the product is linear in the other:
 :math:`\sum_i p_i A^t B_i = A^t \bar B` and :math:`\sum_i p_i A_i B^t = \bar A B^t`. The aggregation is that of
-``rolora.algorithms``, reached through ``rolora.federation.run_round``.
+``rolora.algorithms``, reached through ``rolora.federation.round.run_round``.
 
 **Control.** FedAvg-LoRA, whose both factors differ between clients.
 """
@@ -23,8 +23,8 @@ import numpy as np
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.communication import Ledger, Message
 from rolora.federation import ClientUpdate, ServerState, run_round
+from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
 from theory.claim import EPS, Claim, Instance, Result, equal_arrays, judge
 

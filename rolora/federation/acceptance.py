@@ -18,8 +18,8 @@ import numpy as np
 from rolora.adapter import Array
 from rolora.algorithms.base import Algorithm
 from rolora.algorithms.means import accumulator
-from rolora.communication import PARTS, Message, nbytes
-from rolora.updates import (
+from rolora.federation.communication import PARTS, Message, nbytes
+from rolora.federation.state import (
     Accepted,
     ClientUpdate,
     OpenRound,
@@ -105,7 +105,7 @@ def accept(
     """Take the updates that may be aggregated, and say of the others why not. Nothing is raised, nothing is changed.
 
     Args:
-        opened: what ``rolora.federation.open_round`` gave.
+        opened: what ``rolora.federation.round.open_round`` gave.
         updates: what came back, in any order; some may be missing, be there twice or be of a stranger.
         algorithm: the method.
         rules: what they have to satisfy beside their form.

@@ -13,12 +13,11 @@ from typing import Any
 
 import array_api_compat
 
-from rolora import interference
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms.base import Algorithm
-from rolora.communication import Ledger, Message, total
-from rolora.keys import Key
-from rolora.updates import (
+from rolora.federation import interference
+from rolora.federation.communication import Ledger, Message, total
+from rolora.federation.state import (
     Accepted,
     ClientUpdate,
     OpenRound,
@@ -30,30 +29,7 @@ from rolora.updates import (
     pack,
     shown,
 )
-
-__all__ = [
-    "Accepted",
-    "ClientUpdate",
-    "LocalUpdate",
-    "OpenRound",
-    "Protect",
-    "Refusal",
-    "RoundReport",
-    "ServerState",
-    "UpdateError",
-    "aggregate",
-    "check_update",
-    "close_round",
-    "cost",
-    "mean_loss",
-    "open_round",
-    "pack",
-    "run_round",
-    "sent_down",
-    "shares",
-    "start_of",
-    "trained_layer",
-]
+from rolora.keys import Key
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ class RoundReport:
 
     ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent;
     ``moved`` is how far the server's factors went, by factor: the root of the sum over layers of ||after - before||_F^2;
-    ``lost`` is what ``rolora.interference`` measured of each layer, if it was asked to; ``refused`` are the updates that
+    ``lost`` is what ``rolora.federation.interference`` measured of each layer, if it was asked to; ``refused`` are the updates that
     were not aggregated, whose bytes are among those that were sent.
     """
 
@@ -158,7 +134,7 @@ def close_round(
         server: the state before the round; it is not changed.
         algorithm: the method.
         updates: one of every client, in the order of ``opened.clients``, all of which have to be good; or what
-            ``rolora.acceptance.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
+            ``rolora.federation.acceptance.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
         ledger: as in :func:`run_round`.
         key: as in :func:`run_round`.
         measure_loss: as in :func:`run_round`.

@@ -11,7 +11,7 @@ import array_api_compat
 
 from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.base import Algorithm
-from rolora.communication import Message
+from rolora.federation.communication import Message
 
 MOST_WEIGHT = 2.0**53
 """The most that an update may weigh: as many examples as float64 counts exactly. A few of them have a finite sum."""
@@ -82,7 +82,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Updates that have been checked, and what has been refused (``rolora.acceptance``)."""
+    """Updates that have been checked, and what has been refused (``rolora.federation.acceptance``)."""
 
     updates: tuple[ClientUpdate, ...]
     refused: tuple[Refusal, ...] = ()
