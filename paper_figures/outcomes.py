@@ -11,9 +11,9 @@ import numpy as np
 
 from paper_figures.compute import STUDIES, Records
 from rolora import selection
+from rolora.config.layer_budgets import task_of
 from rolora.errors import InputError
 from rolora.intervals import Mean, student
-from rolora.layer_budgets import task_of
 
 Run = dict[str, Any]
 

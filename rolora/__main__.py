@@ -278,7 +278,7 @@ def list_() -> None:
     """List algorithms, packaged configs, models, data, partitions, and benchmarks."""
     from rolora import benchmarks
     from rolora.architectures import ARCHITECTURES
-    from rolora.layer_budgets import LAYERS_BY_NAME
+    from rolora.config.layer_budgets import LAYERS_BY_NAME
     from rolora.models import PACKAGED_MODELS
     from rolora.tasks import BENCHMARKS, NAMES, PACKAGED_DATA
 
@@ -301,7 +301,7 @@ def list_() -> None:
 
 def packaged_configs() -> dict[str, Path]:
     """The configs that come with the package, by name without ``.toml``."""
-    folder = Path(str(resources.files("rolora") / "configs"))
+    folder = Path(str(resources.files("rolora.config") / "presets"))
     return {path.stem: path for path in folder.glob("*.toml")}
 
 

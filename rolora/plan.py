@@ -17,12 +17,12 @@ import torch
 from rolora import architectures, costs, models, peft_boundary, precision, quantization, recomputation
 from rolora.adapter import FACTORS
 from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
+from rolora.config.layer_budgets import FIXED
 from rolora.costs import Adapted, Shapes, activation_bytes
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.federation.communication import nbytes, total
 from rolora.keys import Key
-from rolora.layer_budgets import FIXED
 from rolora.plan_tables import render
 from rolora.tasks import benchmarks
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic

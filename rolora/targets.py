@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_MODULES
 
-from rolora import layer_budgets
-from rolora.config import LoraConfig
+from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
 
 LETTERS = {

@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig
 from typer.testing import CliRunner
 
-from rolora import architectures, experiment, layer_budgets, peft_boundary, plan, targets
+from rolora import architectures, experiment, peft_boundary, plan, targets
 from rolora.__main__ import app
-from rolora.config import LoraConfig
+from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
 from rolora.keys import Key
 from tests.conftest import changed

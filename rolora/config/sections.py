@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from rolora import privacy_rules
-from rolora.layer_budgets import LAYERS_BY_NAME
+from rolora.config import rules
+from rolora.config.layer_budgets import LAYERS_BY_NAME
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -224,7 +224,7 @@ class PrivacyConfig(Section):
 
     @model_validator(mode="after")
     def _says_all_or_nothing(self) -> PrivacyConfig:
-        for fault in privacy_rules.incomplete(self):
+        for fault in rules.incomplete(self):
             raise ValueError(fault)
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rolora.config import Config
+    from rolora.config.reading import Config
 
 
 def check_quantised(config: Config) -> None:

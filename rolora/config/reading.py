@@ -17,12 +17,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from rolora import compatibility, privacy_rules
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.robust import RobustAggregation
 from rolora.algorithms.server_optimizer import ServerOptimizer
-from rolora.errors import InputError
-from rolora.sections import (
+from rolora.config import compatibility, rules
+from rolora.config.sections import (
     DataConfig,
     EvaluationConfig,
     FederationConfig,
@@ -35,23 +34,7 @@ from rolora.sections import (
     TrainingConfig,
     optional,
 )
-
-__all__ = [
-    "Config",
-    "DataConfig",
-    "EvaluationConfig",
-    "FederationConfig",
-    "LoraConfig",
-    "ModelConfig",
-    "PrivacyConfig",
-    "RuntimeConfig",
-    "Section",
-    "ServerConfig",
-    "TrainingConfig",
-    "check",
-    "optional",
-    "read",
-]
+from rolora.errors import InputError
 
 
 class Config(Section):
@@ -119,7 +102,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _private_where_it_can_be(self) -> Config:
-        for fault in privacy_rules.refusals(self):
+        for fault in rules.refusals(self):
             raise ValueError(fault)
         return self
 

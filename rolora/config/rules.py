@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rolora.config import Config, PrivacyConfig
+    from rolora.config.reading import Config, PrivacyConfig
 
 
 def incomplete(privacy: PrivacyConfig) -> Iterator[str]:
