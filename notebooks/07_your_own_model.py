@@ -34,8 +34,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from paper_figures import answers, compute, fig_finetuning, render, terminal
 from paper_figures.bars import bar, of_events
 from rolora import config, evaluation, experiment, export, models
+from rolora.data import PACKAGED_DATA
 from rolora.records import read_json
-from rolora.tasks import PACKAGED_DATA
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 models.quiet()

@@ -18,9 +18,9 @@ from rolora import config as configuration
 from rolora.algorithms import ALGORITHMS
 from rolora.command_line import one_line_errors
 from rolora.config import Config
+from rolora.data.partition import PARTITIONS
 from rolora.deployment import commands as deployment
 from rolora.errors import InputError
-from rolora.partition import PARTITIONS
 from rolora.progress import named
 from rolora.running import run_all
 from rolora.selection import primary
@@ -279,8 +279,8 @@ def list_() -> None:
     from rolora import benchmarks
     from rolora.architectures import ARCHITECTURES
     from rolora.config.layer_budgets import LAYERS_BY_NAME
+    from rolora.data import BENCHMARKS, NAMES, PACKAGED_DATA
     from rolora.models import PACKAGED_MODELS
-    from rolora.tasks import BENCHMARKS, NAMES, PACKAGED_DATA
 
     table = Table(box=None)
     table.add_column("what")

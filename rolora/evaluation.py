@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from rolora import metrics
+from rolora.data import metrics
 from rolora.local_training import Examples, HiddenStates, forward, skipping
 from rolora.objectives import widened
 

@@ -13,9 +13,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from rolora import config as configuration
 from rolora.config import Config
+from rolora.data.sources import LICENCES
 from rolora.models import PACKAGED_MODELS
 from rolora.selection import primary
-from rolora.tasks.sources import LICENCES
 
 FILE = "README.md"
 """The name under which the hub and PEFT look for a card."""

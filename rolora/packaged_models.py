@@ -10,8 +10,8 @@ from pathlib import Path
 from transformers import AutoConfig, LlamaConfig, PretrainedConfig
 
 from rolora import conversion
+from rolora.data.sources import packaged_file
 from rolora.errors import InputError
-from rolora.tasks.sources import packaged_file
 
 
 @dataclass(frozen=True)

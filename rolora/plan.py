@@ -19,12 +19,12 @@ from rolora.adapter import FACTORS
 from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
 from rolora.config.layer_budgets import FIXED
 from rolora.costs import Adapted, Shapes, activation_bytes
+from rolora.data import known_tasks
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.federation.communication import nbytes, total
 from rolora.keys import Key
 from rolora.plan_tables import render
-from rolora.tasks import benchmarks
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
 
 __all__ = ["Plan", "activation_bytes", "plan", "render"]
@@ -164,7 +164,7 @@ def plan(
     Raises:
         InputError: whatever of the model or the adapter cannot be met.
     """
-    labels = config.data.num_labels or benchmarks.outputs(config.data) or 2
+    labels = config.data.num_labels or known_tasks.outputs(config.data) or 2
     dtype = precision.DTYPES[config.runtime.dtype]
     bare = bare_model(
         config.model,
@@ -301,7 +301,7 @@ def _notes(config: Config, labels: int, tokens: int | None, group_size: int | No
     if tokens is None:
         yield f"tokens: every batch is taken to be model.max_length = {config.model.max_length} long, an upper bound"
     yield "rows: every batch is taken to be full, an upper bound where clients hold few examples"
-    if config.data.num_labels is None and benchmarks.outputs(config.data) is None:
+    if config.data.num_labels is None and known_tasks.outputs(config.data) is None:
         yield f"labels: {labels} assumed, as data.num_labels is left out and data are not read"
     yield "evaluation: as many held-out examples as the config asks for; a source with its own split may have others"
     if config.runtime.engine == "batched" and not (group_size or config.runtime.group_size):

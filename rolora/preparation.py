@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import models, partition, peft_boundary, precision, recomputation, tasks
+from rolora import data as tasks
+from rolora import models, peft_boundary, precision, recomputation
 from rolora.config import Config
+from rolora.data import partition
 from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
 from rolora.local_training import Examples

@@ -32,7 +32,7 @@ def tokenise(backbone: Backbone, split: Any, config: Config, metrics: tuple[str,
 
     Args:
         backbone: its tokenizer, and which inputs its model takes.
-        split: texts and labels (``rolora.tasks``).
+        split: texts and labels (``rolora.data``).
         config: ``model.max_length``, ``data.task`` and, for generation, ``data.template``.
         metrics: the task's.
     """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rolora.data.sources import find
 from rolora.errors import InputError
-from rolora.tasks.sources import find
 from tests.test_config import write
 
 ROOT = Path(__file__).parents[1]

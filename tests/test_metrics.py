@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rolora.data.metrics import DEFAULT, METRICS, OF_TASK, compute
 from rolora.errors import InputError
-from rolora.metrics import DEFAULT, METRICS, OF_TASK, compute
 
 LABELS = OF_TASK["classification"]
 NUMBERS = OF_TASK["regression"]

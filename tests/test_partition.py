@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rolora import partition
+from rolora.data import partition
 from rolora.errors import InputError
 from rolora.federation.sampling import sample_clients
 from rolora.keys import Key

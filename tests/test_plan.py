@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
-from rolora import architectures, costs, experiment, models, peft_boundary, plan, precision, tasks
+from rolora import architectures, costs, data, experiment, models, peft_boundary, plan, precision
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import LoraConfig, RuntimeConfig
@@ -195,7 +195,7 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
     def refuse(*args, **kwargs):
         raise AssertionError("a plan loads nothing")
 
-    for module, name in ((models, "load"), (tasks, "load")):
+    for module, name in ((models, "load"), (data, "load")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", refuse)
     config = changed(

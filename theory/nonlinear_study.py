@@ -23,10 +23,10 @@ import numpy as np
 from jaxtyping import Int
 
 from rolora.algorithms import ALGORITHMS
+from rolora.data.partition import by_label, iid
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
-from rolora.partition import by_label, iid
 from theory import images as image_sources
 from theory.images import NUM_CLASSES, Images
 from theory.nonlinear import HIDDEN, LocalSGD, accuracy, federated_round, initial

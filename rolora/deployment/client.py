@@ -17,7 +17,8 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 import rolora
-from rolora import peft_boundary, records, tasks
+from rolora import data as tasks
+from rolora import peft_boundary, records
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.config import Config
 from rolora.deployment import messages, methods

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from rolora.config import DataConfig
+from rolora.data import BENCHMARKS, NAMES, load
+from rolora.data.glue import GLUE
+from rolora.data.known_tasks import outputs
 from rolora.errors import InputError
 from rolora.preparation import prepare
-from rolora.tasks import BENCHMARKS, NAMES, load
-from rolora.tasks.benchmarks import outputs
-from rolora.tasks.glue import GLUE
 from tests.conftest import changed
 
 SIZES = {"validation_examples": 2, "test_examples": 3}

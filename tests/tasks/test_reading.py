@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rolora.config import DataConfig
+from rolora.data import load
+from rolora.data.files import from_file
 from rolora.errors import InputError
-from rolora.tasks import load
-from rolora.tasks.reading import from_file
 
 TEN = "".join(f"text number {i},{i % 2}\n" for i in range(10))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from rolora.config import DataConfig
+from rolora.data import load
+from rolora.data.splits import normalised
 from rolora.errors import InputError
-from rolora.tasks import load
-from rolora.tasks.holding_out import normalised
 
 SIZES = {"validation_examples": 2, "test_examples": 3}
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rolora.config import DataConfig
+from rolora.data import labels, sources
+from rolora.data.glue import Benchmark
+from rolora.data.known_tasks import BENCHMARKS, name_of
+from rolora.data.rows import Rows, choose
+from rolora.data.splits import Pool, distinct, hold_out
 from rolora.errors import InputError
-from rolora.tasks import labels, sources
-from rolora.tasks.benchmarks import BENCHMARKS, name_of
-from rolora.tasks.glue import Benchmark
-from rolora.tasks.holding_out import Pool, distinct, hold_out
-from rolora.tasks.rows import Rows, choose
 
 __all__ = ["Split", "TextData", "load"]
 
@@ -41,7 +41,7 @@ class TextData:
         label_names: the classes in the order of their numbers; empty for regression. For generation they are what
             partitions by label go by.
         task: "classification", "regression" or "generation".
-        metrics: what the model is measured by (``rolora.metrics``); the first is the primary one.
+        metrics: what the model is measured by (``rolora.data.metrics``); the first is the primary one.
         remarks: what a record says beside the rest, where there is something to say.
     """
 

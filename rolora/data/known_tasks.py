@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 
 from rolora.config import DataConfig
+from rolora.data.glue import GLUE, Benchmark, Form
 from rolora.errors import InputError
-from rolora.tasks.glue import GLUE, Benchmark, Form
 
 TREC = Benchmark(
     task="classification",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from rolora.data.files import SUFFIXES, from_file
+from rolora.data.glue import REPOSITORY, VALIDATION, Benchmark
 from rolora.errors import InputError
-from rolora.tasks.glue import REPOSITORY, VALIDATION, Benchmark
-from rolora.tasks.reading import SUFFIXES, from_file
 
 SPLIT_FILES = {"train": ("train",), "validation": VALIDATION, "test": ("test",)}
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from rolora.config import DataConfig
+from rolora.data.glue import Benchmark, Form
+from rolora.data.sources import Tables
 from rolora.errors import InputError
-from rolora.tasks.glue import Benchmark, Form
-from rolora.tasks.sources import Tables
 
 
 @dataclass(frozen=True)

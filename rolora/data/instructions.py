@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from rolora.config import DataConfig
+from rolora.data.classification import Split, TextData
+from rolora.data.rows import at, hint
+from rolora.data.sources import Tables, find
+from rolora.data.splits import Pool, distinct, hold_out
 from rolora.errors import InputError
-from rolora.tasks.holding_out import Pool, distinct, hold_out
-from rolora.tasks.rows import at, hint
-from rolora.tasks.sources import Tables, find
-from rolora.tasks.text_classification import Split, TextData
 
 FORMS = {
     "dolly": (("instruction", "context"), "response"),

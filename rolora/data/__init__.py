@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from rolora.config import DataConfig
-from rolora.tasks import instructions, text_classification
-from rolora.tasks.benchmarks import BENCHMARKS, NAMES
-from rolora.tasks.sources import PACKAGED_DATA
-from rolora.tasks.text_classification import TextData
+from rolora.data import instructions, classification
+from rolora.data.known_tasks import BENCHMARKS, NAMES
+from rolora.data.sources import PACKAGED_DATA
+from rolora.data.classification import TextData
 
 __all__ = ["BENCHMARKS", "LOADERS", "NAMES", "PACKAGED_DATA", "TextData", "load"]
 
 LOADERS: dict[str, Callable[[DataConfig], TextData]] = {
-    "classification": text_classification.load,
-    "regression": text_classification.load,
+    "classification": classification.load,
+    "regression": classification.load,
     "generation": instructions.load,
 }
 """What reads the data of each ``data.task``."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rolora import metrics
 from rolora.config import DataConfig
+from rolora.data import metrics
+from rolora.data.glue import Benchmark
+from rolora.data.rows import Rows
 from rolora.errors import InputError
-from rolora.tasks.glue import Benchmark
-from rolora.tasks.rows import Rows
 
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
