@@ -33,12 +33,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from paper_figures import answers, compute, fig_finetuning, render, terminal
 from paper_figures.bars import bar, of_events
-from rolora import config, evaluation, experiment, export, models
+from rolora import config, evaluation, experiment, export
 from rolora.data import PACKAGED_DATA
+from rolora.models import backbone
 from rolora.records import read_json
 
 warnings.filterwarnings("ignore", category=FutureWarning)
-models.quiet()
+backbone.quiet()
 folder = tempfile.TemporaryDirectory()
 os.chdir(folder.name)
 
@@ -65,7 +66,7 @@ Markdown("```text\n" + "\n".join(Path("reviews.csv").read_text().splitlines()[:4
 # The first layer of a pretrained encoder, saved as anybody would save a model.
 
 # %%
-location, _ = models.locate("all-MiniLM-L6-v2")
+location, _ = backbone.locate("all-MiniLM-L6-v2")
 BertModel.from_pretrained(location, num_hidden_layers=1, use_safetensors=True, trust_remote_code=False).save_pretrained(
     "my-encoder"
 )

@@ -277,10 +277,10 @@ def training_rows(
 def list_() -> None:
     """List algorithms, packaged configs, models, data, partitions, and benchmarks."""
     from rolora import benchmarks
-    from rolora.architectures import ARCHITECTURES
     from rolora.config.layer_budgets import LAYERS_BY_NAME
     from rolora.data import BENCHMARKS, NAMES, PACKAGED_DATA
-    from rolora.models import PACKAGED_MODELS
+    from rolora.models.architectures import ARCHITECTURES
+    from rolora.models.backbone import PACKAGED_MODELS
 
     table = Table(box=None)
     table.add_column("what")
@@ -317,9 +317,10 @@ def locate(config: Path) -> Path:
 
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
-    from rolora import experiment, peft_boundary, privacy
+    from rolora import experiment, privacy
     from rolora.federation import pack
     from rolora.federation.communication import PARTS
+    from rolora.models import peft_boundary
 
     privacy.check(config)
     setup = experiment.prepare(config)

@@ -33,7 +33,7 @@ class Layer:
         memory: what the server keeps from round to round beside the model (momentum, for instance), name -> array. It is
             never broadcast. Empty for a method that needs none.
 
-    Scale (``lora_alpha / r``) is not part of a layer: ``rolora.peft_boundary`` alone knows it.
+    Scale (``lora_alpha / r``) is not part of a layer: ``rolora.models.peft_boundary`` alone knows it.
 
     Example:
         >>> Layer(np.ones((3, 1)), np.ones((1, 2))).update.shape

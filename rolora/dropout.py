@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from rolora.keys import Key
-from rolora.models import DROPOUT_FIELDS
+from rolora.models.backbone import DROPOUT_FIELDS
 
 
 class NamedDropout(TorchFunctionMode):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora import client_privacy, distribution, model_card, peft_boundary, privacy, records, selection
+from rolora import client_privacy, distribution, model_card, privacy, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.config import Config
@@ -36,6 +36,7 @@ from rolora.federation import (
 from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
 from rolora.local_training import Examples
+from rolora.models import peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.progress import Event, Reporter
 from rolora.standing import Standing

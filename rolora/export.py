@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rolora import config as configuration
-from rolora import model_card, models, peft_boundary, precision, records
+from rolora import model_card, records
 from rolora.checkpoints import restored
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import backbone, peft_boundary, precision
+from rolora.models.seeding import named_stream
 
 TEXTS = (
     "a film",
@@ -110,14 +111,14 @@ def _check_choice(run: Path, config: Config, merged: bool, client: int | None) -
 
 def _base(record: dict[str, Any], config: Config) -> tuple[Any, torch.nn.Module]:
     """The tokenizer and the base model as transformers load them, with a head that the adapter's replaces."""
-    location, _ = models.locate(config.model.name)
+    location, _ = backbone.locate(config.model.name)
     digest = record["model"]["sha256"]
-    if digest is not None and (found := models.digest(Path(location))) != digest:
+    if digest is not None and (found := backbone.digest(Path(location))) != digest:
         raise InputError(
             f"model.name: the run was made with weights of sha256 {digest[:12]}, expected the same now; "
             f"{config.model.name} has {str(found)[:12]}"
         )
-    models.quiet()
+    backbone.quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         if tokenizer.pad_token_id is None:

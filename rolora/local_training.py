@@ -10,10 +10,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from rolora import precision
 from rolora.config import TrainingConfig
 from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.keys import Key
+from rolora.models import precision
 from rolora.objectives import IGNORED, OBJECTIVES, Objective
 
 Parts = Mapping[str, list[torch.nn.Parameter]]

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from rolora import config as configuration
 from rolora.config import Config
 from rolora.data.sources import LICENCES
-from rolora.models import PACKAGED_MODELS
+from rolora.models.backbone import PACKAGED_MODELS
 from rolora.selection import primary
 
 FILE = "README.md"
@@ -215,7 +215,7 @@ def _loading(record: Mapping[str, Any], config: Config, merged: bool) -> list[st
         "from peft import PeftModel",
         f"from transformers import AutoTokenizer, {auto}",
         *(
-            ["from rolora.models import locate", "", f'base, _ = locate("{name}")']
+            ["from rolora.models.backbone import locate", "", f'base, _ = locate("{name}")']
             if packaged
             else ["", f'base = "{name}"']
         ),

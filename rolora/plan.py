@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 
-from rolora import architectures, costs, models, peft_boundary, precision, quantization, recomputation
+from rolora import recomputation
 from rolora.adapter import FACTORS
 from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
 from rolora.config.layer_budgets import FIXED
-from rolora.costs import Adapted, Shapes, activation_bytes
 from rolora.data import known_tasks
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.federation.communication import nbytes, total
 from rolora.keys import Key
+from rolora.models import architectures, backbone, costs, peft_boundary, precision, quantization
+from rolora.models.costs import Adapted, Shapes, activation_bytes
 from rolora.plan_tables import render
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
 
@@ -123,10 +124,10 @@ def bare_model(
     """
     settings, source = architectures.settings_of(model.name, labels, model.dropout)
     plain = architectures.from_settings(settings, dtype, architectures.META, objective=objective)
-    shapes, parameters = costs.shapes_of(plain), models.pretrained_parameters(plain)
+    shapes, parameters = costs.shapes_of(plain), backbone.pretrained_parameters(plain)
     resident = sum(tensor.nbytes for tensor in (*plain.parameters(), *plain.buffers()))
     resident -= quantization.saved_bytes(model.quantization, plain)
-    wrapped = peft_boundary.attach(plain, lora, Key(0), models.shown_name(model), data_name)
+    wrapped = peft_boundary.attach(plain, lora, Key(0), backbone.shown_name(model), data_name)
     if recomputed:
         recomputation.check(wrapped)
     state = peft_boundary.read(wrapped, head=model.head == "trained")
@@ -196,7 +197,7 @@ def plan(
         name=config.run_name(),
         algorithm=config.algorithm,
         model={
-            "name": models.shown_name(config.model),
+            "name": backbone.shown_name(config.model),
             "sizes": bare.settings_source,
             "architecture": bare.architecture,
             "parameters": bare.parameters,
@@ -253,7 +254,7 @@ def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, g
 
 
 def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int) -> dict[str, Any]:
-    """Floating-point operations, by the conventions of ``rolora.costs.step_flops``, and by the simple count 4 P T."""
+    """Floating-point operations, by the conventions of ``rolora.models.costs.step_flops``, and by the simple count 4 P T."""
     training, schedule = config.training, config.build_algorithm().local_schedule
     heads = {"head"} if bare.state.head else set()
     head = sum(tensor.numel() for tensor in bare.head.values() if tensor.ndim == 2)

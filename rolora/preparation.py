@@ -10,12 +10,14 @@ import numpy as np
 from peft import PeftModel
 
 from rolora import data as tasks
-from rolora import models, peft_boundary, precision, recomputation
+from rolora import recomputation
 from rolora.config import Config
 from rolora.data import partition
 from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
 from rolora.local_training import Examples
+from rolora.models import backbone as models
+from rolora.models import peft_boundary, precision
 from rolora.tokenisation import packed, tokenise
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.local_training import Examples
-from rolora.models import Backbone
+from rolora.models.backbone import Backbone
 from rolora.objectives import IGNORED
 
 ALPACA = (

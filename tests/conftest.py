@@ -40,7 +40,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a two-layer BERT of width 16 with random weights and a word tokenizer."""
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    from rolora.streams import named_stream
+    from rolora.models.seeding import named_stream
 
     folder = tmp_path_factory.mktemp("tiny-bert")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]

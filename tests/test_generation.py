@@ -11,14 +11,15 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment, local_training, peft_boundary
+from rolora import experiment, local_training
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
 from rolora.keys import Key
 from rolora.local_training import gradients
+from rolora.models import peft_boundary
+from rolora.models.seeding import named_stream
 from rolora.objectives import IGNORED
 from rolora.preparation import prepare
-from rolora.streams import named_stream
 from rolora.tokenisation import framed, packed, prompted
 from tests.conftest import WORDS, changed
 from tests.engine.test_equality import final, furthest

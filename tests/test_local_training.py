@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import experiment, local_training, peft_boundary
+from rolora import experiment, local_training
 from rolora.keys import Key
+from rolora.models import peft_boundary
 from tests.conftest import changed
 
 

@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import evaluation, experiment, models, peft_boundary, records
+from rolora import evaluation, experiment, records
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
+from rolora.models import backbone, peft_boundary
 from tests.conftest import changed
 from tests.test_experiment import Stop, adapter, measured, stop_after
 
@@ -49,7 +50,7 @@ def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, t
     config = changed(table, algorithm=name)
     record = experiment.run(config, tmp_path)
     residual = load_file(tmp_path / "residual.safetensors")
-    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     scale = config.lora.alpha / config.lora.rank
     with torch.no_grad():
         for layer, added in residual.items():

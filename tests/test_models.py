@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
-from rolora import models
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import backbone as models
 
 CPU = torch.device("cpu")
 

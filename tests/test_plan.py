@@ -11,13 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
-from rolora import architectures, costs, data, experiment, models, peft_boundary, plan, precision
+from rolora import data, experiment, plan
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import LoraConfig, RuntimeConfig
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import architectures, backbone, costs, peft_boundary, precision
+from rolora.models.seeding import named_stream
 from rolora.traffic import pattern, traffic
 from tests.conftest import changed
 from tests.test_config import write
@@ -99,7 +100,7 @@ def small_model(name, *, dropout=0.0, adapter_dropout=0.0, layers=None, dtype=to
     """A four-layer model with its adapter, its shapes, and its adapted modules."""
     kind, sizes, targets = BACKBONES[name]
     settings = kind(**sizes, **VOCABULARY, attn_implementation="eager" if name == "deberta" else attention)
-    for field in models.DROPOUT_FIELDS:
+    for field in backbone.DROPOUT_FIELDS:
         if getattr(settings, field, None) is not None:
             setattr(settings, field, dropout)
     model = architectures.from_settings(settings, dtype, CPU, Key(0))
@@ -195,9 +196,9 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
     def refuse(*args, **kwargs):
         raise AssertionError("a plan loads nothing")
 
-    for module, name in ((models, "load"), (data, "load")):
+    for module, name in ((backbone, "load"), (data, "load")):
         monkeypatch.setattr(module, name, refuse)
-    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", refuse)
+    monkeypatch.setattr(backbone.AutoTokenizer, "from_pretrained", refuse)
     config = changed(
         table, model__name="meta-llama/Llama-2-7b-hf", lora__rank=8, lora__target_modules=["q_proj", "v_proj"],
         data__name="glue/mnli", runtime__dtype="bfloat16", federation__num_clients=50, **{"model__max_length": 128},
@@ -222,7 +223,7 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
 
 def test_what_the_model_holds_is_what_it_holds_when_it_is_loaded(table):
     config = changed(table)
-    loaded = models.load(config.model, "classification", 2, Key(0), torch.float32, CPU).model
+    loaded = backbone.load(config.model, "classification", 2, Key(0), torch.float32, CPU).model
     expected = sum(tensor.nbytes for tensor in (*loaded.parameters(), *loaded.buffers()))
     assert plan.plan(config, flops_per_second=RATE).memory["backbone"] == expected
 

@@ -18,12 +18,14 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from rolora import architectures, models, plan, quantization
+from rolora import plan
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import architectures, quantization
+from rolora.models import backbone as models
 from tests.conftest import changed
 from tests.test_config import write
 

@@ -9,11 +9,13 @@ import torch
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 from typer.testing import CliRunner
 
-from rolora import architectures, experiment, models
+from rolora import experiment
 from rolora.__main__ import app, results_table
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import architectures
+from rolora.models import backbone as models
 from tests.conftest import changed
 from tests.test_config import write
 
@@ -98,7 +100,7 @@ def test_a_known_architecture_needs_no_file_and_no_hub():
     assert backbone.parameters == architectures.ARCHITECTURES["roberta-base"].parameters
     assert backbone.name == "roberta-base (random weights)"
     assert backbone.source == (
-        "random weights; sizes written out in rolora.architectures; tokenizer: that of all-MiniLM-L6-v2"
+        "random weights; sizes written out in rolora.models.architectures; tokenizer: that of all-MiniLM-L6-v2"
     )
 
 

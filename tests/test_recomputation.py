@@ -10,13 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 
-from rolora import architectures, costs, experiment, peft_boundary, plan, preparation, recomputation
+from rolora import experiment, plan, preparation, recomputation
 from rolora.config import LoraConfig
 from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.federation import start_of
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import architectures, costs, peft_boundary
+from rolora.models.seeding import named_stream
 from tests.conftest import changed, relative_error
 
 CPU = torch.device("cpu")

@@ -8,10 +8,11 @@ import pytest
 import torch
 from peft import PeftModel
 
-from rolora import distribution, evaluation, experiment, models, selection, together
+from rolora import distribution, evaluation, experiment, selection, together
 from rolora.config import check
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import backbone
 from tests.conftest import changed
 from tests.test_experiment import Stop, adapter, measured, stop_after
 from tests.test_resume import assert_same
@@ -66,7 +67,7 @@ def test_the_saved_adapter_is_the_state_that_was_measured(table, tmp_path, cache
     config = selecting(table, model__dropout=0.0, lora__layers=[1], runtime__prefix_cache=cache)
     record = experiment.run(config, tmp_path)
     assert record["selected_round"] < 4
-    fresh = models.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
+    fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     found = evaluation.evaluate(loaded, experiment.prepare(config).test, 64, torch.device("cpu"))
     assert found.as_dict() == pytest.approx(record["final"], rel=1e-5)

@@ -7,11 +7,12 @@ import torch
 from transformers import AutoConfig
 from typer.testing import CliRunner
 
-from rolora import architectures, experiment, peft_boundary, plan, targets
+from rolora import experiment, plan
 from rolora.__main__ import app
 from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import adapter_targets, architectures, peft_boundary
 from tests.conftest import changed
 from tests.test_config import write
 
@@ -27,7 +28,7 @@ def bare(kind, depth=24, objective="classification"):
 
 def resolved(model, data_name="glue/sst2", **changes):
     lora = LoraConfig(**({"rank": 2, "alpha": 4, "dropout": 0.0} | changes))
-    return targets.resolve(lora, model, "the model", data_name)
+    return adapter_targets.resolve(lora, model, "the model", data_name)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rolora import precision, records
+from rolora import records
 from rolora.benchmarks import asking, decoders, report
 from rolora.benchmarks.execution import Sandbox, open_sandbox
 from rolora.benchmarks.measuring import Settings, measure
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
+from rolora.models import precision
 
 LINE_SECONDS = 20.0
 """Seconds between two lines where there is no terminal to draw a bar on."""

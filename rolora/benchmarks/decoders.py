@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rolora import models, peft_boundary, records
+from rolora import records
 from rolora.adapter import Layer
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import backbone, peft_boundary
+from rolora.models.seeding import named_stream
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> Decoder:
     model, tokenizer, described = _base(base, dtype)
     if adapter is not None:
         model = _adapted(model, adapter)
-        described = {"name": name, "base": described, "adapter_sha256": models.digest(adapter)}
+        described = {"name": name, "base": described, "adapter_sha256": backbone.digest(adapter)}
     model.requires_grad_(False).eval().to(device)
     decoder = Decoder(model, tokenizer, device, _max_length(model, tokenizer), described)
     _check_causal(decoder, base)
@@ -99,8 +100,8 @@ def _base_of(adapter: Path) -> str:
 
 
 def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str, Any]]:
-    location, source = models.locate(name)
-    models.quiet()
+    location, source = backbone.locate(name)
+    backbone.quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         # What is drawn here is of no use and refused below; the stream keeps it from torch's global generator.
@@ -112,7 +113,7 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"MODEL: got {name!r}, expected a packaged name ({', '.join(models.PACKAGED_MODELS)}), a folder with a causal "
+            f"MODEL: got {name!r}, expected a packaged name ({', '.join(backbone.PACKAGED_MODELS)}), a folder with a causal "
             f"language model and its tokenizer, a run's folder, or a hub name that can be reached here; {reason}"
         ) from None
     if loading["missing_keys"]:
@@ -122,7 +123,7 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
     described = {
         "name": name,
         "source": source,
-        "sha256": models.digest(Path(location)),
+        "sha256": backbone.digest(Path(location)),
         "architecture": type(model).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from rolora import precision
 from rolora.benchmarks.decoders import Decoder
 from rolora.benchmarks.scoring import Told, pad
 from rolora.errors import InputError
+from rolora.models import precision
 
 
 class _Stop(StoppingCriteria):

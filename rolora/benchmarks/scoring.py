@@ -24,10 +24,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 
-from rolora import precision
 from rolora.benchmarks.decoders import Decoder
 from rolora.benchmarks.question import Normalisation, Option
 from rolora.errors import InputError
+from rolora.models import precision
 
 Told = Callable[[int], None]
 

@@ -16,7 +16,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from rolora import peft_boundary
 from rolora.config import Config, LoraConfig
 from rolora.conformance.laws import Finding
 from rolora.engine import ENGINES
@@ -24,7 +23,8 @@ from rolora.federation import ServerState, close_round, open_round, start_of
 from rolora.federation.communication import Ledger, nbytes
 from rolora.keys import Key
 from rolora.local_training import Examples
-from rolora.streams import named_stream
+from rolora.models import peft_boundary
+from rolora.models.seeding import named_stream
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from transformers.pytorch_utils import Conv1D
 
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models.seeding import named_stream
 
 State = dict[str, torch.Tensor]
 """Tensors by PEFT's own keys."""

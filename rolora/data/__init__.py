@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from rolora.config import DataConfig
-from rolora.data import instructions, classification
+from rolora.data import classification, instructions
+from rolora.data.classification import TextData
 from rolora.data.known_tasks import BENCHMARKS, NAMES
 from rolora.data.sources import PACKAGED_DATA
-from rolora.data.classification import TextData
 
 __all__ = ["BENCHMARKS", "LOADERS", "NAMES", "PACKAGED_DATA", "TextData", "load"]
 

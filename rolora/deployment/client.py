@@ -18,7 +18,7 @@ from flwr.clientapp import ClientApp
 
 import rolora
 from rolora import data as tasks
-from rolora import peft_boundary, records
+from rolora import records
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.config import Config
 from rolora.deployment import messages, methods
@@ -27,6 +27,7 @@ from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
 from rolora.federation import ServerState, communication
 from rolora.keys import Key
+from rolora.models import peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from rolora import costs, peft_boundary, precision
 from rolora.config import Config
 from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.engine.jobs import Job, Observer
@@ -24,6 +23,7 @@ from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates, batches, pad, skipping, take_turns
+from rolora.models import costs, peft_boundary, precision
 
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from peft import PeftModel
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rolora import peft_boundary, precision
-from rolora.models import DROPOUT_FIELDS
+from rolora.models import peft_boundary, precision
+from rolora.models.backbone import DROPOUT_FIELDS
 
 Inputs = Mapping[str, Int[torch.Tensor, "rows tokens"]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import local_training, peft_boundary, privacy
+from rolora import local_training, privacy
 from rolora.config import Config
 from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
 from rolora.engine.jobs import Job, Observer
@@ -16,6 +16,7 @@ from rolora.federation import ClientUpdate, ServerState
 from rolora.federation.communication import PARTS
 from rolora.keys import Key
 from rolora.local_training import Examples, HiddenStates
+from rolora.models import peft_boundary
 
 
 class SequentialEngine:

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from peft import PeftModel
 from torch.nn import functional
 
-from rolora import peft_boundary
 from rolora.adapter import Layer
 from rolora.errors import InputError
 from rolora.federation import ServerState
+from rolora.models import peft_boundary
 
 
 class StackedLora(torch.nn.Module):

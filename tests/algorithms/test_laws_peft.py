@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import peft_boundary
 from rolora.adapter import FACTORS, Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.config import LoraConfig
 from rolora.federation import ClientUpdate, ServerState, aggregate, pack
 from rolora.federation.communication import Message
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import peft_boundary
+from rolora.models.seeding import named_stream
 
 WEIGHTS = [1.0, 2.0, 7.0]
 KEY = Key(7)

@@ -14,7 +14,6 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 
 from rolora import config as configuration
-from rolora import models, peft_boundary
 from rolora.config import Config
 from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
@@ -22,6 +21,7 @@ from rolora.federation import ServerState, close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.local_training import Examples, batches
+from rolora.models import backbone, peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
 from tests.bench.given import Batch, Given, State, load
 
@@ -58,10 +58,10 @@ def give(setup: Setup) -> Given:
             f"bench: got model.dropout = {config.model.dropout}, lora.dropout = {lora.dropout}, expected 0: a plain loop "
             "draws other masks"
         )
-    settings = {field: 0.0 for field in models.DROPOUT_FIELDS if getattr(known, field, None) is not None}
+    settings = {field: 0.0 for field in backbone.DROPOUT_FIELDS if getattr(known, field, None) is not None}
     return Given(
         algorithm=config.algorithm,
-        model=models.locate(config.model.name)[0],
+        model=backbone.locate(config.model.name)[0],
         settings=settings | {"num_labels": len(setup.data.label_names)},
         dtype=config.runtime.dtype,
         lora={

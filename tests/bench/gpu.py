@@ -21,15 +21,17 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from rolora import architectures, models, peft_boundary, precision, records
 from rolora import config as configuration
+from rolora import records
 from rolora.command_line import one_line_errors
 from rolora.config import Config
-from rolora.costs import layer_of
 from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.local_training import Examples
+from rolora.models import architectures, peft_boundary, precision
+from rolora.models import backbone as models
+from rolora.models.costs import layer_of
 from tests.bench import engines, plain_loop
 from tests.bench.given import Given
 
@@ -41,7 +43,7 @@ class Part:
     """One architecture and job.
 
     Args:
-        architecture: a name of ``rolora.architectures``.
+        architecture: a name of ``rolora.models.architectures``.
         modules: which have adapters.
         layers: in which layers; None for all.
         clients: N.

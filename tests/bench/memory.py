@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 
-from rolora import architectures, experiment, records
 from rolora import config as configuration
+from rolora import experiment, records
 from rolora import plan as planning
 from rolora.command_line import one_line_errors
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.models import architectures
 from tests.bench.command import shown
 from tests.bench.gpu import hardware
 

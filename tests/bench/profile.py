@@ -23,11 +23,12 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from rolora import config as configuration
-from rolora import local_training, peft_boundary, records
+from rolora import local_training, records
 from rolora.command_line import one_line_errors
 from rolora.engine import batched
 from rolora.engine.optimizers import StackedOptimizer
 from rolora.engine.stack import Stack
+from rolora.models import peft_boundary
 from tests.bench import command, engines
 from tests.bench.__main__ import JOBS, WHOLE, job
 from tests.bench.child import ENGINES

@@ -11,8 +11,8 @@ import pytest
 import torch
 from peft import set_peft_model_state_dict
 
-from rolora import peft_boundary
 from rolora.errors import InputError
+from rolora.models import peft_boundary
 from tests.bench import engines, gpu, plain_loop, profile, scaling
 from tests.bench.__main__ import CONTESTANTS, JOBS, chosen, contest_table, job
 from tests.bench.contest import contest, differences, spread

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from rolora.benchmarks import decoders as ours
 from rolora.benchmarks.decoders import Decoder
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models.seeding import named_stream
 
 CPU = torch.device("cpu")
 CHAT = "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}\n{% endfor %}<s>assistant{{ '\n' }}"

@@ -18,7 +18,7 @@ from rolora.benchmarks import BENCHMARKS, decoders, measuring
 from rolora.benchmarks.asking import ask
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models.seeding import named_stream
 from tests.benchmarks.conftest import CPU, numbered, write_rows
 
 

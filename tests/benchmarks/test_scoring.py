@@ -13,8 +13,8 @@ from rolora.benchmarks.decoders import Decoder
 from rolora.benchmarks.question import Option
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.models import PACKAGED_MODELS
-from rolora.streams import named_stream
+from rolora.models.backbone import PACKAGED_MODELS
+from rolora.models.seeding import named_stream
 from tests.benchmarks.conftest import CPU, ROWS
 
 ROUNDING = 2e-5

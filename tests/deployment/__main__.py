@@ -92,7 +92,8 @@ def kill_in_turn(run: Federation, server: Process, clients: list[Process], group
 
 def hold_to_simulation(folder: Path, config: Any, participants: list[list[int]]) -> None:
     """The final adapter has the bits of a simulation in which the same clients took part."""
-    from rolora import experiment, peft_boundary
+    from rolora import experiment
+    from rolora.models import peft_boundary
     from tests.deployment.conftest import same_bits
 
     setup = experiment.prepare(config)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models.seeding import named_stream
 from tests.conftest import WORDS
 
 

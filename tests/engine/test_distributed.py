@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rolora import config as configuration
-from rolora import distribution, experiment, peft_boundary, precision
+from rolora import distribution, experiment
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import everything
 from rolora.engine import ENGINES
@@ -31,6 +31,7 @@ from rolora.errors import InputError
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
+from rolora.models import peft_boundary, precision
 from rolora.running import run_all
 from tests.conftest import changed
 from tests.test_config import write

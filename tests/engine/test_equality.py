@@ -12,7 +12,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolora import experiment, peft_boundary
+from rolora import experiment
 from rolora.algorithms import ALGORITHMS
 from rolora.config import TrainingConfig
 from rolora.engine import ENGINES
@@ -21,7 +21,8 @@ from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
-from rolora.streams import named_stream
+from rolora.models import peft_boundary
+from rolora.models.seeding import named_stream
 from tests.conftest import changed
 from tests.engine.test_isolation import entries
 from tests.test_experiment import architectures

@@ -9,12 +9,13 @@ import pytest
 import torch
 from scipy import stats
 
-from rolora import experiment, peft_boundary, privacy
+from rolora import experiment, privacy
 from rolora.engine import ENGINES
 from rolora.engine.example_privacy import ExamplePrivacy, gradients, per_example_gradients, poisson
 from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.local_training import pad
+from rolora.models import peft_boundary
 from rolora.preparation import prepare
 from rolora.privacy import Spending, epsilon
 from tests.conftest import changed

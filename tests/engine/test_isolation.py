@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import experiment, peft_boundary
+from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.engine import SequentialEngine
 from rolora.federation import run_round, start_of
 from rolora.federation.communication import Ledger
+from rolora.models import peft_boundary
 from tests.conftest import changed
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment, local_training, peft_boundary
+from rolora import experiment, local_training
 from rolora.engine import ENGINES
 from rolora.engine import prefix as prefix_module
 from rolora.engine.lower_layers import LowerLayers, Refused
@@ -21,8 +21,9 @@ from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
+from rolora.models import peft_boundary
+from rolora.models.seeding import named_stream
 from rolora.preparation import keep_hidden_states, prepare
-from rolora.streams import named_stream
 from tests.conftest import changed
 from tests.engine.test_isolation import entries
 

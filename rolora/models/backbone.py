@@ -13,13 +13,13 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from rolora import architectures, conversion, quantization
-from rolora.architectures import DROPOUT_FIELDS
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.packaged_models import DECODER, ENCODER, PACKAGED_MODELS, locate
-from rolora.streams import named_stream
+from rolora.models import architectures, conversion, quantization
+from rolora.models.architectures import DROPOUT_FIELDS
+from rolora.models.packaged import DECODER, ENCODER, PACKAGED_MODELS, locate
+from rolora.models.seeding import named_stream
 
 __all__ = ["DROPOUT_FIELDS", "PACKAGED_MODELS", "Backbone", "head_modules", "load", "locate", "shown_name"]
 

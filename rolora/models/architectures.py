@@ -25,8 +25,8 @@ from transformers import (
 
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.packaged_models import PACKAGED_MODELS, locate
-from rolora.streams import named_stream
+from rolora.models.packaged import PACKAGED_MODELS, locate
+from rolora.models.seeding import named_stream
 
 RANDOM = "random:"
 """What a model of random weights is called: this, and the name of its architecture."""
@@ -151,7 +151,7 @@ def _settings_and_source(name: str, *, written: bool, local: bool) -> tuple[Pret
         return packaged.settings(packaged.weights().parent), packaged.source()
     location, source = locate(name)
     if name in ARCHITECTURES and (source == "hub" or written):
-        return ARCHITECTURES[name].settings(), "sizes written out in rolora.architectures"
+        return ARCHITECTURES[name].settings(), "sizes written out in rolora.models.architectures"
     place = source if source != "hub" else "hub cache" if local else "hub"
     return _from_file(name, location, local), place
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from transformers import AutoConfig, LlamaConfig, PretrainedConfig
 
-from rolora import conversion
 from rolora.data.sources import packaged_file
 from rolora.errors import InputError
+from rolora.models import conversion
 
 
 @dataclass(frozen=True)

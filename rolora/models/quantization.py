@@ -13,7 +13,7 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from rolora.errors import InputError
-from rolora.targets import is_matrix
+from rolora.models.adapter_targets import is_matrix
 
 BLOCK, NESTED_BLOCK = 64, 256
 """NF4: weights that share a constant, and constants that share one of their own (double quantisation)."""

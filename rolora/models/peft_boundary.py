@@ -30,9 +30,9 @@ from rolora.config import LoraConfig
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
-from rolora.models import generates, head_modules
-from rolora.streams import named_stream
-from rolora.targets import linear_modules, resolve
+from rolora.models.adapter_targets import linear_modules, resolve
+from rolora.models.backbone import generates, head_modules
+from rolora.models.seeding import named_stream
 
 ADAPTER = "default"
 """PEFT's name of the one adapter that is trained."""
@@ -46,7 +46,7 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str, d
 
     Args:
         model: of transformers, for classification or for generation.
-        lora: as configured; modules and layers that it does not spell out are found (``rolora.targets``).
+        lora: as configured; modules and layers that it does not spell out are found (``rolora.models.adapter_targets``).
         key: the stream of A.
         base_name: what a saved adapter calls the model.
         data_name: as in ``data.name``; the papers' budgets of layers depend on the task.

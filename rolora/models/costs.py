@@ -13,11 +13,11 @@ import torch
 from peft import PeftModel
 from transformers import PretrainedConfig
 
-from rolora import precision
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
 from rolora.federation import ServerState
 from rolora.keys import Key
+from rolora.models import precision
 
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 HIDDEN_DROPOUT = ("hidden_dropout_prob", "hidden_dropout", "resid_pdrop", "dropout")
@@ -194,7 +194,7 @@ def activation_bytes(
     inner width of the MLP (c_m = 1 for the activation's input, 3 if gated), c_d = 2 dropout masks if there is dropout,
     c_s score matrices of H heads and length L (none with a fused kernel, which keeps H logarithms of sums; 3 with dropout:
     softmax, mask, product), the attention mask in the kernel's dtype (L) and the inputs of two norms (2 h). s_a is s, but 4 where
-    torch's attention is computed in float32 (``rolora.precision.attention_dtype``). DeBERTa adds 2 H P for its comparisons
+    torch's attention is computed in float32 (``rolora.models.precision.attention_dtype``). DeBERTa adds 2 H P for its comparisons
     with P relative positions, and those positions' own projections, twice P w a row.
 
     With gradient checkpointing each of these layers keeps its input alone (s_4 h for each token) and is computed again when

@@ -1,0 +1,1 @@
+"""Backbones: loading, architectures, conversion, quantisation, adapter targets, PEFT boundary, costs, precision."""
