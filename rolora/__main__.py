@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rolora import command_line, distribution
+from rolora import command_line
 from rolora import config as configuration
 from rolora.algorithms import ALGORITHMS
 from rolora.command_line import one_line_errors
@@ -24,6 +24,7 @@ from rolora.errors import InputError
 from rolora.progress import named
 from rolora.running import run_all
 from rolora.selection import primary
+from rolora.training import process_group
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no edge at 80 columns
@@ -51,9 +52,9 @@ def run(
 ) -> None:
     """Run the experiment of a config, or all of its grid. A finished run is not run again."""
     advice = "interrupted; the same command with --resume goes on"
-    with distribution.leaving_together(), one_line_errors(debug, advice, distribution.speaks):
-        distribution.join()
-        console.quiet = not distribution.is_first()
+    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.speaks):
+        process_group.join()
+        console.quiet = not process_group.is_first()
         configs = configuration.read(locate(config), overrides)
         if dry_run:
             for one in configs:
@@ -94,12 +95,12 @@ def sweep(
 ) -> None:
     """Compare methods: learning rates chosen on validation text, then every seed measured once on test text."""
     advice = "interrupted; the same command with --resume goes on"
-    with distribution.leaving_together(), one_line_errors(debug, advice, distribution.speaks):
+    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.speaks):
         from rolora import records, sweep_report, tracking
         from rolora import sweep as sweeping
 
-        distribution.join()
-        console.quiet = not distribution.is_first()
+        process_group.join()
+        console.quiet = not process_group.is_first()
         numbers = command_line.whole_numbers("--seeds", seeds)
         choosers = command_line.whole_numbers("--select-seed", select_seed) if select_seed else numbers[:1]
         if select not in ("last", "validation"):
@@ -116,7 +117,7 @@ def sweep(
             cells, protocol, lambda configs: run_all(configs, out, resume, jobs, console, together, track or ()), say
         )
         record = sweep_report.as_record(found, protocol)
-        if distribution.is_first():
+        if process_group.is_first():
             records.write_json(out / "sweep.json", record)
         console.print(sweep_report.table(record))
 

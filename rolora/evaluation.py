@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from rolora.data import metrics
-from rolora.local_training import Examples, HiddenStates, forward, skipping
-from rolora.objectives import widened
+from rolora.training.local_update import Examples, HiddenStates, forward, skipping
+from rolora.training.objectives import widened
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Evaluation:
 
     Args:
         metrics: by name, the task's primary one first; empty for generation, where the loss is the metric.
-        loss: the mean over ``terms`` terms (``rolora.objectives``): nats, or a squared error.
+        loss: the mean over ``terms`` terms (``rolora.training.objectives``): nats, or a squared error.
         examples: how many.
         terms: as many as examples, or for generation their response tokens.
     """

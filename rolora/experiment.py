@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rolora import client_privacy, distribution, model_card, privacy, records, selection
+from rolora import client_privacy, model_card, privacy, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.config import Config
-from rolora.engine import ENGINES, Engine
-from rolora.engine.distributed import DistributedEngine, fingerprint
 from rolora.errors import InputError
 from rolora.evaluation import evaluate, pooled
 from rolora.federation import (
@@ -35,11 +33,14 @@ from rolora.federation import (
 )
 from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
-from rolora.local_training import Examples
 from rolora.models import peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.progress import Event, Reporter
 from rolora.standing import Standing
+from rolora.training import process_group
+from rolora.training.engines import ENGINES, Engine
+from rolora.training.engines.distributed import DistributedEngine, fingerprint
+from rolora.training.local_update import Examples
 
 Watch = Callable[[dict[str, Any]], None]
 """Takes a round's entry of the record when it is written."""
@@ -71,16 +72,16 @@ def run(
         InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.
     """
     done = records.finished(directory, config.hash())
-    distribution.agree(f"{directory}: a finished run", repr(done is not None).encode())
+    process_group.agree(f"{directory}: a finished run", repr(done is not None).encode())
     if done is not None:
-        if distribution.is_first():
+        if process_group.is_first():
             (directory / CHECKPOINT).unlink(missing_ok=True)  # where the run was stopped just before that
         return done
     beside = standing.fits(config) if standing else None
     experiment = Experiment(config, directory, resume=resume, progress=progress, beside=beside)
     if standing:
         standing.keep(experiment)
-    watching = watch if distribution.is_first() else None
+    watching = watch if process_group.is_first() else None
     for done_before in experiment.history if watching else ():
         watching(done_before)
     while not experiment.over:
@@ -121,14 +122,14 @@ class Experiment:
             raise InputError(
                 f"{directory}: holds an unfinished run; add --resume to go on with it, or remove the folder"
             )
-        if distribution.count() > 1 and config.federation.client_state != "isolated":
+        if process_group.count() > 1 and config.federation.client_state != "isolated":
             raise InputError(
-                f'federation.client_state: got "{config.federation.client_state}" with {distribution.count()} processes, expected '
+                f'federation.client_state: got "{config.federation.client_state}" with {process_group.count()} processes, expected '
                 '"isolated": a chain of clients cannot be divided'
             )
-        if distribution.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
+        if process_group.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
             raise InputError(
-                f'privacy.noise: got "secret" with {distribution.count()} processes, expected "reproducible", or one process: '
+                f'privacy.noise: got "secret" with {process_group.count()} processes, expected "reproducible", or one process: '
                 "each of them aggregates, and all have to draw the same"
             )
         privacy.check(config)
@@ -154,8 +155,8 @@ class Experiment:
         else:
             self.initial = self._measured(self.setup.held_out)
         state = [config.hash(), len(self.history), fingerprint(self.server).tolist()]
-        distribution.agree(f"{directory}: config, rounds done and server's state", json.dumps(state).encode())
-        if distribution.is_first():
+        process_group.agree(f"{directory}: config, rounds done and server's state", json.dumps(state).encode())
+        if process_group.is_first():
             records.remove_leftovers(directory)
         pooled_data = self.algorithm.pooled
         per_round = 1 if pooled_data else config.federation.clients_per_round or config.federation.num_clients
@@ -169,7 +170,7 @@ class Experiment:
             after_client=self.reporter.local_update_done,
             prefix=self.setup.prefix,
         )
-        if distribution.count() > 1:
+        if process_group.count() > 1:
             told = self.reporter.local_update_done
             self.engine = DistributedEngine(self.engine, self.algorithm, self.setup.device, told)
 
@@ -239,7 +240,7 @@ class Experiment:
             self.history[-1][selection.TEST_EVALUATION] = self._measured(self.setup.test)
         if due and self._selects and selection.best_round(self.history) == opened.t:
             self.selected = self.server
-        if distribution.is_first():
+        if process_group.is_first():
             save_checkpoint(
                 self.checkpoint, self.config, self.server, self.ledger, self.history, self.initial, self.selected
             )
@@ -275,8 +276,8 @@ class Experiment:
 
     def _measured(self, examples: Examples, server: ServerState | None = None) -> dict[str, float | int]:
         """A state's model on held-out text, measured by the first process alone: its numbers are those of one."""
-        first = distribution.is_first()
-        return distribution.table_from_first(measure(self.setup, server or self.server, examples) if first else None)
+        first = process_group.is_first()
+        return process_group.table_from_first(measure(self.setup, server or self.server, examples) if first else None)
 
     def _final(self) -> dict[str, float | int]:
         """The measurement that the run ends with: the last one, or of the selected round on test text."""
@@ -297,7 +298,7 @@ class Experiment:
             record["privacy"] = self.guarantee.describe()
         if self.runs_together > 1:
             record["environment"]["runs_together"] = self.runs_together
-        if not distribution.is_first():
+        if not process_group.is_first():
             return record
         model, folder = self.setup.model, self.directory / "adapter"
         records.remove_leftovers(folder)
@@ -366,7 +367,7 @@ def describe(
         "seed": config.seed,
         "command": command(config),
         "code": records.code(),
-        "environment": records.environment() | setup.precision | {"processes": distribution.count()},
+        "environment": records.environment() | setup.precision | {"processes": process_group.count()},
         "model": {
             "name": setup.backbone.name,
             "source": setup.backbone.source,

@@ -36,7 +36,7 @@ TEXTS = (
 """Of different lengths, so that padding is part of what is compared."""
 
 ROUNDINGS = 16
-"""Of a layer, as in ``rolora.engine.prefix``: merging rounds the weights where the adapter rounded its own products."""
+"""Of a layer, as in ``rolora.training.prefix_cache``: merging rounds the weights where the adapter rounded its own products."""
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from rolora import recomputation
 from rolora.adapter import FACTORS
 from rolora.config import Config, LoraConfig, ModelConfig, RuntimeConfig
 from rolora.config.layer_budgets import FIXED
@@ -27,6 +26,7 @@ from rolora.models import architectures, backbone, costs, peft_boundary, precisi
 from rolora.models.costs import Adapted, Shapes, activation_bytes
 from rolora.plan_tables import render
 from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
+from rolora.training import gradient_checkpointing
 
 __all__ = ["Plan", "activation_bytes", "plan", "render"]
 
@@ -129,7 +129,7 @@ def bare_model(
     resident -= quantization.saved_bytes(model.quantization, plain)
     wrapped = peft_boundary.attach(plain, lora, Key(0), backbone.shown_name(model), data_name)
     if recomputed:
-        recomputation.check(wrapped)
+        gradient_checkpointing.check(wrapped)
     state = peft_boundary.read(wrapped, head=model.head == "trained")
     return Bare(
         settings_source=source,

@@ -10,15 +10,15 @@ import numpy as np
 from peft import PeftModel
 
 from rolora import data as tasks
-from rolora import recomputation
 from rolora.config import Config
 from rolora.data import partition
-from rolora.engine.prefix import Prefix, Refused
 from rolora.keys import Key
-from rolora.local_training import Examples
 from rolora.models import backbone as models
 from rolora.models import peft_boundary, precision
-from rolora.tokenisation import packed, tokenise
+from rolora.training import gradient_checkpointing
+from rolora.training.local_update import Examples
+from rolora.training.prefix_cache import Prefix, Refused
+from rolora.training.tokenisation import packed, tokenise
 
 
 @dataclass
@@ -81,7 +81,7 @@ def prepare(config: Config, data: tasks.TextData | None = None, beside: Setup | 
     # Nothing is generated here; with a cache of keys, transformers would not see that a row holds several texts.
     model.config.use_cache = False
     if config.runtime.gradient_checkpointing:
-        recomputation.enable(model)
+        gradient_checkpointing.enable(model)
     selects = config.evaluation.select != "last"
     held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
     if beside is not None and not config.data.packing:
@@ -123,7 +123,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
         return
     batch_size = setup.config.evaluation.batch_size
     try:
-        if runtime.gradient_checkpointing and recomputation.HOOKS_RUN_AGAIN:
+        if runtime.gradient_checkpointing and gradient_checkpointing.HOOKS_RUN_AGAIN:
             raise Refused(
                 "runtime.gradient_checkpointing: this version of transformers runs a layer's hooks again with it"
             )

@@ -13,12 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from rolora import distribution, privacy
+from rolora import privacy
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.progress import Display, Event
 from rolora.records import finished
 from rolora.standing import Standing
+from rolora.training import process_group
 
 
 def run_all(
@@ -47,10 +48,10 @@ def run_all(
     Raises:
         InputError: the first one that a run met; runs that are finished stay finished.
     """
-    if distribution.count() > 1 and (jobs > 1 or together):
+    if process_group.count() > 1 and (jobs > 1 or together):
         given = f"--jobs {jobs}" if jobs > 1 else "--together"
         raise InputError(
-            f"got {given} in {distribution.count()} processes, expected neither --jobs nor --together: the processes share "
+            f"got {given} in {process_group.count()} processes, expected neither --jobs nor --together: the processes share "
             "the clients of one run after another"
         )
     if track:

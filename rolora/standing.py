@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rolora import distribution
 from rolora.config import Config
+from rolora.training import process_group
 
 if TYPE_CHECKING:
     from rolora.experiment import Experiment
@@ -34,7 +34,7 @@ def needs(config: Config) -> str | None:
     """What a run needs of model and texts, as text; None where it changes the model or cannot leave it to another."""
     algorithm = config.build_algorithm()
     adds = any("residual" in algorithm.changed(t) for t in range(config.federation.rounds))
-    if adds or config.privacy.mode != "none" or distribution.count() > 1:
+    if adds or config.privacy.mode != "none" or process_group.count() > 1:
         return None
     table = config.resolved()
     found = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}

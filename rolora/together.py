@@ -16,11 +16,11 @@ from typing import Any
 
 from rolora import records
 from rolora.config import Config
-from rolora.engine.batched import in_groups
-from rolora.engine.jobs import Job
 from rolora.experiment import Experiment
 from rolora.federation import ClientUpdate
 from rolora.progress import Event
+from rolora.training.engines.base import Job
+from rolora.training.engines.batched import in_groups
 
 Progress = Callable[[str, Event], None]
 """(run, event)"""

@@ -13,12 +13,12 @@ from rolora import client_privacy, experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import load_checkpoint
-from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.federation import Accepted, ServerState, UpdateError, close_round, open_round, pack, sent_down
 from rolora.federation.acceptance import Acceptance, accept, change_norm
 from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
+from rolora.training.engines import ENGINES
 from tests.conftest import changed
 from tests.engine.test_distributed import Launch
 from tests.test_config import write

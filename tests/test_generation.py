@@ -11,16 +11,17 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment, local_training
+from rolora import experiment
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
 from rolora.keys import Key
-from rolora.local_training import gradients
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.objectives import IGNORED
 from rolora.preparation import prepare
-from rolora.tokenisation import framed, packed, prompted
+from rolora.training import local_update
+from rolora.training.local_update import gradients
+from rolora.training.objectives import IGNORED
+from rolora.training.tokenisation import framed, packed, prompted
 from tests.conftest import WORDS, changed
 from tests.engine.test_equality import final, furthest
 from tests.test_experiment import architectures
@@ -158,7 +159,7 @@ def test_with_an_attention_mask_packing_would_leak(asked):
     leaky = dict(packs.fields) | {"attention_mask": [[1] * len(row) for row in packs.fields["input_ids"]]}
     packs.pad["attention_mask"] = 0
     loss, _ = gradient_of(setup, setup.train, np.arange(9))
-    other, _ = gradient_of(setup, local_training.replace(packs, fields=leaky), held[0])
+    other, _ = gradient_of(setup, local_update.replace(packs, fields=leaky), held[0])
     assert abs(float(other / loss) - 1) > 1e-6
 
 

@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import experiment, local_training
+from rolora import experiment
 from rolora.keys import Key
 from rolora.models import peft_boundary
+from rolora.training import local_update
 from tests.conftest import changed
 
 
 def test_batches_are_shuffled_epochs_with_their_incomplete_last_one():
-    drawn = list(local_training.batches(Key(0), np.arange(10, 15), 2, 7))
+    drawn = list(local_update.batches(Key(0), np.arange(10, 15), 2, 7))
     assert [len(batch) for batch in drawn] == [2, 2, 1, 2, 2, 1, 2]
     assert sorted(np.concatenate(drawn[:3])) == sorted(np.concatenate(drawn[3:6])) == list(range(10, 15))
     assert not np.array_equal(np.concatenate(drawn[:3]), np.concatenate(drawn[3:6]))
 
 
 def test_padding_is_at_the_end_and_as_short_as_it_can_be():
-    examples = local_training.Examples(
+    examples = local_update.Examples(
         fields={"input_ids": [[1, 2, 3], [4], [5, 6]], "attention_mask": [[1, 1, 1], [1], [1, 1]]},
         labels=np.array([0, 1, 0]),
         pad={"input_ids": 9, "attention_mask": 0},
@@ -44,12 +45,12 @@ def test_sgd_steps_are_those_written_by_hand(table):
     parameters = [parameter for chosen in parts.values() for parameter in chosen]
     key = Key(5)
     arguments = (setup.train, setup.clients[0], config.training, key, torch.device("cpu"))
-    loss = local_training.train(setup.model, parts, *arguments)
+    loss = local_update.train(setup.model, parts, *arguments)
     trained = [parameter.detach().clone() for parameter in parameters]
 
     peft_boundary.write(setup.model, state)
     losses = []
-    for chosen in local_training.batches(key.fold("batches"), setup.clients[0], 4, 2):
+    for chosen in local_update.batches(key.fold("batches"), setup.clients[0], 4, 2):
         inputs, labels = setup.train.batch(chosen, torch.device("cpu"))
         logits = setup.model(**inputs).logits
         mean = (torch.logsumexp(logits, 1) - logits[torch.arange(len(labels)), labels]).mean()
@@ -69,12 +70,12 @@ def test_the_optimiser_has_no_memory_of_another_client(table):
     """AdamW's moments would move a parameter whose gradient is zero; a fresh optimiser does not."""
     parameter = torch.nn.Parameter(torch.ones(3))
     training = changed(table).training
-    first = local_training.optimizer(training, {"B": [parameter]})
+    first = local_update.optimizer(training, {"B": [parameter]})
     parameter.grad = torch.ones(3)
     first.step()
     moved = parameter.detach().clone()
     parameter.grad = torch.zeros(3)
-    local_training.optimizer(training, {"B": [parameter]}).step()
+    local_update.optimizer(training, {"B": [parameter]}).step()
     assert torch.equal(parameter.detach(), moved)
 
 
@@ -98,7 +99,7 @@ def trained(table, factors, schedule="", **changes):
     peft_boundary.write(setup.model, replace(state, layers=layers))
     parts = peft_boundary.set_trainable(setup.model, frozenset(factors), head=True)
     before = {part: [parameter.detach().clone() for parameter in chosen] for part, chosen in parts.items()}
-    local_training.train(
+    local_update.train(
         setup.model, parts, setup.train, setup.clients[0], config.training, Key(5), torch.device("cpu"), schedule
     )
     return {

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rolora.keys import Key
-from rolora.objectives import IGNORED, OBJECTIVES
+from rolora.training.objectives import IGNORED, OBJECTIVES
 
 GENERATION, REGRESSION, CLASSIFICATION = (OBJECTIVES[name] for name in ("generation", "regression", "classification"))
 

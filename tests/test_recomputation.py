@@ -10,14 +10,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 
-from rolora import experiment, plan, preparation, recomputation
+from rolora import experiment, plan, preparation
 from rolora.config import LoraConfig
-from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.federation import start_of
 from rolora.keys import Key
 from rolora.models import architectures, costs, peft_boundary
 from rolora.models.seeding import named_stream
+from rolora.training import gradient_checkpointing
+from rolora.training.engines import ENGINES
 from tests.conftest import changed, relative_error
 
 CPU = torch.device("cpu")
@@ -112,7 +113,7 @@ def run_with_prefix(config):
 
 
 def test_hidden_states_are_not_kept_where_hooks_run_again(table, folders, monkeypatch):
-    monkeypatch.setattr(recomputation, "HOOKS_RUN_AGAIN", True)
+    monkeypatch.setattr(gradient_checkpointing, "HOOKS_RUN_AGAIN", True)
     table = experiment_table(table, folders["bert"])
     setup = experiment.prepare(changed(table, **NO_DROPOUT, **ON, runtime__prefix_cache=True))
     preparation.keep_hidden_states(setup, None)
@@ -187,7 +188,7 @@ def measured_and_planned(kind, depth, layers=None, on=True):
     model = architectures.from_settings(settings, torch.float32, CPU, Key(0))
     model = peft_boundary.attach(model, LoraConfig(rank=4, alpha=8, dropout=0.0, layers=layers), Key(0), "small")
     if on:
-        recomputation.enable(model)
+        gradient_checkpointing.enable(model)
     parts = peft_boundary.set_trainable(model.train(), frozenset("AB"), head=True)
     ids = torch.arange(1, 1 + ROWS * LENGTH).reshape(ROWS, LENGTH) % 15 + 1
     with named_stream(Key(0), CPU), Peak(model) as peak:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from peft import PeftModel
 
-from rolora import distribution, evaluation, experiment, selection, together
+from rolora import evaluation, experiment, selection, together
 from rolora.config import check
 from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.models import backbone
+from rolora.training import process_group
 from tests.conftest import changed
 from tests.test_experiment import Stop, adapter, measured, stop_after
 from tests.test_resume import assert_same
@@ -168,14 +169,14 @@ def test_a_table_travels_from_the_first_process_with_its_names_and_bits(monkeypa
     sent = []
 
     def from_first(numbers, length):
-        if distribution.is_first():
+        if process_group.is_first():
             sent.append(list(numbers))
             return list(numbers)
         assert length == len(sent[0])
         return sent.pop(0)
 
-    monkeypatch.setattr(distribution, "from_first", from_first)
+    monkeypatch.setattr(process_group, "from_first", from_first)
     for number in (0, 1):
-        monkeypatch.setattr(distribution, "_group", distribution._Group(number, 2, None))
-        found = distribution.table_from_first(table if number == 0 else None)
+        monkeypatch.setattr(process_group, "_group", process_group._Group(number, 2, None))
+        found = process_group.table_from_first(table if number == 0 else None)
         assert json.dumps(found) == json.dumps(table)

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rolora import experiment, together
-from rolora.engine.batched import Trainer
+from rolora.training.engines.batched import Trainer
 from tests.conftest import changed
 
 COMMON = {

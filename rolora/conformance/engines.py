@@ -18,13 +18,13 @@ import torch
 
 from rolora.config import Config, LoraConfig
 from rolora.conformance.laws import Finding
-from rolora.engine import ENGINES
 from rolora.federation import ServerState, close_round, open_round, start_of
 from rolora.federation.communication import Ledger, nbytes
 from rolora.keys import Key
-from rolora.local_training import Examples
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
+from rolora.training.engines import ENGINES
+from rolora.training.local_update import Examples
 
 Tensors = Mapping[str, torch.Tensor]
 

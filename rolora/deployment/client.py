@@ -23,12 +23,12 @@ from rolora.adapter import FACTORS, Layer, product_of
 from rolora.config import Config
 from rolora.deployment import messages, methods
 from rolora.deployment.messages import Answer, Greeting, Question, Reason
-from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
 from rolora.federation import ServerState, communication
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
+from rolora.training.engines import ENGINES, Engine
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from peft import PeftModel
 
 from rolora import privacy
 from rolora.config import Config
-from rolora.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.engine.batched import shares_positions
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.local_training import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
+from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
+from rolora.training.engines.batched import shares_positions
+from rolora.training.local_update import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ExamplePrivacy:
         schedule: str = "",
         prefix: HiddenStates | None = None,
     ) -> float:
-        """Train ``parts`` in place on the client's examples; arguments as those of ``rolora.local_training.train``.
+        """Train ``parts`` in place on the client's examples; arguments as those of ``rolora.training.local_update.train``.
 
         Returns:
             The sum of the drawn examples' losses over the number expected, batch size times steps: an estimate of the mean

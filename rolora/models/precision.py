@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from rolora import distribution
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
+from rolora.training import process_group
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -55,13 +55,13 @@ def device(runtime: RuntimeConfig) -> torch.device:
     Raises:
         InputError: if it is unknown or not available here, or all processes are to share it.
     """
-    several, name = distribution.count() > 1, runtime.device
+    several, name = process_group.count() > 1, runtime.device
     if several and name.startswith("cuda:"):
         raise InputError(
-            f'runtime.device: got {name!r} with {distribution.count()} processes, expected "cuda": each takes its own GPU'
+            f'runtime.device: got {name!r} with {process_group.count()} processes, expected "cuda": each takes its own GPU'
         )
     if several and name == "cuda":
-        name = f"cuda:{distribution.local_number()}"
+        name = f"cuda:{process_group.local_number()}"
     try:
         chosen = torch.device(name)
         torch.zeros(1, device=chosen)

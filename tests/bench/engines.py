@@ -15,14 +15,14 @@ from peft import PeftModel, get_peft_model_state_dict
 
 from rolora import config as configuration
 from rolora.config import Config
-from rolora.engine import ENGINES, Engine
 from rolora.errors import InputError
 from rolora.federation import ServerState, close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
-from rolora.local_training import Examples, batches
 from rolora.models import backbone, peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
+from rolora.training.engines import ENGINES, Engine
+from rolora.training.local_update import Examples, batches
 from tests.bench.given import Batch, Given, State, load
 
 

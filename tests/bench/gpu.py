@@ -25,13 +25,13 @@ from rolora import config as configuration
 from rolora import records
 from rolora.command_line import one_line_errors
 from rolora.config import Config
-from rolora.engine import ENGINES
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.local_training import Examples
 from rolora.models import architectures, peft_boundary, precision
 from rolora.models import backbone as models
 from rolora.models.costs import layer_of
+from rolora.training.engines import ENGINES
+from rolora.training.local_update import Examples
 from tests.bench import engines, plain_loop
 from tests.bench.given import Given
 

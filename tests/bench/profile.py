@@ -23,12 +23,13 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from rolora import config as configuration
-from rolora import local_training, records
+from rolora import records
 from rolora.command_line import one_line_errors
-from rolora.engine import batched
-from rolora.engine.optimizers import StackedOptimizer
-from rolora.engine.stack import Stack
 from rolora.models import peft_boundary
+from rolora.training import local_update
+from rolora.training.engines import batched
+from rolora.training.engines.stacked_adapters import Stack
+from rolora.training.engines.stacked_optimizers import StackedOptimizer
 from tests.bench import command, engines
 from tests.bench.__main__ import JOBS, WHOLE, job
 from tests.bench.child import ENGINES
@@ -43,7 +44,7 @@ SPOTS = (
     (torch.optim.AdamW, "step", "optimiser"),
     (StackedOptimizer, "step", "optimiser"),
     (StackedOptimizer, "clip", "optimiser"),
-    (local_training, "pad", "data and padding"),
+    (local_update, "pad", "data and padding"),
     (batched, "pad", "data and padding"),
     (peft_boundary, "write", "state in and out"),
     (peft_boundary, "read", "state in and out"),

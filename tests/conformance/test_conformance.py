@@ -18,8 +18,8 @@ from rolora.conformance.engines import OurEngine, Trace, examine_engine
 from rolora.conformance.laws import LAWS
 from rolora.conformance.probe import MODULES, Case, Probe
 from rolora.conformance.subjects import Subject, mean_of_state_dicts
-from rolora.engine import sequential
 from rolora.keys import Key
+from rolora.training.engines import sequential
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

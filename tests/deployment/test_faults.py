@@ -10,10 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from rolora import experiment
-from rolora.engine import SequentialEngine
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
+from rolora.training.engines import SequentialEngine
 from tests.deployment.conftest import record, same_bits, simulated
 
 TRAINED = "round {0}: client {1} trained"

@@ -22,17 +22,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rolora import config as configuration
-from rolora import distribution, experiment
+from rolora import experiment
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import everything
-from rolora.engine import ENGINES
-from rolora.engine.distributed import DistributedEngine, deal, fingerprint
 from rolora.errors import InputError
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.models import peft_boundary, precision
 from rolora.running import run_all
+from rolora.training import process_group
+from rolora.training.engines import ENGINES
+from rolora.training.engines.distributed import DistributedEngine, deal, fingerprint
 from tests.conftest import changed
 from tests.test_config import write
 from tests.test_experiment import Stop, adapter, measured, stop_after
@@ -65,7 +66,7 @@ def play(config):
     engine = ENGINES[config.runtime.engine](
         setup.model, setup.train, setup.clients, config, setup.key, after_client=lambda: told.append(1)
     )
-    if distribution.count() > 1:
+    if process_group.count() > 1:
         engine = DistributedEngine(engine, algorithm, setup.device, lambda: told.append(1))
     server, ledger = peft_boundary.read(setup.model, head=config.model.head == "trained"), Ledger()
     ranks = {client: config.rank_of(client) for client in range(len(setup.clients))}
@@ -140,18 +141,18 @@ def played_by(count, configs, folder):
 
 def main(folder):
     """One of the processes."""
-    with distribution.leaving_together():
-        distribution.join()
+    with process_group.leaving_together():
+        process_group.join()
         for label, table in json.loads((folder / "configs.json").read_text()).items():
             tensors, losses = play(configuration.check(table, label))
-            save_file(tensors, folder / f"{label}.{distribution.number()}", metadata={"losses": json.dumps(losses)})
-        numbers = distribution.from_first([0.1, float("nan")] if distribution.is_first() else None, 2)
-        (folder / f"numbers.{distribution.number()}").write_text(repr(numbers))
-        distribution.agree("what is the same", b"same")
+            save_file(tensors, folder / f"{label}.{process_group.number()}", metadata={"losses": json.dumps(losses)})
+        numbers = process_group.from_first([0.1, float("nan")] if process_group.is_first() else None, 2)
+        (folder / f"numbers.{process_group.number()}").write_text(repr(numbers))
+        process_group.agree("what is the same", b"same")
         try:
-            distribution.agree("what differs", str(distribution.number() > 0).encode())
+            process_group.agree("what differs", str(process_group.number() > 0).encode())
         except InputError as error:
-            (folder / f"differs.{distribution.number()}").write_text(str(error))
+            (folder / f"differs.{process_group.number()}").write_text(str(error))
 
 
 def assert_same_bits(one, other):
@@ -325,7 +326,7 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to(table,
 
 
 def test_what_cannot_be_spread_is_refused(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(distribution, "count", lambda: 2)
+    monkeypatch.setattr(process_group, "count", lambda: 2)
     with pytest.raises(InputError, match=r'got "shared" with 2 processes, expected "isolated"'):
         experiment.run(changed(table, federation__client_state="shared"), tmp_path)
     with pytest.raises(InputError, match=r"got 'cuda:0' with 2 processes, expected \"cuda\""):

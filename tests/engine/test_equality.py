@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from rolora import experiment
 from rolora.algorithms import ALGORITHMS
 from rolora.config import TrainingConfig
-from rolora.engine import ENGINES
-from rolora.engine.optimizers import StackedOptimizer
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
+from rolora.training.engines import ENGINES
+from rolora.training.engines.stacked_optimizers import StackedOptimizer
 from tests.conftest import changed
 from tests.engine.test_isolation import entries
 from tests.test_experiment import architectures

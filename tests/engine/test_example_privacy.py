@@ -10,14 +10,14 @@ import torch
 from scipy import stats
 
 from rolora import experiment, privacy
-from rolora.engine import ENGINES
 from rolora.engine.example_privacy import ExamplePrivacy, gradients, per_example_gradients, poisson
 from rolora.errors import InputError
 from rolora.keys import Key
-from rolora.local_training import pad
 from rolora.models import peft_boundary
 from rolora.preparation import prepare
 from rolora.privacy import Spending, epsilon
+from rolora.training.engines import ENGINES
+from rolora.training.local_update import pad
 from tests.conftest import changed
 from tests.test_experiment import Stop, adapter, measured, stop_after
 from tests.test_families import FAMILIES, config_of

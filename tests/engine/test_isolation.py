@@ -12,10 +12,10 @@ import torch
 from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
-from rolora.engine import SequentialEngine
 from rolora.federation import run_round, start_of
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
+from rolora.training.engines import SequentialEngine
 from tests.conftest import changed
 
 

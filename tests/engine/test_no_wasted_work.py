@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rolora import objectives
-from rolora.engine import ENGINES, batched
 from rolora.federation import open_round
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
 from rolora.preparation import prepare
+from rolora.training import objectives
+from rolora.training.engines import ENGINES, batched
 from tests.engine.test_prefix import folders, hard, kept
 
 __all__ = ["folders"]

@@ -10,11 +10,7 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment, local_training
-from rolora.engine import ENGINES
-from rolora.engine import prefix as prefix_module
-from rolora.engine.lower_layers import LowerLayers, Refused
-from rolora.engine.prefix import Prefix
+from rolora import experiment
 from rolora.errors import InputError
 from rolora.evaluation import by_length, evaluate
 from rolora.federation import close_round, open_round
@@ -24,6 +20,11 @@ from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
 from rolora.preparation import keep_hidden_states, prepare
+from rolora.training import local_update
+from rolora.training import prefix_cache as prefix_module
+from rolora.training.engines import ENGINES
+from rolora.training.frozen_layers import LowerLayers, Refused
+from rolora.training.prefix_cache import Prefix
 from tests.conftest import changed
 from tests.engine.test_isolation import entries
 
@@ -405,5 +406,5 @@ def test_a_config_that_does_not_ask_keeps_its_hash(table):
 
 def test_what_is_kept_satisfies_the_loops_protocol(table, folders):
     setup = kept(hard(table, folders, "bert"))
-    assert isinstance(setup.prefix, local_training.HiddenStates)
+    assert isinstance(setup.prefix, local_update.HiddenStates)
     assert isinstance(setup.prefix.lower, LowerLayers)

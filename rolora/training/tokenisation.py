@@ -11,9 +11,9 @@ import numpy as np
 
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.local_training import Examples
 from rolora.models.backbone import Backbone
-from rolora.objectives import IGNORED
+from rolora.training.local_update import Examples
+from rolora.training.objectives import IGNORED
 
 ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"

@@ -1,8 +1,8 @@
 """Many clients at the same time on one frozen backbone. What it computes is what the sequential engine computes.
 
 The batches of G clients go through the backbone as one; adapters, head, losses, gradients, clipping, optimiser state and
-random streams stay each client's own (``rolora.engine.stack``). Sums are taken over other shapes than with one client, so
-the last digits differ from the sequential engine's; nothing else does.
+random streams stay each client's own (``rolora.training.engines.stacked_adapters``). Sums are taken over other
+shapes than with one client, so the last digits differ from the sequential engine's; nothing else does.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from peft import PeftModel
 
 from rolora.config import Config
-from rolora.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.engine.jobs import Job, Observer
-from rolora.engine.optimizers import StackedOptimizer
-from rolora.engine.stack import Stack
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState
 from rolora.keys import Key
-from rolora.local_training import Examples, HiddenStates, batches, pad, skipping, take_turns
 from rolora.models import costs, peft_boundary, precision
+from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
+from rolora.training.engines.base import Job, Observer
+from rolora.training.engines.stacked_adapters import Stack
+from rolora.training.engines.stacked_optimizers import StackedOptimizer
+from rolora.training.local_update import Examples, HiddenStates, batches, pad, skipping, take_turns
 
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
@@ -46,7 +46,7 @@ class BatchedEngine:
         after_client: Callable[[], None] | None = None,
         prefix: HiddenStates | None = None,
     ) -> None:
-        """Arguments as those of ``rolora.engine.SequentialEngine``."""
+        """Arguments as those of ``rolora.training.engines.SequentialEngine``."""
         self.examples, self.clients, self.config, self.key = examples, clients, config, key
         self.algorithm = config.build_algorithm()
         self.observe_start, self.after_client = observe_start, after_client

@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from peft import PeftModel
 
-from rolora.engine.lower_layers import LowerLayers, Refused
 from rolora.errors import InputError
 from rolora.evaluation import by_length
-from rolora.local_training import Examples
+from rolora.training.frozen_layers import LowerLayers, Refused
+from rolora.training.local_update import Examples
 
 DISK_FACTOR = 8
 """On disk at most this many times the bound of memory."""
@@ -117,7 +117,7 @@ class Prefix:
         """Announce the rows of the next forward pass.
 
         Args:
-            texts: (source, index) of each row, as for ``rolora.local_training.pad``.
+            texts: (source, index) of each row, as for ``rolora.training.local_update.pad``.
             tokens: what they are padded to.
         """
         self.lower.waiting = self._gather(texts, tokens)

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from jaxtyping import Int64, UInt8
 
-from rolora import distribution
 from rolora.adapter import FACTORS
 from rolora.algorithms import Algorithm
-from rolora.engine.jobs import Engine
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState, check_update, pack
 from rolora.federation.communication import Message
+from rolora.training import process_group
+from rolora.training.engines.base import Engine
 
 NUMBERS = 2
 """Numbers that travel beside a client's tensors, in float64: weight and loss."""
@@ -69,8 +69,8 @@ class DistributedEngine:
             InputError: the processes hold different server states.
             ProcessLost: another process has ended.
         """
-        dealt = deal(starts, distribution.count())
-        mine = dealt[distribution.number()]
+        dealt = deal(starts, process_group.count())
+        mine = dealt[process_group.number()]
         places = {client: list(self._places(t, start, trainable)) for client, start in starts.items()}
         trained = self.engine.local_updates(t, {client: starts[client] for client in mine}, trainable) if mine else []
         for client, update in zip(mine, trained, strict=True):
@@ -83,17 +83,17 @@ class DistributedEngine:
         content = torch.cat(pieces)
         buffer[: len(content)] = content
         updates = {}
-        for process, (share, found) in enumerate(zip(dealt, distribution.all_gather(buffer), strict=True)):
+        for process, (share, found) in enumerate(zip(dealt, process_group.all_gather(buffer), strict=True)):
             if not torch.equal(found[: pieces[0].numel()], pieces[0]):
                 raise InputError(
-                    f"round {t}: process {process} and process {distribution.number()} hold different server states, "
+                    f"round {t}: process {process} and process {process_group.number()} hold different server states, "
                     "expected equal ones; the machines or their libraries compute differently"
                 )
             offset = pieces[0].numel()
             for client in share:
                 updates[client] = self._unpacked(t, client, places[client], found[offset:])
                 offset += size(places[client])
-                if process != distribution.number() and self.after_client is not None:
+                if process != process_group.number() and self.after_client is not None:
                     self.after_client()
         return [updates[client] for client in starts]
 

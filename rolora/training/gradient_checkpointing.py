@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from peft import PeftModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rolora.dropout import has_dropout
 from rolora.errors import InputError
 from rolora.models import precision
+from rolora.training.dropout import has_dropout
 
 HOOKS_RUN_AGAIN = "__call__" in vars(GradientCheckpointingLayer)
 """Whether this version of transformers runs a layer's hooks again with the layer (5.0 does; later ones do not)."""

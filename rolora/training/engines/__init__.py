@@ -1,8 +1,8 @@
 """How the local updates of a round are executed. The sequential engine is the specification."""
 
-from rolora.engine.batched import BatchedEngine
-from rolora.engine.jobs import Engine
-from rolora.engine.sequential import SequentialEngine
+from rolora.training.engines.base import Engine
+from rolora.training.engines.batched import BatchedEngine
+from rolora.training.engines.sequential import SequentialEngine
 
 ENGINES = {"sequential": SequentialEngine, "batched": BatchedEngine}
 """``runtime.engine`` -> class."""

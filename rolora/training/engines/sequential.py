@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import local_training, privacy
+from rolora import privacy
 from rolora.config import Config
 from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
-from rolora.engine.jobs import Job, Observer
 from rolora.federation import ClientUpdate, ServerState
 from rolora.federation.communication import PARTS
 from rolora.keys import Key
-from rolora.local_training import Examples, HiddenStates
 from rolora.models import peft_boundary
+from rolora.training import local_update as local_training
+from rolora.training.engines.base import Job, Observer
+from rolora.training.local_update import Examples, HiddenStates
 
 
 class SequentialEngine:

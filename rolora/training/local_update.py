@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from rolora.config import TrainingConfig
-from rolora.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.keys import Key
 from rolora.models import precision
-from rolora.objectives import IGNORED, OBJECTIVES, Objective
+from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
+from rolora.training.objectives import IGNORED, OBJECTIVES, Objective
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""
@@ -91,7 +91,7 @@ def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[di
 
 @runtime_checkable
 class HiddenStates(Protocol):
-    """What stands for the layers below the lowest adapted one (``rolora.engine.prefix``)."""
+    """What stands for the layers below the lowest adapted one (``rolora.training.prefix_cache``)."""
 
     def installed(self) -> AbstractContextManager[None]:
         """Within it the model computes nothing below."""
@@ -161,7 +161,7 @@ def train(
         prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
 
     Returns:
-        The mean training loss over the steps (``rolora.objectives``).
+        The mean training loss over the steps (``rolora.training.objectives``).
     """
     descent = optimizer(config, parts)
     parameters = [parameter for chosen in parts.values() for parameter in chosen]
