@@ -318,12 +318,13 @@ def locate(config: Path) -> Path:
 
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
-    from rolora import experiment, privacy
+    from rolora import experiment
     from rolora.federation import pack
     from rolora.federation.communication import PARTS
     from rolora.models import peft_boundary
+    from rolora.privacy import accounting
 
-    privacy.check(config)
+    accounting.check(config)
     setup = experiment.prepare(config)
     state = peft_boundary.read(setup.model, head=config.model.head == "trained")
     sizes = [len(indices) for indices in setup.clients]
@@ -341,7 +342,7 @@ def summarise(config: Config) -> None:
             for name, found in peft_boundary.found(config.lora, setup.model).items()
         },
         "adapted layers": ", ".join(state.layers),
-        **privacy.row(privacy.guarantee(config, sizes)),
+        **accounting.row(accounting.guarantee(config, sizes)),
     }.items():
         table.add_row(name, value)
     console.print(table)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora import client_privacy, model_card, privacy, records, selection
+from rolora import model_card, records, selection
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.config import Config
@@ -35,6 +35,7 @@ from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
 from rolora.models import peft_boundary
 from rolora.preparation import Setup, keep_hidden_states, prepare
+from rolora.privacy import accounting, client_level
 from rolora.progress import Event, Reporter
 from rolora.standing import Standing
 from rolora.training import process_group
@@ -132,9 +133,9 @@ class Experiment:
                 f'privacy.noise: got "secret" with {process_group.count()} processes, expected "reproducible", or one process: '
                 "each of them aggregates, and all have to draw the same"
             )
-        privacy.check(config)
+        accounting.check(config)
         self.setup = prepare(config, beside=beside.setup if beside else None)
-        self.guarantee = privacy.guarantee(config, [len(indices) for indices in self.setup.clients])
+        self.guarantee = accounting.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
         if beside is not None:
             for part in ("model", "backbone", "train", "held_out", "test", "prefix", "prefix_record"):
@@ -266,12 +267,12 @@ class Experiment:
     def _protect(self, opened: OpenRound, updates: Sequence[ClientUpdate]) -> Sequence[ClientUpdate]:
         """Clip the round's updates and add its noise; the streams' names leave the algorithm out, as all do."""
         key = self.setup.key.fold("privacy")
-        return client_privacy.protect(
+        return client_level.protect(
             opened,
             updates,
             self.config.privacy.clip,
             self.guarantee.noise_multiplier,
-            lambda t, part, name: privacy.stream(self.config, key.fold(t, part, name)),
+            lambda t, part, name: accounting.stream(self.config, key.fold(t, part, name)),
         )
 
     def _measured(self, examples: Examples, server: ServerState | None = None) -> dict[str, float | int]:

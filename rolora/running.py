@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from rolora import privacy
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.privacy import accounting
 from rolora.progress import Display, Event
 from rolora.records import finished
 from rolora.standing import Standing
@@ -58,7 +58,7 @@ def run_all(
         _tracking().check(track)
     for config in configs:
         if not finished(out / config.run_name(), config.hash()):
-            privacy.check(config)
+            accounting.check(config)
     if together:
         from rolora.together import sets
 
@@ -82,7 +82,9 @@ def run_all(
             _run_beside(units, out, resume, jobs, display, finish, track)
     for config in configs:
         if config.privacy.mode != "none":
-            console.print(privacy.sentence(records[config.run_name()]), markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                accounting.sentence(records[config.run_name()]), markup=False, highlight=False, soft_wrap=True
+            )
     return [records[config.run_name()] for config in configs]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rolora import client_privacy, experiment
+from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.checkpoints import load_checkpoint
@@ -18,6 +18,7 @@ from rolora.federation import Accepted, ServerState, UpdateError, close_round, o
 from rolora.federation.acceptance import Acceptance, accept, change_norm
 from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
+from rolora.privacy import client_level
 from rolora.training.engines import ENGINES
 from tests.conftest import changed
 from tests.engine.test_distributed import Launch
@@ -212,7 +213,7 @@ def test_a_refused_update_counts_as_nothing_in_a_private_mean():
 
     def private(returned):
         def protect(opened, updates):
-            return client_privacy.protect(
+            return client_level.protect(
                 opened, updates, 0.7, 1.3, lambda t, part, name: Key(3).fold(t, part, name).generator()
             )
 

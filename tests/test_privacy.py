@@ -18,8 +18,8 @@ from opacus.accountants import RDPAccountant
 from rich.console import Console
 from scipy import stats
 
-from rolora import client_privacy, experiment, privacy
 from rolora import config as configuration
+from rolora import experiment
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.algorithms.server_optimizer import ServerOptimizer
@@ -27,7 +27,8 @@ from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState, UpdateError, close_round, open_round, pack
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
-from rolora.privacy import Spending, epsilon, noise_for
+from rolora.privacy import accounting, client_level
+from rolora.privacy.accounting import Spending, epsilon, noise_for
 from rolora.running import run_all
 from tests.conftest import changed, relative_error
 from tests.engine.test_equality import furthest
@@ -96,7 +97,9 @@ def test_epsilon_is_not_below_that_of_privacy_loss_distributions(noise, steps, r
 
 def test_the_accountant_writes_nothing_where_it_leaves_out_an_order():
     """In a process of its own, as it logs once it is told to: the orders below 1.4 do not converge here."""
-    asked = "from rolora.privacy import Spending, epsilon; print(epsilon(0.51, Spending(60, 64 / 2342), 1e-5))"
+    asked = (
+        "from rolora.privacy.accounting import Spending, epsilon; print(epsilon(0.51, Spending(60, 64 / 2342), 1e-5))"
+    )
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
     assert 5 < float(answer.stdout) < 15
     assert answer.stderr == ""
@@ -107,7 +110,7 @@ def test_the_accountant_writes_nothing_where_it_leaves_out_an_order():
 def test_the_noise_for_a_target_is_the_least(target, steps, rate):
     spending = Spending(steps, rate)
     found = noise_for(target, spending, 1e-5)
-    assert epsilon(found, spending, 1e-5) <= target < epsilon(found - 2 * privacy.TOLERANCE, spending, 1e-5)
+    assert epsilon(found, spending, 1e-5) <= target < epsilon(found - 2 * accounting.TOLERANCE, spending, 1e-5)
 
 
 def layers(asarray=np.asarray, width=40):
@@ -136,7 +139,7 @@ def opened_with(algorithm, t=0, **kind):
 
 def closed(algorithm, server, opened, updates, clip, noise, seed=0):
     def protect(opened, updates):
-        return client_privacy.protect(
+        return client_level.protect(
             opened, updates, clip, noise, lambda t, part, name: Key(seed).fold(t, part, name).generator()
         )
 
@@ -183,17 +186,17 @@ def test_an_update_is_clipped_over_all_its_tensors_or_left_alone(dtype):
         ALGORITHMS["fedavg-lora"](), asarray=lambda values: np.asarray(values, dtype=dtype)
     )
     message = updates[0].message
-    whole = client_privacy.difference(message, server)
-    size = client_privacy.norm(whole)
+    whole = client_level.difference(message, server)
+    size = client_level.norm(whole)
     flat = np.concatenate([array.ravel() for array in whole.values()])
     assert size == pytest.approx(np.linalg.norm(flat), rel=1e-12)
     for clip in (1e-9, 0.3, 5.0, size * (1 - 1e-9)):
-        found = client_privacy.clipped(message, server, clip)
-        assert clip * (1 - 1e-11) < client_privacy.norm(found) <= clip
+        found = client_level.clipped(message, server, clip)
+        assert clip * (1 - 1e-11) < client_level.norm(found) <= clip
         ratios = np.concatenate([array.ravel() for array in found.values()]) / flat
         assert relative_error(ratios, np.full(len(flat), clip / size)) < 1e-11  # one scale for all of it
     for clip in (size, 2 * size):
-        found = client_privacy.clipped(message, server, clip)
+        found = client_level.clipped(message, server, clip)
         assert all(np.array_equal(found[key], whole[key]) for key in whole)
 
 
@@ -210,7 +213,7 @@ def test_without_clipping_and_noise_it_is_the_method_itself(name, t):
     clip = 0.7
     one = numbers(closed(algorithm, server, opened, updates, clip, 0.0))
     other = numbers(closed(algorithm, server, opened, [updates[0], nothing, updates[2]], clip, 0.0))
-    moved = client_privacy.norm({key: one[key] - other[key] for key in one})
+    moved = client_level.norm({key: one[key] - other[key] for key in one})
     assert clip / 3 * (1 - 1e-9) < moved < clip / 3 * (1 + 1e-9)
 
 
@@ -308,20 +311,20 @@ def test_a_run_clips_and_adds_the_noise_that_it_declares(table, tmp_path, monkey
         seen.append((opened, updates, without, noised))
         return noised
 
-    protect = client_privacy.protect
-    monkeypatch.setattr(client_privacy, "protect", watch)
+    protect = client_level.protect
+    monkeypatch.setattr(client_level, "protect", watch)
     config = changed(table, **CLIENT, federation__num_clients=4, federation__clients_per_round=2)
     states = private_rounds(config, tmp_path)
     differences = []
     for (opened, updates, without, noised), after in zip(seen, states[1:], strict=True):
         assert len(updates) == 2
         start = opened.broadcasts[opened.clients[0]]
-        assert client_privacy.norm(client_privacy.difference(without[0].message, start)) <= 0.05 * (1 + 1e-5)
+        assert client_level.norm(client_level.difference(without[0].message, start)) <= 0.05 * (1 + 1e-5)
         for part, name, array in noised[0].message.arrays():
             differences.append(((array - _same(without[0].message, part, name)).double() / (0.8 * 0.05 / 2)).ravel())
             found = after.head[name] if part == "head" else getattr(after.layers[name], part)
             assert relative_error(found, array) < 1e-6
-        before = [client_privacy.norm(client_privacy.difference(update.message, start)) for update in updates]
+        before = [client_level.norm(client_level.difference(update.message, start)) for update in updates]
         assert max(before) > 0.05  # clipping did something
     together = np.concatenate(differences)
     low, high = stats.chi2.ppf([5e-7, 1 - 5e-7], len(together))
@@ -353,7 +356,7 @@ def test_a_resumed_private_run_has_the_bits_and_the_epsilon_of_a_whole_one(table
     assert whole["privacy"]["epsilon"] == epsilon(0.8, Spending(4), 1e-3)
     assert whole["privacy"]["accountant"]["version"] == whole["environment"]["packages"]["dp-accounting"]
     assert whole["privacy"]["noise_reproducible"] is True
-    assert f"({whole['privacy']['epsilon']:.4f}, 0.001)-differentially private" in privacy.sentence(whole)
+    assert f"({whole['privacy']['epsilon']:.4f}, 0.001)-differentially private" in accounting.sentence(whole)
 
 
 def test_secret_noise_is_never_the_same_and_has_the_same_epsilon(table, tmp_path):
@@ -362,7 +365,7 @@ def test_secret_noise_is_never_the_same_and_has_the_same_epsilon(table, tmp_path
     assert adapter(tmp_path / "one") != adapter(tmp_path / "two")
     assert one["privacy"] == two["privacy"]
     assert one["privacy"]["noise_reproducible"] is False
-    assert "follows from the seed" not in privacy.sentence(one)
+    assert "follows from the seed" not in accounting.sentence(one)
 
 
 def test_the_tiny_task_is_learnt_from_private_means(table, tmp_path):
@@ -382,7 +385,7 @@ def test_processes_that_would_draw_other_secrets_are_refused(table, tmp_path, mo
 
 def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
     config = changed(table, **CLIENT | {"privacy__noise_multiplier": None}, privacy__target_epsilon=6.0)
-    found = privacy.guarantee(config)
+    found = accounting.guarantee(config)
     assert 5.999 < found.epsilon <= 6.0
     assert found.noise_multiplier == noise_for(6.0, Spending(4), 1e-3)
     with pytest.raises(

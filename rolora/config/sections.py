@@ -198,7 +198,7 @@ class ServerConfig(Section):
 
 
 class PrivacyConfig(Section):
-    """Differential privacy: what is hidden (mode), and how well (noise, delta). ``rolora.privacy`` counts epsilon."""
+    """Differential privacy: what is hidden (mode), and how well (noise, delta). ``rolora.privacy.accounting`` counts epsilon."""
 
     mode: Literal["none", "client", "example"] = Field(
         default="none",

@@ -1,7 +1,7 @@
 """Validation before aggregation: which updates a round takes, which it refuses and why, and whether enough are left.
 
 Every update is looked at by itself, against what its client was given: whether one client is refused does not depend on
-any other, which is also what differential privacy of a client needs (``rolora.client_privacy``).
+any other, which is also what differential privacy of a client needs (``rolora.privacy.client_level``).
 """
 
 from __future__ import annotations

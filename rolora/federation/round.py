@@ -62,7 +62,7 @@ LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
 """(round, client, broadcast, trainable factors) -> what the client returns."""
 
 Protect = Callable[["OpenRound", Sequence["ClientUpdate"]], Sequence["ClientUpdate"]]
-"""(round, checked updates) -> what the server sees of them (``rolora.client_privacy``)."""
+"""(round, checked updates) -> what the server sees of them (``rolora.privacy.client_level``)."""
 
 
 def run_round(

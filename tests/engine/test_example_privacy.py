@@ -9,13 +9,14 @@ import pytest
 import torch
 from scipy import stats
 
-from rolora import experiment, privacy
-from rolora.engine.example_privacy import ExamplePrivacy, gradients, per_example_gradients, poisson
+from rolora import experiment
 from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.preparation import prepare
-from rolora.privacy import Spending, epsilon
+from rolora.privacy import accounting
+from rolora.privacy.accounting import Spending, epsilon
+from rolora.privacy.example_level import ExamplePrivacy, gradients, per_example_gradients, poisson
 from rolora.training.engines import ENGINES
 from rolora.training.local_update import pad
 from tests.conftest import changed
@@ -151,7 +152,7 @@ def test_a_step_is_the_clipped_sum_over_the_expected_size_plus_noise_of_that_siz
     setup = prepare(config)
     indices = np.arange(40)
     without, loss = step_of(setup, config, indices, 0.0)
-    drawn = poisson(privacy.stream(config, Key(0).fold("privacy", "batches")), indices, 0.25)
+    drawn = poisson(accounting.stream(config, Key(0).fold("privacy", "batches")), indices, 0.25)
     parts = moved(setup)
     assert 0 < len(drawn) < 40
     assert furthest(without, clipped_sum(setup, parts, drawn, 0.5) / 10) < 1e-4

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from peft import PeftModel
 
-from rolora import privacy
 from rolora.config import Config
-from rolora.engine.example_privacy import ExamplePrivacy, refuse_shared_positions
 from rolora.federation import ClientUpdate, ServerState
 from rolora.federation.communication import PARTS
 from rolora.keys import Key
 from rolora.models import peft_boundary
+from rolora.privacy import accounting
+from rolora.privacy.example_level import ExamplePrivacy, refuse_shared_positions
 from rolora.training import local_update as local_training
 from rolora.training.engines.base import Job, Observer
 from rolora.training.local_update import Examples, HiddenStates
@@ -71,7 +71,7 @@ class SequentialEngine:
         self.private: ExamplePrivacy | None = None
         if config.privacy.mode == "example":
             refuse_shared_positions(model)
-            found = privacy.guarantee(config, [len(indices) for indices in clients])
+            found = accounting.guarantee(config, [len(indices) for indices in clients])
             self.private = ExamplePrivacy(config, found.noise_multiplier)
         self._round: int | None = None
 

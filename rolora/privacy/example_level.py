@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from rolora import privacy
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.keys import Key
+from rolora.privacy import accounting
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.batched import shares_positions
 from rolora.training.local_update import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
@@ -76,7 +76,7 @@ class ExamplePrivacy:
             expected_batch_size=training.batch_size,
             generator=torch.Generator(device).manual_seed(self._seed(key.fold("privacy", "noise"))),
         )
-        draws = privacy.stream(self.config, key.fold("privacy", "batches"))
+        draws = accounting.stream(self.config, key.fold("privacy", "batches"))
         with named_dropout(has_dropout(model), [key.fold("dropout")], device) as dropout, skipping(prefix):
             for step in range(training.local_steps):
                 if schedule:
