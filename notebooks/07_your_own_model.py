@@ -33,8 +33,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from paper_figures import answers, compute, fig_finetuning, render, terminal
 from paper_figures.bars import bar, of_events
-from rolora import config, evaluation, experiment, export
+from rolora import config, experiment, export
 from rolora.data import PACKAGED_DATA
+from rolora.evaluation import evaluate
 from rolora.models import backbone
 from rolora.records import read_json
 
@@ -186,7 +187,7 @@ difference = float((logits - torch.stack(export.logits(whole, tokenizer, texts))
 
 # %%
 setup = experiment.prepare(settings)
-plain = evaluation.evaluate(adapted, setup.held_out, 64, torch.device("cpu")).as_dict()
+plain = evaluate.evaluate(adapted, setup.held_out, 64, torch.device("cpu")).as_dict()
 
 # %% [markdown]
 # ## The answer

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora.intervals import CONFIDENCE, Mean, student
+from rolora.evaluation.intervals import CONFIDENCE, Mean, student
 from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}

@@ -9,9 +9,9 @@ from typing import Any
 
 from paper_figures import outcomes
 from paper_figures.compute import Records
-from rolora.benchmarks.report import against
 from rolora.errors import InputError
-from rolora.intervals import Mean, student
+from rolora.evaluation.benchmarks.report import against
+from rolora.evaluation.intervals import Mean, student
 
 Evaluation = dict[str, Any]
 

@@ -15,7 +15,7 @@ from paper_figures.compute import Records
 from paper_figures.finetuning import describe
 from paper_figures.methods import EXACT, Run, by_method, lost, short
 from paper_figures.style import count_note, furnish, grid, letter, method_style, styled
-from rolora.intervals import student
+from rolora.evaluation.intervals import student
 
 
 def applies(records: Records) -> bool:

@@ -9,7 +9,7 @@ from paper_figures import swept
 from paper_figures.compute import Records
 from paper_figures.confound import VARIES, movement
 from paper_figures.style import furnish, grid, letter, method_style, styled
-from rolora.intervals import student
+from rolora.evaluation.intervals import student
 
 
 @styled

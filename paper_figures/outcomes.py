@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from paper_figures.compute import STUDIES, Records
-from rolora import selection
 from rolora.config.layer_budgets import task_of
 from rolora.errors import InputError
-from rolora.intervals import Mean, student
+from rolora.evaluation import selection
+from rolora.evaluation.intervals import Mean, student
 
 Run = dict[str, Any]
 

@@ -12,7 +12,7 @@ from paper_figures.outcomes import Run
 from paper_figures.style import method_style
 from paper_figures.swept import Panel, described_runs, panels
 from paper_figures.table import Table
-from rolora.intervals import Mean, student
+from rolora.evaluation.intervals import Mean, student
 
 COLUMNS = (
     "task", "clients' text", "clients", "method", "learning rate", "rounds", "seeds", "metric", "untrained", "test", "papers' protocol",

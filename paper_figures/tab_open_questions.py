@@ -20,7 +20,7 @@ from paper_figures.confound import judged
 from paper_figures.outcomes import Run
 from paper_figures.swept import Panel
 from paper_figures.table import Table
-from rolora.intervals import Mean, student
+from rolora.evaluation.intervals import Mean, student
 
 KINDS = ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps")
 

@@ -21,9 +21,9 @@ from rolora.config import Config
 from rolora.data.partition import PARTITIONS
 from rolora.deployment import commands as deployment
 from rolora.errors import InputError
+from rolora.evaluation.selection import primary
 from rolora.progress import named
 from rolora.running import run_all
-from rolora.selection import primary
 from rolora.training import process_group
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
@@ -230,7 +230,7 @@ def evaluate(
 ) -> None:
     """Put benchmarks to a decoder, or to a run's result; a record allows paired comparison before and after."""
     with one_line_errors(debug, f"interrupted; {json_file or 'a file given with --json'} has what was finished"):
-        from rolora.benchmarks import command
+        from rolora.evaluation.benchmarks import run as command
 
         command.evaluate(
             console,
@@ -269,7 +269,7 @@ def training_rows(
 ) -> None:
     """Write the training rows of benchmarks as prompts and responses, in the words in which they are evaluated."""
     with one_line_errors(debug):
-        from rolora.benchmarks import command
+        from rolora.evaluation.benchmarks import run as command
 
         console.print(command.write_training_rows(benchmark, data, template, out), markup=False, highlight=False)
 
@@ -277,9 +277,9 @@ def training_rows(
 @app.command("list")
 def list_() -> None:
     """List algorithms, packaged configs, models, data, partitions, and benchmarks."""
-    from rolora import benchmarks
     from rolora.config.layer_budgets import LAYERS_BY_NAME
     from rolora.data import BENCHMARKS, NAMES, PACKAGED_DATA
+    from rolora.evaluation import benchmarks
     from rolora.models.architectures import ARCHITECTURES
     from rolora.models.backbone import PACKAGED_MODELS
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rolora import model_card, records, selection
+from rolora import model_card, records
 from rolora.adapter import FACTORS
 from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.evaluation import evaluate, pooled
+from rolora.evaluation import selection
+from rolora.evaluation.evaluate import evaluate, pooled
 from rolora.federation import (
     Accepted,
     ClientUpdate,

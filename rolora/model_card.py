@@ -14,8 +14,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from rolora import config as configuration
 from rolora.config import Config
 from rolora.data.sources import LICENCES
+from rolora.evaluation.selection import primary
 from rolora.models.backbone import PACKAGED_MODELS
-from rolora.selection import primary
 
 FILE = "README.md"
 """The name under which the hub and PEFT look for a card."""

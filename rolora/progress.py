@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rolora.selection import primary
+from rolora.evaluation.selection import primary
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from rolora import config as configuration
-from rolora import records, selection
+from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.evaluation import selection
 
 Rate = tuple[float, float | None]
 """The learning rate, and A's own if it has one."""

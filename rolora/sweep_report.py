@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from rolora import selection
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.intervals import Mean, student
+from rolora.evaluation import selection
+from rolora.evaluation.intervals import Mean, student
 from rolora.progress import named
 from rolora.sweep import Cell, Choice, Protocol, Rate, differing, flat, label, rate_text
 

@@ -18,7 +18,7 @@ import torch
 
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.selection import TEST_EVALUATION
+from rolora.evaluation.selection import TEST_EVALUATION
 
 PROJECT = "rolora"
 """The project or experiment that runs belong to, where a tracker has such and the user has not named one."""

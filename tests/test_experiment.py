@@ -9,9 +9,10 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import evaluation, experiment, records
+from rolora import experiment, records
 from rolora.config import check
 from rolora.errors import InputError
+from rolora.evaluation import evaluate
 from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
@@ -123,7 +124,7 @@ def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, tmp_pat
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     setup = experiment.prepare(config)
-    result = evaluation.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
+    result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
     assert result.as_dict() == record["final"]
 
 

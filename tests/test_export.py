@@ -9,8 +9,9 @@ from peft.tuners.lora import LoraModel
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from rolora import evaluation, experiment
+from rolora import experiment
 from rolora.errors import InputError
+from rolora.evaluation import evaluate
 from rolora.export import export, logits
 from rolora.models import backbone
 from tests.conftest import changed
@@ -21,7 +22,7 @@ STRONG = {"training__learning_rate": 0.2}
 
 def evaluated(config, model):
     setup = experiment.prepare(config)
-    return evaluation.evaluate(model, setup.held_out, 64, CPU).as_dict()
+    return evaluate.evaluate(model, setup.held_out, 64, CPU).as_dict()
 
 
 def test_the_adapter_has_the_factors_that_were_evaluated(table, tmp_path):
@@ -65,7 +66,7 @@ def test_the_state_of_the_selected_round_is_exported(table, tmp_path):
     assert record["selected_round"] < 4
     export(tmp_path / "run", tmp_path / "out", merged=True)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
-    found = evaluation.evaluate(model, experiment.prepare(config).test, 64, CPU).as_dict()
+    found = evaluate.evaluate(model, experiment.prepare(config).test, 64, CPU).as_dict()
     assert found["accuracy"] == record["final"]["accuracy"]
 
 

@@ -13,7 +13,7 @@ import transformers
 
 from rolora import experiment
 from rolora.errors import InputError
-from rolora.evaluation import evaluate
+from rolora.evaluation.evaluate import evaluate
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream

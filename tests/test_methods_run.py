@@ -8,8 +8,9 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import evaluation, experiment, records
+from rolora import experiment, records
 from rolora.algorithms import ALGORITHMS
+from rolora.evaluation import evaluate
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from tests.conftest import changed
@@ -58,7 +59,7 @@ def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, t
             fresh.model.get_submodule(layer).weight += scale * added.T
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
     setup = experiment.prepare(config)
-    result = evaluation.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
+    result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
     assert result.as_dict() == record["final"]
 
 

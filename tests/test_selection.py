@@ -8,9 +8,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from rolora import evaluation, experiment, selection, together
+from rolora import experiment, together
 from rolora.config import check
 from rolora.errors import InputError
+from rolora.evaluation import evaluate, selection
 from rolora.keys import Key
 from rolora.models import backbone
 from rolora.training import process_group
@@ -70,7 +71,7 @@ def test_the_saved_adapter_is_the_state_that_was_measured(table, tmp_path, cache
     assert record["selected_round"] < 4
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
-    found = evaluation.evaluate(loaded, experiment.prepare(config).test, 64, torch.device("cpu"))
+    found = evaluate.evaluate(loaded, experiment.prepare(config).test, 64, torch.device("cpu"))
     assert found.as_dict() == pytest.approx(record["final"], rel=1e-5)
     assert cache == ("prefix_cache" in record and "refused" not in record["prefix_cache"])
 

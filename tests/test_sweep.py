@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from rolora import selection, sweep, sweep_report
+from rolora import sweep, sweep_report
 from rolora.errors import InputError
-from rolora.intervals import student
+from rolora.evaluation import selection
+from rolora.evaluation.intervals import student
 from rolora.running import run_all
 from tests.conftest import changed
 from tests.test_config import write

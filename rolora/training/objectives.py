@@ -166,7 +166,7 @@ class Generation:
         return totalled(self.rows(logits, targets))
 
     def predictions(self, logits: torch.Tensor) -> None:
-        """None: answers are generated and read elsewhere (``rolora.benchmarks``)."""
+        """None: answers are generated and read elsewhere (``rolora.evaluation.benchmarks``)."""
         return None
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from peft import PeftModel
 
 from rolora.errors import InputError
-from rolora.evaluation import by_length
+from rolora.evaluation.evaluate import by_length
 from rolora.training.frozen_layers import LowerLayers, Refused
 from rolora.training.local_update import Examples
 

@@ -17,7 +17,7 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from rolora.config import Config
-from rolora.evaluation import evaluate
+from rolora.evaluation.evaluate import evaluate
 from rolora.preparation import Setup
 from tests.bench import engines
 from tests.bench.given import State

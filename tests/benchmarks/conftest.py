@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from rolora.benchmarks import decoders as ours
-from rolora.benchmarks.decoders import Decoder
+from rolora.evaluation.benchmarks import decoder as ours
+from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.keys import Key
 from rolora.models.seeding import named_stream
 

@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from typer.testing import CliRunner
 
 from rolora.__main__ import app
-from rolora.benchmarks import BENCHMARKS, decoders, measuring
-from rolora.benchmarks.asking import ask
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS, measure
+from rolora.evaluation.benchmarks import decoder as decoders
+from rolora.evaluation.benchmarks.questions import ask
 from rolora.keys import Key
 from rolora.models.seeding import named_stream
 from tests.benchmarks.conftest import CPU, numbered, write_rows
@@ -117,7 +118,7 @@ def test_an_option_that_a_model_was_taught_is_picked(decoder, data):
             decoder.model(input_ids=tokens, labels=tokens).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-    assert measuring.measure(decoder, asked, "likelihood", measuring.Settings())["accuracy"] == 1.0
+    assert measure.measure(decoder, asked, "likelihood", measure.Settings())["accuracy"] == 1.0
 
 
 def test_two_records_are_compared_question_by_question(evaluate, tmp_path, tiny_decoder):
@@ -151,7 +152,7 @@ def test_an_interrupt_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
     def interrupt(*words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rolora.benchmarks.generation.generate", interrupt)
+    monkeypatch.setattr("rolora.evaluation.benchmarks.generation.generate", interrupt)
     answer = evaluate("--benchmark", "piqa", "--how", "both", "--json", tmp_path / "cut.json")
     assert answer.exit_code == 130
     assert f"error: interrupted; {tmp_path / 'cut.json'} has what was finished" in answer.output
@@ -164,7 +165,7 @@ def test_programs_run_only_if_asked_for(evaluate, tmp_path, data, monkeypatch):
     words = ("--benchmark", "humaneval", "--how", "generation", "--max-new-tokens", 4)
     ran = []
     monkeypatch.setattr(
-        "rolora.benchmarks.execution.Sandbox.run", lambda self, program, refused=(): ran.append(program)
+        "rolora.evaluation.benchmarks.sandbox.Sandbox.run", lambda self, program, refused=(): ran.append(program)
     )
     answer = evaluate(*words, "--json", tmp_path / "h.json")
     assert answer.exit_code == 0, answer.output
@@ -180,7 +181,7 @@ def test_programs_run_only_if_asked_for(evaluate, tmp_path, data, monkeypatch):
 
 def test_completions_are_judged_by_their_tests(evaluate, tmp_path, monkeypatch):
     texts = ["    return 2 * x\n", "    return x\n"]
-    monkeypatch.setattr("rolora.benchmarks.generation.generate", lambda *words: texts)
+    monkeypatch.setattr("rolora.evaluation.benchmarks.generation.generate", lambda *words: texts)
     answer = evaluate("--benchmark", "humaneval", "--how", "generation", "--execute-generated-code", "--without-isolation",
                       "--json", tmp_path / "h.json")  # fmt: skip
     assert answer.exit_code == 0, answer.output

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from rolora.benchmarks import execution
-from rolora.benchmarks.execution import Sandbox, open_sandbox
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import sandbox as execution
+from rolora.evaluation.benchmarks.sandbox import Sandbox, open_sandbox
 
 FREE = Sandbox(isolated=False, seconds=20.0)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rolora.benchmarks.generation import generate
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.generation import generate
 
 PROMPTS = ["Question: what?\nAnswer:", "Ice is", "A long prompt, so that the others have to be padded. It goes on:"]
 

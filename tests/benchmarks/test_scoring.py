@@ -8,10 +8,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import processors
 
-from rolora.benchmarks import BENCHMARKS, decoders, scoring
-from rolora.benchmarks.decoders import Decoder
-from rolora.benchmarks.question import Option
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS, likelihood
+from rolora.evaluation.benchmarks import decoder as decoders
+from rolora.evaluation.benchmarks.benchmark import Option
+from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.keys import Key
 from rolora.models.backbone import PACKAGED_MODELS
 from rolora.models.seeding import named_stream
@@ -50,9 +51,9 @@ def by_hand(decoder: Decoder, option: Option) -> tuple[float, int]:
 def test_a_batch_scores_as_one_at_a_time_and_as_by_hand(decoder):
     asked = options()
     assert len({len(decoder.encode(option.context)) for option in asked}) > 5  # or padding is not tried
-    alone = [scoring.log_likelihoods(decoder, [option], 1)[0] for option in asked]
+    alone = [likelihood.log_likelihoods(decoder, [option], 1)[0] for option in asked]
     for batch_size in (3, 64):
-        together = scoring.log_likelihoods(decoder, asked, batch_size)
+        together = likelihood.log_likelihoods(decoder, asked, batch_size)
         for one, other in zip(together, alone, strict=True):
             assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=ROUNDING)
             assert (one.tokens, one.characters, one.cut) == (other.tokens, other.characters, 0)
@@ -63,42 +64,42 @@ def test_a_batch_scores_as_one_at_a_time_and_as_by_hand(decoder):
 
 
 def test_a_model_that_gives_all_logits_scores_the_same(decoder, monkeypatch):
-    few = scoring.log_likelihoods(decoder, options(), 8)
-    monkeypatch.setattr(scoring, "_can_keep_few", lambda model: False)
-    for one, other in zip(few, scoring.log_likelihoods(decoder, options(), 8), strict=True):
+    few = likelihood.log_likelihoods(decoder, options(), 8)
+    monkeypatch.setattr(likelihood, "_can_keep_few", lambda model: False)
+    for one, other in zip(few, likelihood.log_likelihoods(decoder, options(), 8), strict=True):
         assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=ROUNDING)
 
 
 def test_the_same_call_gives_the_same_bits(decoder):
-    first, second = (scoring.log_likelihoods(decoder, options(), 4) for _ in range(2))
+    first, second = (likelihood.log_likelihoods(decoder, options(), 4) for _ in range(2))
     assert first == second
 
 
 def test_options_that_differ_in_their_last_token_share_a_row(decoder, monkeypatch):
     rows = []
-    inner = scoring._logits
-    monkeypatch.setattr(scoring, "_logits", lambda *words: rows.append(len(words[1])) or inner(*words))
+    inner = likelihood._logits
+    monkeypatch.setattr(likelihood, "_logits", lambda *words: rows.append(len(words[1])) or inner(*words))
     context = "Question: which?\nAnswer:"
-    found = scoring.log_likelihoods(decoder, [Option(context, f" {letter}") for letter in "ABCD"], 8)
+    found = likelihood.log_likelihoods(decoder, [Option(context, f" {letter}") for letter in "ABCD"], 8)
     assert rows == [1]
     assert len({score.log_likelihood for score in found}) == 4
 
 
 def test_a_merge_over_the_border_is_the_options(decoder):
-    merged = scoring.encode(decoder, Option("Answer:", " x"))  # ":" and the blank are one token
+    merged = likelihood.encode(decoder, Option("Answer:", " x"))  # ":" and the blank are one token
     assert decoder.tokenizer.convert_ids_to_tokens(list(merged.tokens[merged.start :])) == [":Ġ", "x"]
-    kept = scoring.encode(decoder, Option("Answer", " the"))
+    kept = likelihood.encode(decoder, Option("Answer", " the"))
     assert decoder.tokenizer.convert_ids_to_tokens(list(kept.tokens[kept.start :])) == ["Ġthe"]
 
 
 def test_blanks_before_an_option_belong_to_it_wherever_they_stand(decoder):
-    first, second = (scoring.encode(decoder, Option(*words)) for words in (("Is", "  so"), ("Is  ", "so")))
+    first, second = (likelihood.encode(decoder, Option(*words)) for words in (("Is", "  so"), ("Is  ", "so")))
     assert first == second
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_option_is_refused(decoder):
     long = Option("x" * 600 + "?", " so")
-    (score,) = scoring.log_likelihoods(decoder, [long], 1)
+    (score,) = likelihood.log_likelihoods(decoder, [long], 1)
     assert score.cut == 1 + 601 + 3 - 1 - 512  # beginning token, context, option; its last token is no input
     tokens = decoder.encode(long.context + long.continuation)[score.cut :]
     with torch.no_grad():
@@ -106,29 +107,29 @@ def test_a_long_context_loses_its_beginning_and_a_long_option_is_refused(decoder
     expected = sum(float(rows[position - 1, tokens[position]]) for position in range(len(tokens) - 3, len(tokens)))
     assert score.log_likelihood == pytest.approx(expected, rel=ROUNDING)
     with pytest.raises(InputError, match="got an option of 700 tokens, expected 1 to 512"):
-        scoring.encode(decoder, Option("so", "x" * 700))
+        likelihood.encode(decoder, Option("so", "x" * 700))
     with pytest.raises(InputError, match="got an option of 0 tokens"):
-        scoring.encode(decoder, Option("so", ""))
+        likelihood.encode(decoder, Option("so", ""))
 
 
 def test_an_option_without_context_follows_the_beginning_token(decoder):
-    own = scoring.encode(decoder, Option("", "so"))
+    own = likelihood.encode(decoder, Option("", "so"))
     decoder.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
     assert decoder.encode("so")[0] != decoder.tokenizer.bos_token_id
-    assert scoring.encode(decoder, Option("", "so")) == own
+    assert likelihood.encode(decoder, Option("", "so")) == own
     assert own.tokens[0] == decoder.tokenizer.bos_token_id
     assert own.start == 1
 
 
 def test_a_model_with_an_adapter_is_scored_with_it(decoder):
-    plain = scoring.log_likelihoods(decoder, options()[:4], 4)
+    plain = likelihood.log_likelihoods(decoder, options()[:4], 4)
     with named_stream(Key(0).fold("adapter"), CPU):
         adapted = get_peft_model(
             decoder.model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
         ).eval()
     wrapped = Decoder(adapted, decoder.tokenizer, CPU, decoder.max_length, {})
     for option, score, before in zip(
-        options(), scoring.log_likelihoods(wrapped, options()[:4], 4), plain, strict=False
+        options(), likelihood.log_likelihoods(wrapped, options()[:4], 4), plain, strict=False
     ):
         assert score.log_likelihood == pytest.approx(by_hand(wrapped, option)[0], rel=ROUNDING)
         assert abs(score.log_likelihood - before.log_likelihood) > 1e-3
@@ -143,7 +144,7 @@ def test_the_packaged_decoder_scores_as_by_hand():
     except InputError as error:
         pytest.skip(str(error))
     asked = options()[:8]
-    for option, score in zip(asked, scoring.log_likelihoods(packaged, asked, 8), strict=True):
+    for option, score in zip(asked, likelihood.log_likelihoods(packaged, asked, 8), strict=True):
         total, count = by_hand(packaged, option)
         assert score.log_likelihood == pytest.approx(total, rel=1e-4)  # thirty layers
         assert score.tokens == count

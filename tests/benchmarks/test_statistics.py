@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from rolora.benchmarks.statistics import paired, pass_at_k, wilson
+from rolora.evaluation.benchmarks.statistics import paired, pass_at_k, wilson
 
 
 @pytest.mark.parametrize(("right", "questions"), [(0, 10), (3, 10), (10, 10), (250, 1000)])

@@ -12,7 +12,7 @@ import transformers
 
 from rolora import experiment
 from rolora.errors import InputError
-from rolora.evaluation import by_length, evaluate
+from rolora.evaluation.evaluate import by_length, evaluate
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients

@@ -35,7 +35,7 @@ from paper_figures import (
     tab_open_questions,
 )
 from rolora.errors import InputError
-from rolora.intervals import student
+from rolora.evaluation.intervals import student
 from tests.paper_figures.conftest import fake_finetuning, fake_methods, fake_run
 from tests.paper_figures.made_up_studies import changed
 

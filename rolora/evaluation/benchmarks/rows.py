@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rolora.benchmarks.question import Benchmark, Row
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.benchmark import Benchmark, Row
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 

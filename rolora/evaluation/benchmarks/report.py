@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from rolora import records
-from rolora.benchmarks.statistics import paired
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.statistics import paired
 
 KIND = "evaluation"
 """What distinguishes this record from a run's."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rolora.benchmarks.question import Benchmark, Choice, HubSource, Option, Row
+from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, HubSource, Option, Row
 
 LETTERS = "ABCD"
 

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rolora import records
-from rolora.benchmarks import asking, decoders, report
-from rolora.benchmarks.execution import Sandbox, open_sandbox
-from rolora.benchmarks.measuring import Settings, measure
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import decoder as decoders
+from rolora.evaluation.benchmarks import questions, report
+from rolora.evaluation.benchmarks.measure import Settings, measure
+from rolora.evaluation.benchmarks.sandbox import Sandbox, open_sandbox
 from rolora.models import precision
 
 LINE_SECONDS = 20.0
@@ -65,10 +66,10 @@ def evaluate(console: Console, request: Request, words: Sequence[str]) -> None:
     if request.dtype not in precision.DTYPES:
         raise InputError(f"--dtype: got {request.dtype!r}, expected one of {', '.join(precision.DTYPES)}")
     earlier = report.read(request.against) if request.against else None
-    chosen = asking.named(request.benchmarks)
-    plan = [(one, asking.ways(one, request.how)) for one in chosen]
+    chosen = questions.named(request.benchmarks)
+    plan = [(one, questions.ways(one, request.how)) for one in chosen]
     asked = {
-        one.name: asking.ask(
+        one.name: questions.ask(
             one, request.data, request.split, request.limit, request.shots, request.seed, request.subjects
         )
         for one in chosen
@@ -118,7 +119,7 @@ def write_training_rows(benchmarks: Sequence[str], data: Path | None, template: 
     """
     if template not in (None, "plain", "alpaca"):
         raise InputError(f"--template: got {template!r}, expected plain or alpaca")
-    rows = [row for one in asking.named(benchmarks) for row in asking.training_rows(one, data, template)]
+    rows = [row for one in questions.named(benchmarks) for row in questions.training_rows(one, data, template)]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     records.write_bytes(out, lines.encode())
     return f"{out}: {len(rows):,} rows"

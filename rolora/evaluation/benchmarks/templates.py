@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rolora.benchmarks.question import Template
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.benchmark import Template
 
 INDENT = " " * 16
 """LLM-Adapters' template is an indented string in its source: the model sees the indentation, in training and evaluation."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from rolora.benchmarks import BENCHMARKS, GROUPS
-from rolora.benchmarks.question import WAYS, Benchmark, Template, Way, identities
-from rolora.benchmarks.rows import Source, load
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS, GROUPS
+from rolora.evaluation.benchmarks.benchmark import WAYS, Benchmark, Template, Way, identities
+from rolora.evaluation.benchmarks.rows import Source, load
 from rolora.keys import Key
 
 WHICH: dict[str, tuple[Way, ...]] = {
@@ -179,7 +179,7 @@ def training_rows(
     Raises:
         InputError: a benchmark without training rows.
     """
-    from rolora.benchmarks.templates import wrapper
+    from rolora.evaluation.benchmarks.templates import wrapper
 
     if benchmark.training is None:
         raise InputError(f"{benchmark.name}: has no training rows, expected one of "

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 
-from rolora.benchmarks.decoders import Decoder
-from rolora.benchmarks.question import Normalisation, Option
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.benchmark import Normalisation, Option
+from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.models import precision
 
 Told = Callable[[int], None]

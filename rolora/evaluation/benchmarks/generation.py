@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from rolora.benchmarks.decoders import Decoder
-from rolora.benchmarks.scoring import Told, pad
 from rolora.errors import InputError
+from rolora.evaluation.benchmarks.decoder import Decoder
+from rolora.evaluation.benchmarks.likelihood import Told, pad
 from rolora.models import precision
 
 

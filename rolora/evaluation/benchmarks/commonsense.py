@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rolora.benchmarks.question import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
+from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
 PAPER = "LLM-Adapters (arXiv 2304.01933); likelihood as lm-evaluation-harness 0.4.13"
 

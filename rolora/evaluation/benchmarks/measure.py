@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rolora.benchmarks import generation
-from rolora.benchmarks.asking import Asked
-from rolora.benchmarks.decoders import Decoder
-from rolora.benchmarks.execution import Sandbox
-from rolora.benchmarks.question import Choice, Normalisation, Template, Way
-from rolora.benchmarks.scoring import Score, Told, best, log_likelihoods
-from rolora.benchmarks.statistics import pass_at_k, wilson
-from rolora.benchmarks.templates import wrapper
+from rolora.evaluation.benchmarks import generation
+from rolora.evaluation.benchmarks.benchmark import Choice, Normalisation, Template, Way
+from rolora.evaluation.benchmarks.decoder import Decoder
+from rolora.evaluation.benchmarks.likelihood import Score, Told, best, log_likelihoods
+from rolora.evaluation.benchmarks.questions import Asked
+from rolora.evaluation.benchmarks.sandbox import Sandbox
+from rolora.evaluation.benchmarks.statistics import pass_at_k, wilson
+from rolora.evaluation.benchmarks.templates import wrapper
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("sum", "character", "token")
 

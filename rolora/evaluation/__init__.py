@@ -1,0 +1,1 @@
+"""How well a model does: held-out metrics, selection of rounds, intervals, benchmarks."""
