@@ -33,9 +33,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from paper_figures import answers, compute, fig_finetuning, render, terminal
 from paper_figures.bars import bar, of_events
-from rolora import config, experiment, export
+from rolora import config
 from rolora.data import PACKAGED_DATA
 from rolora.evaluation import evaluate
+from rolora.experiment import export, loop
 from rolora.models import backbone
 from rolora.records import read_json
 
@@ -117,7 +118,7 @@ batch_size = 8
 (settings,) = config.read(Path("reviews.toml"), ["algorithm=rolora"])
 run = Path("runs") / settings.run_name()
 with bar("RoLoRA on my reviews") as tell:
-    record = experiment.run(settings, run, progress=of_events(tell))
+    record = loop.run(settings, run, progress=of_events(tell))
 
 # %% [markdown]
 # ## From the command line
@@ -186,7 +187,7 @@ difference = float((logits - torch.stack(export.logits(whole, tokenizer, texts))
 [whole.config.id2label[index] for index in logits.argmax(dim=1).tolist()]
 
 # %%
-setup = experiment.prepare(settings)
+setup = loop.prepare(settings)
 plain = evaluate.evaluate(adapted, setup.held_out, 64, torch.device("cpu")).as_dict()
 
 # %% [markdown]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rolora.progress import Event
+from rolora.experiment.progress import Event
 
 Tell = Callable[[float], None]
 """Takes the share of the work that is done, in [0, 1]."""
@@ -38,7 +38,7 @@ def bar(name: str, console: Console | None = None) -> Iterator[Tell]:
 
 
 def of_events(tell: Tell) -> Callable[[Event], None]:
-    """What ``rolora.experiment.run`` takes as its ``progress``.
+    """What ``rolora.experiment.loop.run`` takes as its ``progress``.
 
     Example:
         >>> of_events(print)(Event(3, 4, 0, 1, None, "accuracy", None))

@@ -16,8 +16,8 @@ from paper_figures.compute import COMMITTED, Records
 from paper_figures.tab_claims import CONTROL
 from paper_figures.table import Table, number
 from rolora.errors import InputError
+from rolora.experiment.progress import Event
 from rolora.keys import Key
-from rolora.progress import Event
 
 SEED = 1
 """The root of the new draws; the committed records are made from 0."""
@@ -161,7 +161,8 @@ def _begun(
         progress: is told of events.
         changes: section of the config -> what else is changed there.
     """
-    from rolora import config, experiment
+    from rolora import config
+    from rolora.experiment import loop
 
     changed = {
         "federation": {"rounds": rounds},
@@ -169,7 +170,7 @@ def _begun(
     } | changes
     table = run["config"] | {section: run["config"][section] | fields for section, fields in changed.items()}
     with tempfile.TemporaryDirectory() as folder:
-        return experiment.run(config.check(table, run["name"]), Path(folder) / "run", progress=progress)
+        return loop.run(config.check(table, run["name"]), Path(folder) / "run", progress=progress)
 
 
 def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Table:

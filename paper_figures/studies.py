@@ -202,9 +202,9 @@ def steps(scale: str, only: Sequence[str] = ()) -> dict[str, tuple[Step, ...]]:
 
 def estimate(step: Step, folder: Path, data: Path | None, jobs: int) -> str:
     """What a step will take, in words: from finished runs of its folder where there are some, else from the plan."""
-    from rolora import sweep
     from rolora.__main__ import locate
-    from rolora.sweep_report import Protocol
+    from rolora.experiment import sweep
+    from rolora.experiment.sweep_report import Protocol
 
     if isinstance(step, BeforeAndAfter):
         return "not estimated: it depends on how long the answers are"

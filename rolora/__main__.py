@@ -22,8 +22,8 @@ from rolora.data.partition import PARTITIONS
 from rolora.deployment import commands as deployment
 from rolora.errors import InputError
 from rolora.evaluation.selection import primary
-from rolora.progress import named
-from rolora.running import run_all
+from rolora.experiment.parallel import run_all
+from rolora.experiment.progress import named
 from rolora.training import process_group
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
@@ -96,8 +96,9 @@ def sweep(
     """Compare methods: learning rates chosen on validation text, then every seed measured once on test text."""
     advice = "interrupted; the same command with --resume goes on"
     with process_group.leaving_together(), one_line_errors(debug, advice, process_group.speaks):
-        from rolora import records, sweep_report, tracking
-        from rolora import sweep as sweeping
+        from rolora import records
+        from rolora.experiment import sweep as sweeping
+        from rolora.experiment import sweep_report, tracking
 
         process_group.join()
         console.quiet = not process_group.is_first()
@@ -189,7 +190,7 @@ def export(
 ) -> None:
     """Write a finished run as files that PEFT (or, merged, transformers) loads, and check them by loading them."""
     with one_line_errors(debug):
-        from rolora.export import export as write
+        from rolora.experiment.export import export as write
 
         console.print(write(run_folder, folder, merged=merged, client=client), markup=False, highlight=False)
 
@@ -318,14 +319,14 @@ def locate(config: Path) -> Path:
 
 def summarise(config: Config) -> None:
     """Load all that a run needs and print what it would do."""
-    from rolora import experiment
+    from rolora.experiment import loop
     from rolora.federation import pack
     from rolora.federation.communication import PARTS
     from rolora.models import peft_boundary
     from rolora.privacy import accounting
 
     accounting.check(config)
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=config.model.head == "trained")
     sizes = [len(indices) for indices in setup.clients]
     everything = pack(state, frozenset(PARTS))

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
-from rolora.checkpoints import load_checkpoint
 from rolora.errors import InputError
+from rolora.experiment import loop
+from rolora.experiment.checkpoint import load_checkpoint
 from rolora.federation import Accepted, ServerState, UpdateError, close_round, open_round, pack, sent_down
 from rolora.federation.acceptance import Acceptance, accept, change_norm
 from rolora.federation.communication import Ledger, Message
@@ -263,7 +263,7 @@ def spoilt(message):
 
 
 def poison(monkeypatch, engine, given):
-    monkeypatch.setitem(experiment.ENGINES, engine, poisoned := Poisoned(ENGINES[engine], given))
+    monkeypatch.setitem(loop.ENGINES, engine, poisoned := Poisoned(ENGINES[engine], given))
     return poisoned
 
 
@@ -274,7 +274,7 @@ def test_a_run_goes_on_records_and_shows_who_was_refused_and_resumes_to_the_same
     poison(monkeypatch, engine, lambda t, call: {2} if t in (1, 2) else set())
     config = changed(table, federation__minimum_clients=2, runtime__engine=engine)
     notes = []
-    whole = experiment.run(config, tmp_path / "whole", progress=lambda event: notes.append(event.note))
+    whole = loop.run(config, tmp_path / "whole", progress=lambda event: notes.append(event.note))
     refused = [[refusal["client"] for refusal in entry.get("refused", [])] for entry in whole["rounds"]]
     assert refused == [[], [2], [2], []]
     assert "refused" not in whole["rounds"][0]
@@ -285,8 +285,8 @@ def test_a_run_goes_on_records_and_shows_who_was_refused_and_resumes_to_the_same
     assert len({json.dumps(entry["bytes_up"]) for entry in whole["rounds"][::2]}) == 1
     assert whole["rounds"][2]["bytes_down"]["A"] == whole["rounds"][3]["bytes_down"]["B"] > 0
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_after(8))
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+        loop.run(config, tmp_path / "cut", progress=stop_after(8))
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     assert measured(resumed) == measured(whole)
 
@@ -298,7 +298,7 @@ def test_a_round_with_too_few_is_repeated_with_other_clients_and_all_is_counted(
         federation__round_attempts=3,
     )  # fmt: skip
     events, entries = [], []
-    record = experiment.run(config, tmp_path, progress=events.append, watch=entries.append)
+    record = loop.run(config, tmp_path, progress=events.append, watch=entries.append)
     assert entries == record["rounds"]
     assert [entry["round"] for entry in record["rounds"]] == [0, 1, 2, 3]
     first, second = record["rounds"][1]["failed_attempts"]
@@ -324,13 +324,13 @@ def test_a_repeated_round_survives_a_stop(table, tmp_path, monkeypatch):
     federation = {"num_clients": 4, "clients_per_round": 2, "minimum_clients": 2, "round_attempts": 2}
     config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
     poisoned = poison(monkeypatch, "sequential", lambda t, call: {0, 1, 2, 3} if call == 2 else set())
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     poisoned.calls = 0
     calls = []
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_in_second_attempt(calls))
+        loop.run(config, tmp_path / "cut", progress=stop_in_second_attempt(calls))
     poisoned.calls = 2
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert measured(resumed) == [
         {
             **entry,
@@ -362,26 +362,26 @@ def test_after_the_last_attempt_one_line_and_the_checkpoint_of_the_round_before(
     poison(monkeypatch, "sequential", lambda t, call: {1} if t == 2 else set())
     config = changed(table, federation__round_attempts=attempts)
     with pytest.raises(UpdateError) as refusal:
-        experiment.run(config, tmp_path)
+        loop.run(config, tmp_path)
     tried = "; attempt 2 of 2" if attempts == 2 else ""
     assert str(refusal.value).startswith("client 1, round 2: head of ")
     assert str(refusal.value).endswith(f"finite; 2 of 3 updates can be used, expected at least 3{tried}")
-    assert len(load_checkpoint(tmp_path / experiment.CHECKPOINT, config)[2]) == 2
+    assert len(load_checkpoint(tmp_path / loop.CHECKPOINT, config)[2]) == 2
     monkeypatch.undo()
-    assert len(experiment.run(config, tmp_path, resume=True)["rounds"]) == 4
+    assert len(loop.run(config, tmp_path, resume=True)["rounds"]) == 4
 
 
 def test_two_processes_refuse_whom_one_refuses(table, tmp_path):
     """The bound lies between the clients' norms, so that a real run refuses some of them."""
     table["federation"] |= {"rounds": 2, "minimum_clients": 1}
     table["training"]["local_steps"] = 1
-    running = experiment.Experiment(changed(table), tmp_path / "plain")
+    running = loop.Experiment(changed(table), tmp_path / "plain")
     opened = running.open_round()
     updates = running.engine.local_updates(0, opened.broadcasts, opened.trainable)
     sizes = sorted(change_norm(update.message, opened.broadcasts[update.client]) for update in updates)
     table["federation"]["update_norm_bound"] = (sizes[1] + sizes[2]) / 2
     config = changed(table)
-    record = experiment.run(config, tmp_path / "one")
+    record = loop.run(config, tmp_path / "one")
     assert len(record["rounds"][0]["refused"]) == 1
     path = write(tmp_path, table)
     launch = Launch(2, ["-m", "rolora", "run", path, "--out", tmp_path / "two"])

@@ -9,15 +9,16 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import experiment, records
+from rolora import records
 from rolora.config import check
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
+from rolora.experiment import loop
+from rolora.experiment.standing import Standing
 from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.standing import Standing
 from tests.conftest import changed
 
 
@@ -31,8 +32,8 @@ def measured(record):
 
 
 def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path):
-    one = experiment.run(changed(table), tmp_path / "one")
-    two = experiment.run(changed(table), tmp_path / "two")
+    one = loop.run(changed(table), tmp_path / "one")
+    two = loop.run(changed(table), tmp_path / "two")
     assert adapter(tmp_path / "one") == adapter(tmp_path / "two")
     assert measured(one) == measured(two)
     assert one["final"] == two["final"]
@@ -40,9 +41,9 @@ def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path):
 
 def test_the_number_of_jobs_beside_it_does_not_matter(table, tmp_path):
     """Threads are fixed by the config, whatever this process used before."""
-    experiment.run(changed(table), tmp_path / "one")
+    loop.run(changed(table), tmp_path / "one")
     torch.set_num_threads(2)
-    experiment.run(changed(table), tmp_path / "two")
+    loop.run(changed(table), tmp_path / "two")
     assert adapter(tmp_path / "one") == adapter(tmp_path / "two")
 
 
@@ -65,46 +66,46 @@ def stop_after(number):
 )
 def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, local_updates, federation):
     config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     if local_updates >= sum(len(entry["clients"]) for entry in whole["rounds"]):
         pytest.skip("the run is over by then")
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_after(local_updates))
+        loop.run(config, tmp_path / "cut", progress=stop_after(local_updates))
     assert not (tmp_path / "cut" / "record.json").exists()
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     assert measured(resumed) == measured(whole)
-    assert not (tmp_path / "cut" / experiment.CHECKPOINT).exists()
+    assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
 
 
 def test_a_finished_run_is_not_run_again(table, tmp_path):
-    first = experiment.run(changed(table), tmp_path)
+    first = loop.run(changed(table), tmp_path)
     written = (tmp_path / "record.json").stat().st_mtime_ns
-    again = experiment.run(changed(table), tmp_path, progress=stop_after(0))
+    again = loop.run(changed(table), tmp_path, progress=stop_after(0))
     assert again == first
     assert (tmp_path / "record.json").stat().st_mtime_ns == written
 
 
 def test_an_unfinished_run_is_neither_lost_nor_continued_unasked(table, tmp_path):
     with pytest.raises(Stop):
-        experiment.run(changed(table), tmp_path, progress=stop_after(7))
-    kept = (tmp_path / experiment.CHECKPOINT).read_bytes()
+        loop.run(changed(table), tmp_path, progress=stop_after(7))
+    kept = (tmp_path / loop.CHECKPOINT).read_bytes()
     with pytest.raises(InputError, match="add --resume"):
-        experiment.run(changed(table), tmp_path)
+        loop.run(changed(table), tmp_path)
     with pytest.raises(InputError, match="belongs to another config"):
-        experiment.run(changed(table, seed=5), tmp_path, resume=True)
-    assert (tmp_path / experiment.CHECKPOINT).read_bytes() == kept
+        loop.run(changed(table, seed=5), tmp_path, resume=True)
+    assert (tmp_path / loop.CHECKPOINT).read_bytes() == kept
 
 
 def test_a_damaged_checkpoint_is_named(table, tmp_path):
-    (tmp_path / experiment.CHECKPOINT).write_bytes(b"not a checkpoint")
+    (tmp_path / loop.CHECKPOINT).write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="expected a checkpoint of this software"):
-        experiment.run(changed(table), tmp_path, resume=True)
+        loop.run(changed(table), tmp_path, resume=True)
 
 
 def test_a_record_says_all_that_is_needed_to_run_it_again(table, tmp_path):
     config = changed(table)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     assert records.read_json(tmp_path / "record.json") == record
     assert check(record["config"], "record") == config
     assert record["config_hash"] == config.hash()
@@ -120,17 +121,17 @@ def test_a_record_says_all_that_is_needed_to_run_it_again(table, tmp_path):
 def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, tmp_path, head):
     """The head is saved even when it is frozen: its random start is part of the model that was evaluated."""
     config = changed(table, model__head=head)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
     assert result.as_dict() == record["final"]
 
 
 def test_a_saved_adapter_names_the_model_and_no_folder_of_this_machine(table, tmp_path):
     config = changed(table, model__name="all-MiniLM-L6-v2", federation__rounds=1, lora__layers=[5])
-    experiment.run(config, tmp_path)
+    loop.run(config, tmp_path)
     saved = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert saved["base_model_name_or_path"] == "all-MiniLM-L6-v2"
     assert set(load_file(tmp_path / "adapter" / "adapter_model.safetensors")) == {
@@ -157,7 +158,7 @@ def test_a_saved_adapter_names_the_model_and_no_folder_of_this_machine(table, tm
 )
 def test_bad_input_is_refused_before_anything_is_written(table, tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
-        experiment.run(changed(table, **changes), tmp_path / "run")
+        loop.run(changed(table, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -192,14 +193,14 @@ def test_the_same_loop_trains_every_architecture(table, tiny_model, tmp_path, na
         tokenizer.eos_token, tokenizer.pad_token = "[SEP]", None
     tokenizer.save_pretrained(tmp_path / name)
     run = changed(table, model__name=str(tmp_path / name), lora__target_modules=targets, federation__rounds=2)
-    record = experiment.run(run, tmp_path / "run")
+    record = loop.run(run, tmp_path / "run")
     assert record["rounds"][0]["bytes_up"]["A"] == 0 < record["rounds"][0]["bytes_up"]["B"]
     trained = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert all(torch.any(tensor != 0) for label, tensor in trained.items() if "lora_B" in label)
 
 
 def test_the_tiny_task_is_learnt(table, tmp_path):
-    record = experiment.run(changed(table, federation__rounds=30, training__learning_rate=0.05), tmp_path)
+    record = loop.run(changed(table, federation__rounds=30, training__learning_rate=0.05), tmp_path)
     assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
 
 
@@ -216,7 +217,7 @@ def test_the_real_encoder_learns_and_rolora_alternates(tmp_path):
         "evaluation": {"every": 10},
         "runtime": {"threads": 1},
     }
-    record = experiment.run(check(table, "test"), tmp_path)
+    record = loop.run(check(table, "test"), tmp_path)
     assert record["model"]["parameters"] == 22_713_216
     assert [entry["trained"] for entry in record["rounds"][:4]] == [["B"], ["A"], ["B"], ["A"]]
     # 400 texts: a guesser's accuracy has a standard deviation of .025, so this is four of them above the majority class.
@@ -225,13 +226,13 @@ def test_the_real_encoder_learns_and_rolora_alternates(tmp_path):
 
 def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
     config = changed(table)
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     from rolora.federation.communication import Ledger
 
     ledger = Ledger().after_round(0, [0, 2], {"B", "head"})
-    experiment.save_checkpoint(tmp_path / "c", config, state, ledger, [{"round": 0, "loss": 0.1}], {"accuracy": 0.3})
-    read, held, history, initial = experiment.load_checkpoint(tmp_path / "c", config)
+    loop.save_checkpoint(tmp_path / "c", config, state, ledger, [{"round": 0, "loss": 0.1}], {"accuracy": 0.3})
+    read, held, history, initial = loop.load_checkpoint(tmp_path / "c", config)
     assert isinstance(read, ServerState)
     assert held == ledger
     assert (history, initial) == ([{"round": 0, "loss": 0.1}], {"accuracy": 0.3})
@@ -243,12 +244,12 @@ def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
 
 def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path):
     config = changed(table, runtime__dtype="bfloat16")
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     assert {layer.A.dtype for layer in state.layers.values()} == {torch.float32}
     assert {tensor.dtype for tensor in state.head.values()} == {torch.float32}
     assert setup.model.get_base_model().bert.embeddings.word_embeddings.weight.dtype == torch.bfloat16
-    half, single = (experiment.run(c, tmp_path / c.runtime.dtype) for c in (config, changed(table)))
+    half, single = (loop.run(c, tmp_path / c.runtime.dtype) for c in (config, changed(table)))
     # The same batches and masks: the first round's mean loss differs by bfloat16's rounding (2^-8) of logits of order 1.
     assert half["rounds"][0]["loss"] == pytest.approx(single["rounds"][0]["loss"], abs=2**-6)
     assert half["rounds"][0]["loss"] != single["rounds"][0]["loss"]
@@ -262,12 +263,12 @@ def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_
     first = changed(table, algorithm="ffa-lora", training__learning_rate=0.3, **changes)
     second = changed(table, algorithm=name, seed=7, **changes)
     standing = Standing()
-    experiment.run(first, tmp_path / "first", standing=standing)
+    loop.run(first, tmp_path / "first", standing=standing)
     left = standing.fits(second)
     assert left is not None
-    experiment.run(second, tmp_path / "second", standing=standing)
+    loop.run(second, tmp_path / "second", standing=standing)
     assert standing.fits(second).setup.train is left.setup.train
-    experiment.run(second, tmp_path / "alone")
+    loop.run(second, tmp_path / "alone")
     found = [
         (tmp_path / folder / "adapter" / "adapter_model.safetensors").read_bytes() for folder in ("second", "alone")
     ]
@@ -280,6 +281,6 @@ def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_
 )
 def test_a_run_that_needs_something_else_begins_afresh(table, tmp_path, other):
     standing = Standing()
-    experiment.run(changed(table), tmp_path, standing=standing)
+    loop.run(changed(table), tmp_path, standing=standing)
     assert standing.fits(changed(table, **other)) is None
     assert standing.fits(changed(table)) is None  # let go

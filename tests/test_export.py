@@ -9,10 +9,10 @@ from peft.tuners.lora import LoraModel
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from rolora import experiment
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
-from rolora.export import export, logits
+from rolora.experiment import loop
+from rolora.experiment.export import export, logits
 from rolora.models import backbone
 from tests.conftest import changed
 
@@ -21,13 +21,13 @@ STRONG = {"training__learning_rate": 0.2}
 
 
 def evaluated(config, model):
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     return evaluate.evaluate(model, setup.held_out, 64, CPU).as_dict()
 
 
 def test_the_adapter_has_the_factors_that_were_evaluated(table, tmp_path):
     config = changed(table, **STRONG)
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     said = export(tmp_path / "run", tmp_path / "out")
     assert "largest difference 0.0e+00" in said
     names = [path.name for path in sorted((tmp_path / "out").iterdir())]
@@ -41,7 +41,7 @@ def test_the_adapter_has_the_factors_that_were_evaluated(table, tmp_path):
 @pytest.mark.parametrize("method", ["rolora", "fedex-lora", "flora"])
 def test_the_merged_model_has_adapter_residual_and_head_in_its_weights(table, tmp_path, method):
     config = changed(table, algorithm=method, **STRONG)
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     said = export(tmp_path / "run", tmp_path / "out", merged=True)
     assert "has the evaluated model's logits on 4 texts" in said
     assert (tmp_path / "out" / "model.safetensors").exists()
@@ -62,17 +62,17 @@ def test_the_state_of_the_selected_round_is_exported(table, tmp_path):
     config = changed(
         table, evaluation__select="validation", evaluation__every=1, training__learning_rate=0.3, federation__rounds=5
     )
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     assert record["selected_round"] < 4
     export(tmp_path / "run", tmp_path / "out", merged=True)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
-    found = evaluate.evaluate(model, experiment.prepare(config).test, 64, CPU).as_dict()
+    found = evaluate.evaluate(model, loop.prepare(config).test, 64, CPU).as_dict()
     assert found["accuracy"] == record["final"]["accuracy"]
 
 
 def test_a_clients_own_model(table, tmp_path):
     config = changed(table, algorithm="fedsa-lora", **STRONG)
-    experiment.run(config, tmp_path / "run")
+    loop.run(config, tmp_path / "run")
     with pytest.raises(InputError, match=r"every client keeps its own B; expected --client N, 0 to 2"):
         export(tmp_path / "run", tmp_path / "out")
     kept = load_file(tmp_path / "run" / "personal.safetensors")
@@ -86,7 +86,7 @@ def test_a_clients_own_model(table, tmp_path):
 
 
 def test_what_would_not_be_the_evaluated_model_is_refused(table, tmp_path):
-    experiment.run(changed(table, algorithm="fedex-lora"), tmp_path / "run")
+    loop.run(changed(table, algorithm="fedex-lora"), tmp_path / "run")
     with pytest.raises(InputError, match=r"its adapter alone is not the model that was evaluated; expected --merged"):
         export(tmp_path / "run", tmp_path / "out")
     with pytest.raises(InputError, match="expected the folder of a finished run"):
@@ -97,7 +97,7 @@ def test_what_would_not_be_the_evaluated_model_is_refused(table, tmp_path):
 
 
 def test_a_folder_with_something_in_it_is_left_alone(table, tmp_path):
-    experiment.run(changed(table), tmp_path / "run")
+    loop.run(changed(table), tmp_path / "run")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="expected a folder that is empty or not there yet"):
@@ -106,7 +106,7 @@ def test_a_folder_with_something_in_it_is_left_alone(table, tmp_path):
 
 
 def test_other_weights_under_the_same_name_are_refused(table, tiny_model, tmp_path, monkeypatch):
-    experiment.run(changed(table), tmp_path / "run")
+    loop.run(changed(table), tmp_path / "run")
     monkeypatch.setattr(backbone, "digest", lambda folder: "0" * 64)
     with pytest.raises(InputError, match=r"expected the same now; .* has 000000000000"):
         export(tmp_path / "run", tmp_path / "out")
@@ -114,7 +114,7 @@ def test_other_weights_under_the_same_name_are_refused(table, tiny_model, tmp_pa
 
 def test_a_reload_that_gives_other_logits_is_an_error(table, tmp_path, monkeypatch):
     """The check can fail: a bias of what was written is changed before it is read again."""
-    experiment.run(changed(table), tmp_path / "run")
+    loop.run(changed(table), tmp_path / "run")
     merge = LoraModel.merge_and_unload
 
     def spoilt(self):
@@ -145,7 +145,7 @@ def test_a_decoder_without_a_pad_token_and_with_transposed_weights(table, tiny_m
     run = changed(
         table, model__name=str(tmp_path / name), lora__target_modules=targets, algorithm="fedex-lora", **STRONG
     )
-    experiment.run(run, tmp_path / "run")
+    loop.run(run, tmp_path / "run")
     assert "loaded again" in export(tmp_path / "run", tmp_path / "out", merged=True)
 
 
@@ -156,7 +156,7 @@ def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkey
     import peft
     import transformers
 
-    from rolora import model_card
+    from rolora.experiment import model_card
     from rolora.keys import Key
     from rolora.models import peft_boundary
     from rolora.models.seeding import named_stream
@@ -176,7 +176,7 @@ def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkey
         )
         wrapped = peft.get_peft_model(model, lora)
     peft_boundary.save(wrapped, run / "adapter")
-    record = experiment.run(changed(table, federation__rounds=1), tmp_path / "other")
+    record = loop.run(changed(table, federation__rounds=1), tmp_path / "other")
     record["config"]["model"]["name"], record["model"]["sha256"] = str(base), None
     (run / "record.json").write_text(json.dumps(record))
     expected = logits(wrapped, tokenizer)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 
-from rolora import experiment
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from tests.conftest import changed, relative_error
@@ -71,12 +71,12 @@ def runs(tmp_path, table, tiny_model):
     for name in FAMILIES:
         folder = tmp_path / name
         config = config_of(name, table, folder / "model", tiny_model)
-        record = experiment.run(config, folder / "run")
+        record = loop.run(config, folder / "run")
         # The backbone of random weights is drawn again from the seed alone, and put where PEFT can read it.
         key, device = Key(config.seed).fold("model"), torch.device("cpu")
         base = backbone.load(config.model, "classification", 2, key, torch.float32, device)
         base.model.save_pretrained(folder / "base")
-        setup = experiment.prepare(config)
+        setup = loop.prepare(config)
         inputs, _ = setup.held_out.batch(torch.arange(8).numpy(), device)
         adapter = folder / "run" / "adapter"
         case = {"base": folder / "base", "adapter": adapter, "logits": folder / "logits.safetensors"}
@@ -130,7 +130,7 @@ def test_positions_that_all_rows_share_are_never_shared_by_clients(table, tmp_pa
 
     def run(name, **runtime):
         chosen = config.model_copy(update={"runtime": config.runtime.model_copy(update={"dtype": "float64"} | runtime)})
-        return experiment.run(chosen, tmp_path / name)
+        return loop.run(chosen, tmp_path / name)
 
     one, other = run("sequential"), run("batched", engine="batched")
     assert other["environment"]["group_size"] == 1

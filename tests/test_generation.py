@@ -11,13 +11,13 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment
 from rolora.errors import InputError
 from rolora.evaluation.evaluate import evaluate
+from rolora.experiment import loop
+from rolora.experiment.setup import prepare
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.preparation import prepare
 from rolora.training import local_update
 from rolora.training.local_update import gradients
 from rolora.training.objectives import IGNORED
@@ -239,7 +239,7 @@ def test_twenty_steps_from_a_config_and_plain_peft_gives_the_same_logits(asked, 
         asked, model__name=str(decoders[architecture]), lora__target_modules=TARGETS[architecture],
         federation__rounds=5, federation__num_clients=2, training__local_steps=4, training__learning_rate=0.02,
     )  # fmt: skip
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     assert record["final"]["loss"] < record["initial_evaluation"]["loss"]
     assert record["model"]["trainable"]["head"] == 0
     adapter = str(tmp_path / "run" / "adapter")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rolora import experiment
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
+from rolora.experiment import loop
 from rolora.federation.interference import lost
 from rolora.keys import Key
 from tests.conftest import changed
@@ -53,11 +53,11 @@ def test_mixed_ranks_have_no_interference_of_factors_and_no_move_has_no_ratio():
 
 def test_a_run_records_it_for_every_layer_and_round_if_asked(table, tmp_path):
     asked = changed(table, algorithm="fedavg-lora", evaluation__interference=True)
-    record = experiment.run(asked, tmp_path / "asked")
+    record = loop.run(asked, tmp_path / "asked")
     assert all(entry["lost"].keys() == set(record["model"]["adapted_layers"]) for entry in record["rounds"])
     assert all(one["missed"] > 1e-9 for entry in record["rounds"] for one in entry["lost"].values())
-    silent = experiment.run(changed(table, algorithm="fedavg-lora"), tmp_path / "silent")
+    silent = loop.run(changed(table, algorithm="fedavg-lora"), tmp_path / "silent")
     assert not any("lost" in entry for entry in silent["rounds"])
     assert silent["final"] == record["final"]
     personal = changed(table, algorithm="fedsa-lora", evaluation__interference=True)
-    assert not any("lost" in entry for entry in experiment.run(personal, tmp_path / "personal")["rounds"])
+    assert not any("lost" in entry for entry in loop.run(personal, tmp_path / "personal")["rounds"])

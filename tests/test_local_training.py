@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import experiment
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.training import local_update
@@ -39,7 +39,7 @@ def test_sgd_steps_are_those_written_by_hand(table):
         table, training__optimizer="sgd", training__learning_rate=0.5, training__max_grad_norm=0.001,
         training__local_steps=2, lora__dropout=0.0, model__dropout=0.0,
     )  # fmt: skip
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     parts = peft_boundary.set_trainable(setup.model, frozenset({"B"}), head=True)
     parameters = [parameter for chosen in parts.values() for parameter in chosen]
@@ -80,7 +80,7 @@ def test_the_optimiser_has_no_memory_of_another_client(table):
 
 
 def test_only_what_the_round_trains_has_gradients(table):
-    setup = experiment.prepare(changed(table))
+    setup = loop.prepare(changed(table))
     for factors, head in ((frozenset("A"), False), (frozenset("B"), True), (frozenset("AB"), True)):
         chosen = peft_boundary.set_trainable(setup.model, factors, head=head)
         wanting = {name for name, parameter in setup.model.named_parameters() if parameter.requires_grad}
@@ -93,7 +93,7 @@ def test_only_what_the_round_trains_has_gradients(table):
 def trained(table, factors, schedule="", **changes):
     """How far each part moves in one local update from a state where neither factor is zero."""
     config = changed(table, training__optimizer="sgd", lora__dropout=0.0, model__dropout=0.0, **changes)
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     layers = {name: replace(layer, B=torch.ones_like(layer.B)) for name, layer in state.layers.items()}
     peft_boundary.write(setup.model, replace(state, layers=layers))

@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import experiment, records
+from rolora import records
 from rolora.algorithms import ALGORITHMS
 from rolora.evaluation import evaluate
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from tests.conftest import changed
@@ -33,11 +34,11 @@ VARIANTS = {name: {"algorithm": name} for name in ALGORITHMS} | {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, variant):
     config = changed(table, **VARIANTS[variant])
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     clients = len(whole["rounds"][0]["clients"])
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_after(2 * clients + clients // 2))
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+        loop.run(config, tmp_path / "cut", progress=stop_after(2 * clients + clients // 2))
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert measured(resumed) == measured(whole)
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     for extra in ("residual.safetensors", "personal.safetensors"):
@@ -49,7 +50,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, variant):
 @pytest.mark.parametrize("name", ["flora", "fedex-lora"])
 def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, tmp_path, name):
     config = changed(table, algorithm=name)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     residual = load_file(tmp_path / "residual.safetensors")
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     scale = config.lora.alpha / config.lora.rank
@@ -58,14 +59,14 @@ def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, t
             assert torch.any(added != 0)
             fresh.model.get_submodule(layer).weight += scale * added.T
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
     assert result.as_dict() == record["final"]
 
 
 def test_a_residual_is_folded_once_and_can_be_taken_back(table):
     """Writing a state sets the backbone's weight; it never adds to what was folded before."""
-    setup = experiment.prepare(changed(table, algorithm="flora"))
+    setup = loop.prepare(changed(table, algorithm="flora"))
     module = next(iter(peft_boundary.lora_layers(setup.model).values())).get_base_layer()
     name = next(iter(peft_boundary.lora_layers(setup.model)))
     start = module.weight.detach().clone()
@@ -82,8 +83,8 @@ def test_a_residual_is_folded_once_and_can_be_taken_back(table):
 
 def test_personal_models_are_each_measured_on_their_own_part(table, tmp_path):
     """Every held-out example is seen once; a model per client gives another number than the server's start."""
-    record = experiment.run(changed(table, algorithm="local-only"), tmp_path)
-    setup = experiment.prepare(changed(table, algorithm="local-only"))
+    record = loop.run(changed(table, algorithm="local-only"), tmp_path)
+    setup = loop.prepare(changed(table, algorithm="local-only"))
     assert record["final"]["examples"] == len(setup.held_out)
     personal = load_file(tmp_path / "personal.safetensors")
     assert {name.split("|")[0] for name in personal} == {"0", "1", "2"}
@@ -92,7 +93,7 @@ def test_personal_models_are_each_measured_on_their_own_part(table, tmp_path):
 
 
 def test_the_centralised_reference_has_all_data_at_one_client(table, tmp_path):
-    record = experiment.run(changed(table, algorithm="centralised"), tmp_path)
+    record = loop.run(changed(table, algorithm="centralised"), tmp_path)
     assert record["data"]["client_sizes"] == [record["data"]["train"]]
     assert [entry["clients"] for entry in record["rounds"]] == [[0]] * len(record["rounds"])
 
@@ -100,8 +101,8 @@ def test_the_centralised_reference_has_all_data_at_one_client(table, tmp_path):
 def test_a_client_of_small_rank_trains_and_sends_its_rank(table, tmp_path):
     """The columns beyond a client's rank stay zero while it trains; the bytes are those of its rank."""
     config = changed(table, algorithm="flexlora", federation__client_ranks=[1, 2, 2])
-    record = experiment.run(config, tmp_path)
-    full = experiment.run(changed(table, algorithm="flexlora"), tmp_path / "full")
+    record = loop.run(config, tmp_path)
+    full = loop.run(changed(table, algorithm="flexlora"), tmp_path / "full")
     for part in ("A", "B"):
         assert 6 * record["rounds"][0]["bytes_up"][part] == 5 * full["rounds"][0]["bytes_up"][part]
 
@@ -109,9 +110,9 @@ def test_a_client_of_small_rank_trains_and_sends_its_rank(table, tmp_path):
 def test_flora_begins_every_round_with_a_new_adapter(table, tmp_path):
     config = changed(table, algorithm="flora")
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path, progress=stop_after(4))
-    server, *_ = experiment.load_checkpoint(tmp_path / experiment.CHECKPOINT, config)
-    first = peft_boundary.read(experiment.prepare(config).model, head=True)
+        loop.run(config, tmp_path, progress=stop_after(4))
+    server, *_ = loop.load_checkpoint(tmp_path / loop.CHECKPOINT, config)
+    first = peft_boundary.read(loop.prepare(config).model, head=True)
     for name, layer in server.layers.items():
         assert torch.all(layer.B == 0)
         assert not torch.equal(layer.A, first.layers[name].A)
@@ -120,7 +121,7 @@ def test_flora_begins_every_round_with_a_new_adapter(table, tmp_path):
 
 
 def test_a_residual_is_counted_in_the_record(table, tmp_path):
-    experiment.run(changed(table, algorithm="flora"), tmp_path)
+    loop.run(changed(table, algorithm="flora"), tmp_path)
     rounds = records.read_json(tmp_path / "record.json")["rounds"]
     assert "residual" not in rounds[0]["bytes_down"]
     assert rounds[1]["bytes_down"]["residual"] > 0

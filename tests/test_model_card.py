@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from rolora import experiment, model_card
+from rolora.experiment import loop, model_card
 from tests.conftest import changed
 
 RECORDS = sorted((Path(__file__).parents[1] / "paper_figures" / "data" / "finetuning").glob("*/record.json"))
@@ -20,7 +20,7 @@ def record():
 
 
 def test_a_run_leaves_its_own_card_and_not_pefts(table, tmp_path):
-    record = experiment.run(changed(table), tmp_path)
+    record = loop.run(changed(table), tmp_path)
     text = (tmp_path / "adapter" / "README.md").read_text()
     assert text == model_card.of_adapter(record)
     card = ModelCard(text)

@@ -11,11 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
-from rolora import data, experiment, plan
+from rolora import data, plan
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import LoraConfig, RuntimeConfig
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures, backbone, costs, peft_boundary, precision
 from rolora.models.seeding import named_stream
@@ -43,7 +44,7 @@ RATE = 1e9
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_bytes_are_those_of_a_run(table, tmp_path, variant):
     config = changed(table, **SHORT, **VARIANTS[variant])
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     planned = plan.plan(config, flops_per_second=RATE)
     bare = plan.bare_model(config.model, config.lora, 2, torch.float32)
     counted = [

@@ -19,17 +19,17 @@ from rich.console import Console
 from scipy import stats
 
 from rolora import config as configuration
-from rolora import experiment
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
+from rolora.experiment import loop
+from rolora.experiment.parallel import run_all
 from rolora.federation import ClientUpdate, ServerState, UpdateError, close_round, open_round, pack
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.privacy import accounting, client_level
 from rolora.privacy.accounting import Spending, epsilon, noise_for
-from rolora.running import run_all
 from tests.conftest import changed, relative_error
 from tests.engine.test_equality import furthest
 from tests.test_experiment import Stop, adapter, measured, stop_after
@@ -272,7 +272,7 @@ def test_the_methods_that_average_are_these():
 
 def private_rounds(config, folder, observe=None):
     """An experiment's states: before round 0 and after every round."""
-    running = experiment.Experiment(config, folder)
+    running = loop.Experiment(config, folder)
     states = [running.server]
     while not running.over:
         opened = running.open_round()
@@ -346,10 +346,10 @@ def test_the_engines_agree_under_client_privacy(table, tmp_path):
 
 def test_a_resumed_private_run_has_the_bits_and_the_epsilon_of_a_whole_one(table, tmp_path):
     config = changed(table, **CLIENT)
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_after(8))
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+        loop.run(config, tmp_path / "cut", progress=stop_after(8))
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     assert measured(resumed) == measured(whole)
     assert resumed["privacy"] == whole["privacy"]
@@ -361,7 +361,7 @@ def test_a_resumed_private_run_has_the_bits_and_the_epsilon_of_a_whole_one(table
 
 def test_secret_noise_is_never_the_same_and_has_the_same_epsilon(table, tmp_path):
     config = changed(table, **CLIENT, privacy__noise="secret", federation__rounds=1)
-    one, two = (experiment.run(config, tmp_path / name) for name in ("one", "two"))
+    one, two = (loop.run(config, tmp_path / name) for name in ("one", "two"))
     assert adapter(tmp_path / "one") != adapter(tmp_path / "two")
     assert one["privacy"] == two["privacy"]
     assert one["privacy"]["noise_reproducible"] is False
@@ -372,15 +372,15 @@ def test_the_tiny_task_is_learnt_from_private_means(table, tmp_path):
     """With little noise: nothing of the mechanism stands in the way. Noise that hides three clients would drown them."""
     little = {"privacy__clip": 5.0, "privacy__noise_multiplier": 0.002}
     config = changed(table, **CLIENT | little, federation__rounds=30, training__learning_rate=0.05)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
     assert record["privacy"]["epsilon"] > 1e5  # and the record says what that is worth
 
 
 def test_processes_that_would_draw_other_secrets_are_refused(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.distribution, "count", lambda: 2)
+    monkeypatch.setattr(loop.distribution, "count", lambda: 2)
     with pytest.raises(InputError, match=r'privacy\.noise: got "secret" with 2 processes, expected "reproducible"'):
-        experiment.Experiment(changed(table, **CLIENT, privacy__noise="secret"), tmp_path / "run")
+        loop.Experiment(changed(table, **CLIENT, privacy__noise="secret"), tmp_path / "run")
 
 
 def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
@@ -391,7 +391,7 @@ def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
     with pytest.raises(
         InputError, match=r"epsilon would be 11\.2698 at delta = 0\.001 after 4 rounds, expected at most max"
     ):
-        experiment.run(changed(table, **CLIENT, privacy__max_epsilon=10.0), tmp_path / "run")
+        loop.run(changed(table, **CLIENT, privacy__max_epsilon=10.0), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -400,22 +400,22 @@ def test_a_target_is_met_and_a_limit_is_kept(table, tmp_path):
 )
 def test_without_its_accountant_nothing_is_loaded_or_written(table, tmp_path, monkeypatch, mode, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.setattr(experiment, "prepare", lambda config: pytest.fail("something was loaded"))
+    monkeypatch.setattr(loop, "prepare", lambda config: pytest.fail("something was loaded"))
     config = changed(table, **CLIENT | {"privacy__mode": mode})
     with pytest.raises(InputError, match=f"expected {missing.replace('_', '-')} to be installed"):
         run_all([config], tmp_path / "runs", False, 1, Console(quiet=True))
     with pytest.raises(InputError, match="to be installed"):
-        experiment.run(config, tmp_path / "run")
+        loop.run(config, tmp_path / "run")
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("mode", ["client", "example"])
 def test_no_noise_is_refused_before_anything_is_loaded(table, tmp_path, monkeypatch, mode):
-    monkeypatch.setattr(experiment, "prepare", lambda config: pytest.fail("something was loaded"))
+    monkeypatch.setattr(loop, "prepare", lambda config: pytest.fail("something was loaded"))
     config = changed(table, **CLIENT | {"privacy__mode": mode, "privacy__noise_multiplier": 0.0})
     with pytest.raises(InputError, match=r"epsilon is inf with noise_multiplier = 0\.0, expected a finite one"):
-        experiment.run(config, tmp_path / "run")
+        loop.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 from typer.testing import CliRunner
 
-from rolora import experiment
 from rolora.__main__ import app, results_table
 from rolora.config import ModelConfig
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures
 from rolora.models import backbone as models
@@ -127,7 +127,7 @@ def test_an_unknown_shape_is_one_line(name, words):
 def test_record_adapter_table_dry_run_and_plan_say_it(table, tmp_path, tiny_model):
     folder = folder_of(tmp_path / "model", BertConfig, 17, tiny_model)
     config = changed(table, model__name=str(folder), model__weights="random", federation__rounds=1)
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     assert record["model"]["name"] == f"{folder} (random weights)"
     assert record["model"]["source"].startswith("random weights;")
     saved = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())

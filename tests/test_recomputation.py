@@ -10,9 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 
-from rolora import experiment, plan, preparation
+from rolora import plan
 from rolora.config import LoraConfig
 from rolora.errors import InputError
+from rolora.experiment import loop
+from rolora.experiment import setup as preparation
 from rolora.federation import start_of
 from rolora.keys import Key
 from rolora.models import architectures, costs, peft_boundary
@@ -45,7 +47,7 @@ def experiment_table(table, folder):
 
 def trained(config):
     """The clients' first local updates, and how often each layer's attention was called in a step."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     algorithm = config.build_algorithm()
     engine = ENGINES[config.runtime.engine](setup.model, setup.train, setup.clients, config, setup.key)
@@ -102,7 +104,7 @@ def test_updates_have_the_same_bits_in_bfloat16(table, folders, name, engine):
 
 
 def run_with_prefix(config):
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     preparation.keep_hidden_states(setup, None)
     state, algorithm = peft_boundary.read(setup.model, head=True), config.build_algorithm()
     engine = ENGINES[config.runtime.engine](
@@ -115,7 +117,7 @@ def run_with_prefix(config):
 def test_hidden_states_are_not_kept_where_hooks_run_again(table, folders, monkeypatch):
     monkeypatch.setattr(gradient_checkpointing, "HOOKS_RUN_AGAIN", True)
     table = experiment_table(table, folders["bert"])
-    setup = experiment.prepare(changed(table, **NO_DROPOUT, **ON, runtime__prefix_cache=True))
+    setup = loop.prepare(changed(table, **NO_DROPOUT, **ON, runtime__prefix_cache=True))
     preparation.keep_hidden_states(setup, None)
     assert setup.prefix is None
     assert "hooks again" in setup.prefix_record["refused"]
@@ -142,7 +144,7 @@ def test_what_cannot_be_computed_again_is_refused_by_the_config(table, changes, 
 
 def test_dropout_of_the_models_own_is_refused_by_run_and_plan(table, tmp_path):
     config = changed(table, **ON, lora__dropout=0.0)
-    for refused in (lambda: experiment.run(config, tmp_path / "run"), lambda: plan.plan(config, flops_per_second=1e9)):
+    for refused in (lambda: loop.run(config, tmp_path / "run"), lambda: plan.plan(config, flops_per_second=1e9)):
         with pytest.raises(InputError, match=r"expected model\.dropout = 0\.0") as fault:
             refused()
         assert "\n" not in str(fault.value)

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from rolora import config as configuration
-from rolora import experiment, records
-from rolora.checkpoints import load_checkpoint
+from rolora import records
+from rolora.experiment import loop
+from rolora.experiment.checkpoint import load_checkpoint
 from rolora.keys import Key
 from tests.conftest import changed
 from tests.test_config import write
@@ -147,7 +148,7 @@ def stop_before_every_change(config, folder):
 
             sys.addaudithook(hook)
             try:
-                experiment.run(config, directory, resume=True)
+                loop.run(config, directory, resume=True)
             except BaseException:
                 os._exit(1)
             os._exit(0)
@@ -173,7 +174,7 @@ def test_killed_before_every_single_change_to_its_folder(table, tmp_path):
     statuses = json.loads(answer.stdout)
     assert len(statuses) > 15
     assert statuses == [[-9, 0]] * (len(statuses) - 1) + [[0, 0]]
-    experiment.run(config, tmp_path / "whole")
+    loop.run(config, tmp_path / "whole")
     for directory in (tmp_path / "cut").iterdir():
         assert_same(directory, tmp_path / "whole")
 
@@ -181,40 +182,40 @@ def test_killed_before_every_single_change_to_its_folder(table, tmp_path):
 @pytest.mark.parametrize("place", ["write_json", "save_beside_adapter", "flush"])
 def test_interrupted_within_finish(table, tmp_path, monkeypatch, place):
     config = changed(table, algorithm="fedsa-lora")
-    experiment.run(config, tmp_path / "whole")
+    loop.run(config, tmp_path / "whole")
 
     def stop(*_):
         raise Stop
 
     with monkeypatch.context() as patched, pytest.raises(Stop):
-        patched.setattr(experiment if place == "save_beside_adapter" else records, place, stop)
-        experiment.run(config, tmp_path / "cut")
-    assert (tmp_path / "cut" / experiment.CHECKPOINT).exists()
-    experiment.run(config, tmp_path / "cut", resume=True)
+        patched.setattr(loop if place == "save_beside_adapter" else records, place, stop)
+        loop.run(config, tmp_path / "cut")
+    assert (tmp_path / "cut" / loop.CHECKPOINT).exists()
+    loop.run(config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_stopped_between_record_and_removal_of_the_checkpoint_it_is_finished(table, tmp_path):
     """Without --resume too: there is nothing to go on with. The checkpoint goes when the run is next asked for."""
     with pytest.raises(Stop):
-        experiment.run(changed(table), tmp_path / "cut", progress=stop_after(7))
-    kept = (tmp_path / "cut" / experiment.CHECKPOINT).read_bytes()
-    record = experiment.run(changed(table), tmp_path / "cut", resume=True)
-    (tmp_path / "cut" / experiment.CHECKPOINT).write_bytes(kept)
-    assert experiment.run(changed(table), tmp_path / "cut", progress=stop_after(0)) == record
-    assert not (tmp_path / "cut" / experiment.CHECKPOINT).exists()
+        loop.run(changed(table), tmp_path / "cut", progress=stop_after(7))
+    kept = (tmp_path / "cut" / loop.CHECKPOINT).read_bytes()
+    record = loop.run(changed(table), tmp_path / "cut", resume=True)
+    (tmp_path / "cut" / loop.CHECKPOINT).write_bytes(kept)
+    assert loop.run(changed(table), tmp_path / "cut", progress=stop_after(0)) == record
+    assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
 
 
 def test_what_a_killed_process_had_begun_to_write_is_removed_by_the_next(table, tmp_path):
     with pytest.raises(Stop):
-        experiment.run(changed(table), tmp_path, progress=stop_after(7))
+        loop.run(changed(table), tmp_path, progress=stop_after(7))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     begun = [tmp_path / f".{name}.{ended.pid}" for name in ("checkpoint.safetensors", "record.json")]
     others = [tmp_path / f".checkpoint.safetensors.{os.getppid()}", tmp_path / ".hidden.txt", tmp_path / ".2.x"]
     for path in (*begun, *others):
         path.write_bytes(b"a part")
-    experiment.run(changed(table), tmp_path, resume=True)
+    loop.run(changed(table), tmp_path, resume=True)
     assert not any(path.exists() for path in begun)
     assert all(path.exists() for path in others)  # a living process's, and what no run has written
 
@@ -229,8 +230,8 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_the_last_checkpoint_sta
     (config,) = configuration.read(path := write(tmp_path, table))
     folder = tmp_path / "cut" / config.run_name()
     with pytest.raises(Stop):
-        experiment.run(config, folder, progress=stop_after(7))
-    checkpoint = folder / experiment.CHECKPOINT
+        loop.run(config, folder, progress=stop_after(7))
+    checkpoint = folder / loop.CHECKPOINT
     # Every round adds a line of some hundred bytes to the checkpoint's history: there is room for a few more.
     room = checkpoint.stat().st_size + 1000
     process = subprocess.run(
@@ -239,10 +240,10 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_the_last_checkpoint_sta
     )  # fmt: skip
     assert process.returncode == 1
     assert process.stderr == f"error: {checkpoint}: {os.strerror(errno.EFBIG)} (--debug shows where)\n"
-    assert [path.name for path in folder.iterdir()] == [experiment.CHECKPOINT]
+    assert [path.name for path in folder.iterdir()] == [loop.CHECKPOINT]
     assert 2 < len(load_checkpoint(checkpoint, config)[2]) < 30
-    experiment.run(config, folder, resume=True)
-    experiment.run(config, tmp_path / "whole" / config.run_name())
+    loop.run(config, folder, resume=True)
+    loop.run(config, tmp_path / "whole" / config.run_name())
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
@@ -250,10 +251,10 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_the_last_checkpoint_sta
 def test_a_full_disk_at_the_end_leaves_the_checkpoint(table, tmp_path, failing):
     """Files are limited to less than the size that this one has; those of PEFT are written by its own code."""
     config = changed(table, lora__rank=16)  # adapter and record are larger than the checkpoint's neighbours
-    experiment.run(config, tmp_path / "whole")
+    loop.run(config, tmp_path / "whole")
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file()}
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    run = experiment.Experiment(config, tmp_path / "cut")
+    run = loop.Experiment(config, tmp_path / "cut")
     while not run.over:
         opened = run.open_round()
         run.close_round(opened, run.engine.local_updates(opened.t, opened.broadcasts, opened.trainable), 0.0)
@@ -266,7 +267,7 @@ def test_a_full_disk_at_the_end_leaves_the_checkpoint(table, tmp_path, failing):
     assert Path(failure.value.filename).parent in (tmp_path / "cut", tmp_path / "cut" / "adapter")
     assert not (tmp_path / "cut" / "record.json").exists()
     assert [path.name for path in (tmp_path / "cut").glob(".*")] == []
-    experiment.run(config, tmp_path / "cut", resume=True)
+    loop.run(config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 

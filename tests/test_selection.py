@@ -8,10 +8,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from rolora import experiment, together
 from rolora.config import check
 from rolora.errors import InputError
 from rolora.evaluation import evaluate, selection
+from rolora.experiment import lockstep, loop
 from rolora.keys import Key
 from rolora.models import backbone
 from rolora.training import process_group
@@ -42,14 +42,14 @@ def test_rounds_are_compared_on_validation_text_and_the_best_one_is_measured_onc
 ):
     config = selecting(table)
     looked = []
-    measure = experiment.measure
+    measure = loop.measure
 
     def watched(setup, server, examples=None):
         looked.append("test" if examples is setup.test else "validation")
         return measure(setup, server, examples)
 
-    monkeypatch.setattr(experiment, "measure", watched)
-    record = experiment.run(config, tmp_path)
+    monkeypatch.setattr(loop, "measure", watched)
+    record = loop.run(config, tmp_path)
     assert looked == ["validation"] * 6 + ["test"]
     curve = [entry["evaluation"]["accuracy"] for entry in record["rounds"]]
     assert record["selected_round"] == curve.index(max(curve)) < 4
@@ -60,25 +60,25 @@ def test_rounds_are_compared_on_validation_text_and_the_best_one_is_measured_onc
     assert all(selection.TEST_EVALUATION not in entry for entry in record["rounds"])
     # The run that ends after that round is the same run up to there: same state, same number.
     earlier = changed(table, **RISING_THEN_FALLING | {"federation__rounds": record["selected_round"] + 1})
-    assert experiment.run(earlier, tmp_path / "earlier")["final"] == record["final"]
+    assert loop.run(earlier, tmp_path / "earlier")["final"] == record["final"]
     assert adapter(tmp_path) == adapter(tmp_path / "earlier")
 
 
 @pytest.mark.parametrize("cache", [False, True])
 def test_the_saved_adapter_is_the_state_that_was_measured(table, tmp_path, cache):
     config = selecting(table, model__dropout=0.0, lora__layers=[1], runtime__prefix_cache=cache)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     assert record["selected_round"] < 4
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
-    found = evaluate.evaluate(loaded, experiment.prepare(config).test, 64, torch.device("cpu"))
+    found = evaluate.evaluate(loaded, loop.prepare(config).test, 64, torch.device("cpu"))
     assert found.as_dict() == pytest.approx(record["final"], rel=1e-5)
     assert cache == ("prefix_cache" in record and "refused" not in record["prefix_cache"])
 
 
 def test_the_papers_protocol_stands_beside_the_fair_number_and_is_named(table, tmp_path):
-    fair = experiment.run(selecting(table), tmp_path / "fair")
-    papers = experiment.run(selecting(table, "test"), tmp_path / "papers")
+    fair = loop.run(selecting(table), tmp_path / "fair")
+    papers = loop.run(selecting(table, "test"), tmp_path / "papers")
     assert papers["final"] == fair["final"]
     assert papers["selected_round"] == fair["selected_round"]
     assert adapter(tmp_path / "papers") == adapter(tmp_path / "fair")
@@ -90,7 +90,7 @@ def test_the_papers_protocol_stands_beside_the_fair_number_and_is_named(table, t
 
 
 def test_a_run_without_selection_says_what_it_always_said(table, tmp_path):
-    record = experiment.run(changed(table), tmp_path)
+    record = loop.run(changed(table), tmp_path)
     assert list(record)[-4:] == ["initial_evaluation", "rounds", "final", "seconds"]
     assert list(record["final"]) == ["accuracy", "loss", "examples"]
     assert type(record["final"]["examples"]) is int
@@ -103,20 +103,20 @@ def test_a_run_without_selection_says_what_it_always_said(table, tmp_path):
 def test_a_run_that_is_stopped_after_any_round_goes_on_to_the_same_bits(table, tmp_path, select, method):
     """Before, at and after the best round; a server with a residual, clients with a factor of their own."""
     config = selecting(table, select, algorithm=method, federation__rounds=4)
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     for rounds in sorted({1, min(whole["selected_round"] + 1, 3), 3}):
         cut = tmp_path / "cut" / str(rounds)
         with pytest.raises(Stop):
-            experiment.run(config, cut, progress=stop_after(3 * rounds + 1))
-        resumed = experiment.run(config, cut, resume=True)
+            loop.run(config, cut, progress=stop_after(3 * rounds + 1))
+        resumed = loop.run(config, cut, resume=True)
         assert_same(cut, tmp_path / "whole")
         assert measured(resumed)
 
 
 def test_a_run_that_is_stopped_while_test_text_is_measured_goes_on(table, tmp_path, monkeypatch):
     config = selecting(table)
-    experiment.run(config, tmp_path / "whole")
-    measure = experiment.measure
+    loop.run(config, tmp_path / "whole")
+    measure = loop.measure
 
     def stopped(setup, server, examples=None):
         if examples is setup.test:
@@ -124,22 +124,22 @@ def test_a_run_that_is_stopped_while_test_text_is_measured_goes_on(table, tmp_pa
         return measure(setup, server, examples)
 
     with monkeypatch.context() as patched, pytest.raises(Stop):
-        patched.setattr(experiment, "measure", stopped)
-        experiment.run(config, tmp_path / "cut")
-    experiment.run(config, tmp_path / "cut", resume=True)
+        patched.setattr(loop, "measure", stopped)
+        loop.run(config, tmp_path / "cut")
+    loop.run(config, tmp_path / "cut", resume=True)
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_runs_that_train_together_select_each_its_own_round(table, tmp_path):
     common = {"runtime__engine": "batched", "runtime__dtype": "float64"}
     configs = [selecting(table, **common, seed=seed) for seed in (0, 1)]
-    (unit,) = together.sets(configs)
-    joint = together.run(unit, tmp_path / "joint", resume=False, progress=lambda name, event: None)
+    (unit,) = lockstep.sets(configs)
+    joint = lockstep.run(unit, tmp_path / "joint", resume=False, progress=lambda name, event: None)
     for config, found in zip(configs, joint, strict=True):
-        alone = experiment.run(config, tmp_path / "alone" / config.run_name())
+        alone = loop.run(config, tmp_path / "alone" / config.run_name())
         assert found["selected_round"] == alone["selected_round"]
         assert found["final"] == pytest.approx(alone["final"], rel=1e-7)
-    assert len(together.sets([configs[0], changed(table, **common)])) == 2
+    assert len(lockstep.sets([configs[0], changed(table, **common)])) == 2
 
 
 def test_selection_without_a_test_split_is_refused(table):
@@ -158,8 +158,8 @@ def test_any_flat_table_of_numbers_reaches_the_record(table, tmp_path, monkeypat
         value = next(values)
         return {"loss": value, "tokens": 2.5, "examples": len(examples)}
 
-    monkeypatch.setattr(experiment, "measure", measure)
-    record = experiment.run(selecting(table), tmp_path)
+    monkeypatch.setattr(loop, "measure", measure)
+    record = loop.run(selecting(table), tmp_path)
     assert record["selected_round"] == 1
     assert record["final"] == {"loss": 0.55, "tokens": 2.5, "examples": 40}
     assert record["selection"]["metric"] == "loss"

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from rolora import sweep, sweep_report
 from rolora.errors import InputError
 from rolora.evaluation import selection
 from rolora.evaluation.intervals import student
-from rolora.running import run_all
+from rolora.experiment import sweep, sweep_report
+from rolora.experiment.parallel import run_all
 from tests.conftest import changed
 from tests.test_config import write
 
@@ -155,20 +155,20 @@ def test_a_grid_is_written_as_one_would(text, expected):
 def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_not_run_twice(
     table, tmp_path, monkeypatch
 ):
-    from rolora import experiment
+    from rolora.experiment import loop
 
     table["federation"]["rounds"] = 2
     path = write(tmp_path, table)
     found = sweep.read(path, ["evaluation.every=1"], ["training.learning_rate=0.01,0.1", "algorithm=rolora,ffa-lora"])
     sizes = []
-    measure = experiment.measure
+    measure = loop.measure
 
     def watched(setup, server, examples=None):
         result = measure(setup, server, examples)
         sizes.append(result["examples"])
         return result
 
-    monkeypatch.setattr(experiment, "measure", watched)
+    monkeypatch.setattr(loop, "measure", watched)
     console = Console(quiet=True)
     protocol = sweep.Protocol((0, 1), (0,), reference="ffa-lora")
     first = sweep.announce(found, protocol, tmp_path / "runs", 1)

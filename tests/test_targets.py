@@ -7,10 +7,11 @@ import torch
 from transformers import AutoConfig
 from typer.testing import CliRunner
 
-from rolora import experiment, plan
+from rolora import plan
 from rolora.__main__ import app
 from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import adapter_targets, architectures, peft_boundary
 from tests.conftest import changed
@@ -165,12 +166,12 @@ def test_record_plan_and_dry_run_say_what_was_found(table, tmp_path):
     table["lora"].pop("target_modules")
     table["lora"]["layers"] = "upper-half"
     config = changed(table, federation__rounds=1)
-    record = experiment.run(config, tmp_path / "run")
+    record = loop.run(config, tmp_path / "run")
     assert record["config"]["lora"]["layers"] == "upper-half"
     assert (record["model"]["layers"], record["model"]["target_modules"]) == ([1], ["query", "value"])
     spelt_out = changed(table, federation__rounds=1, lora__layers=[1], lora__target_modules=["query", "value"])
-    assert peft_boundary.found(spelt_out.lora, experiment.prepare(spelt_out).model) == {}
-    same = experiment.run(spelt_out, tmp_path / "spelt-out")
+    assert peft_boundary.found(spelt_out.lora, loop.prepare(spelt_out).model) == {}
+    same = loop.run(spelt_out, tmp_path / "spelt-out")
     assert same["final"] == record["final"]
     assert not {"layers", "target_modules"} & same["model"].keys()
     planned = plan.plan(config, flops_per_second=1e9)

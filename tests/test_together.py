@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from rolora import experiment, together
+from rolora.experiment import lockstep, loop
 from rolora.training.engines.batched import Trainer
 from tests.conftest import changed
 
@@ -27,15 +27,15 @@ def test_seeds_rates_and_methods_train_together_as_each_would_alone(table, tmp_p
         changed(table, **COMMON, algorithm="fedex-lora", federation__rounds=3),
         changed(table, **COMMON, server={"optimizer": "momentum", "learning_rate": 0.5}),
     ]
-    (unit,) = together.sets(configs)
+    (unit,) = lockstep.sets(configs)
     sizes = []
     train = Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self, jobs, *rest: sizes.append(len(jobs)) or train(self, jobs, *rest))
-    joint = together.run(unit, tmp_path / "joint", resume=False, progress=lambda name, event: None)
+    joint = lockstep.run(unit, tmp_path / "joint", resume=False, progress=lambda name, event: None)
     assert max(sizes) == 4  # clients of several runs in one group
     for config, found in zip(configs, joint, strict=True):
         name = config.run_name()
-        alone = experiment.run(config, tmp_path / "alone" / name)
+        alone = loop.run(config, tmp_path / "alone" / name)
         assert found["environment"]["runs_together"] == 6
         assert [entry["bytes_up"] for entry in found["rounds"]] == [entry["bytes_up"] for entry in alone["rounds"]]
         np.testing.assert_allclose(
@@ -60,8 +60,8 @@ def test_seeds_rates_and_methods_train_together_as_each_would_alone(table, tmp_p
 )
 def test_runs_that_cannot_train_together_are_kept_apart(table, changes):
     one = changed(table, **COMMON)
-    assert len(together.sets([one, changed(table, **COMMON | changes)])) == 2
+    assert len(lockstep.sets([one, changed(table, **COMMON | changes)])) == 2
 
 
 def test_the_sequential_engine_trains_runs_one_by_one(table):
-    assert len(together.sets([changed(table), changed(table, seed=1)])) == 2
+    assert len(lockstep.sets([changed(table), changed(table, seed=1)])) == 2

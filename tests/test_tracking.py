@@ -10,9 +10,9 @@ import pytest
 from accelerate import tracking as accelerate_tracking
 from rich.console import Console
 
-from rolora import experiment, tracking
 from rolora.errors import InputError
-from rolora.running import run_all
+from rolora.experiment import loop, tracking
+from rolora.experiment.parallel import run_all
 from tests.conftest import changed
 from tests.test_config import write
 from tests.test_experiment import Stop, adapter, measured, stop_after
@@ -73,7 +73,7 @@ def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, noteb
         assert ("validation/accuracy" in values, "test/accuracy" in values) == (bool(entry["evaluation"]),) * 2
     assert logged[-1][2] == {f"final/{name}": record["final"][name] for name in ("accuracy", "loss")}
     assert last == "finish"
-    plain = experiment.run(config, tmp_path / "plain")
+    plain = loop.run(config, tmp_path / "plain")
     assert measured(plain) == measured(record)
     assert adapter(tmp_path / "plain") == adapter(tmp_path / config.run_name())
     assert sorted(path.name for path in (tmp_path / config.run_name()).iterdir()) == ["adapter", "record.json"]
@@ -82,7 +82,7 @@ def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, noteb
 def test_a_finished_run_is_not_told_again_and_a_resumed_one_from_its_start(table, tmp_path, notebook):
     config = changed(table)
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / config.run_name(), progress=stop_after(7))
+        loop.run(config, tmp_path / config.run_name(), progress=stop_after(7))
     run([config], tmp_path, resume=True)
     assert [step for kind, step, *_ in notebook[1:-1]] == [1, 2, 3, 4, 4]
     notebook.clear()
@@ -95,7 +95,7 @@ def test_an_interrupted_run_closes_its_tracker(table, tmp_path, notebook, monkey
         raise Stop
 
     config = changed(table)
-    monkeypatch.setattr(experiment, "describe", stop)
+    monkeypatch.setattr(loop, "describe", stop)
     with pytest.raises(Stop):
         run([config], tmp_path)
     assert notebook[-1] == ("finish",)

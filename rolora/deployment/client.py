@@ -24,10 +24,10 @@ from rolora.config import Config
 from rolora.deployment import messages, methods
 from rolora.deployment.messages import Answer, Greeting, Question, Reason
 from rolora.errors import InputError
+from rolora.experiment.setup import Setup, keep_hidden_states, prepare
 from rolora.federation import ServerState, communication
 from rolora.keys import Key
 from rolora.models import peft_boundary
-from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.training.engines import ENGINES, Engine
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from rolora.adapter import FACTORS
-from rolora.checkpoints import everything
+from rolora.experiment.checkpoint import everything
 from rolora.federation import ServerState, UpdateError
 from rolora.federation.communication import Message
 

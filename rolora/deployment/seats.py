@@ -13,8 +13,8 @@ from rolora.deployment import messages
 from rolora.deployment.link import Link
 from rolora.deployment.messages import Greeting, Reason
 from rolora.deployment.methods import shared_hash
+from rolora.experiment.setup import Setup
 from rolora.federation import UpdateError
-from rolora.preparation import Setup
 
 COMPARED = {
     "protocol": "the version of the messages",

@@ -1,7 +1,7 @@
 """The server: a ServerApp that opens and closes the rounds of an experiment, whose clients are elsewhere.
 
 What a simulation's loop does in one line, to have the clients trained, is here to send each what it lacks, and to wait;
-everything before and after that is ``rolora.experiment``'s own.
+everything before and after that is ``rolora.experiment.loop``'s own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rolora.deployment.link import Link
 from rolora.deployment.messages import Answer, Question, Reason
 from rolora.deployment.seats import Seat, Seats
 from rolora.errors import InputError
-from rolora.experiment import Experiment
+from rolora.experiment.loop import Experiment
 from rolora.federation import ClientUpdate, OpenRound, UpdateError, acceptance, open_round, sent_down
 from rolora.federation.acceptance import Acceptance
 from rolora.records import installed_version

@@ -17,7 +17,7 @@ from rolora import config as configuration
 from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.progress import Display
+from rolora.experiment.progress import Display
 
 
 def need_flower() -> None:
@@ -82,7 +82,7 @@ def serve(
     from rolora.deployment.certificates import server_identity
     from rolora.deployment.link import Link
     from rolora.deployment.server import Patience, server_app
-    from rolora.experiment import Experiment
+    from rolora.experiment.loop import Experiment
 
     fault = methods.refusal(config)
     if fault:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.algorithms.means import median, trimmed_mean, weighted_mean
 from rolora.algorithms.robust import AVERAGING, RobustAggregation
 from rolora.algorithms.server_optimizer import ServerOptimizer
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.federation import aggregate, close_round, open_round, pack
 from rolora.federation.communication import Ledger
 from tests.conftest import changed, relative_error
@@ -195,7 +195,7 @@ def test_a_run_with_medians(table, tmp_path, engine):
         table, federation__aggregation="median", federation__client_weights="uniform", federation__num_clients=5,
         federation__rounds=2, runtime__engine=engine,
     )  # fmt: skip
-    running = experiment.Experiment(config, tmp_path)
+    running = loop.Experiment(config, tmp_path)
     opened = running.open_round()
     updates = running.engine.local_updates(0, opened.broadcasts, opened.trainable)
     running.close_round(opened, updates, 0.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rolora.errors import InputError
-from rolora.experiment import prepare
+from rolora.experiment.loop import prepare
 from tests.conftest import changed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from rolora.config import Config
 from rolora.evaluation.evaluate import evaluate
-from rolora.preparation import Setup
+from rolora.experiment.setup import Setup
 from tests.bench import engines
 from tests.bench.given import State
 

@@ -16,11 +16,11 @@ from peft import PeftModel, get_peft_model_state_dict
 from rolora import config as configuration
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.experiment.setup import Setup, keep_hidden_states, prepare
 from rolora.federation import ServerState, close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
-from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.local_update import Examples, batches
 from tests.bench.given import Batch, Given, State, load
@@ -113,7 +113,7 @@ def engine_of(setup: Setup) -> Engine:
 
 
 def federated(engine: Engine, config: Config, key: Key, server: ServerState) -> ServerState:
-    """All rounds as ``rolora.experiment`` runs them, without evaluation and checkpoints.
+    """All rounds as ``rolora.experiment.loop`` runs them, without evaluation and checkpoints.
 
     Args:
         engine: trains the clients.

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 
 from rolora import config as configuration
-from rolora import experiment, records
 from rolora import plan as planning
+from rolora import records
 from rolora.command_line import one_line_errors
 from rolora.errors import InputError
+from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures
 from tests.bench.command import shown
@@ -102,7 +103,7 @@ def measure(case: str, device: str, stand_in: str | None) -> dict[str, Any]:
         config = config_of(case, data, device, stand_in)
         planned = planning.plan(config, flops_per_second=1.0)
         started = time.perf_counter()
-        record = experiment.run(config, Path(folder) / "run")
+        record = loop.run(config, Path(folder) / "run")
         seconds = time.perf_counter() - started
     on_gpu = device.startswith("cuda")
     peak = torch.cuda.max_memory_allocated() if on_gpu else None

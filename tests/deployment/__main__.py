@@ -92,11 +92,11 @@ def kill_in_turn(run: Federation, server: Process, clients: list[Process], group
 
 def hold_to_simulation(folder: Path, config: Any, participants: list[list[int]]) -> None:
     """The final adapter has the bits of a simulation in which the same clients took part."""
-    from rolora import experiment
+    from rolora.experiment import loop
     from rolora.models import peft_boundary
     from tests.deployment.conftest import same_bits
 
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     peft_boundary.write(setup.model, played(config, participants))
     expected = folder.parent.parent / "expected"
     peft_boundary.save(setup.model, expected / "adapter")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rolora import experiment
 from rolora.config import Config
 from rolora.deployment import certificates
 from rolora.deployment.together import free_port
+from rolora.experiment import loop
 from tests.conftest import changed
 from tests.deployment.processes import Federation, federation
 
@@ -62,7 +62,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 def simulated(config: Config, folder: Path) -> Path:
     """The folder of the same run, simulated."""
-    experiment.run(config, folder)
+    loop.run(config, folder)
     return folder
 
 

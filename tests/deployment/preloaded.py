@@ -9,4 +9,4 @@ import rolora.__main__
 import rolora.deployment.client
 import rolora.deployment.node
 import rolora.deployment.server
-import rolora.experiment  # noqa: F401
+import rolora.experiment.loop  # noqa: F401

@@ -9,7 +9,7 @@ import signal
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rolora import experiment
+from rolora.experiment import loop
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
@@ -33,7 +33,7 @@ def in_round_one(run, *options):
 
 def played(config, participants):
     """The final tensors of a run in which these clients took part, round by round, by the loop of a simulation."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     algorithm = config.build_algorithm()
     engine = SequentialEngine(setup.model, setup.train, setup.clients, config, setup.key)
     server, ledger = peft_boundary.read(setup.model, head=True), Ledger()
@@ -46,7 +46,7 @@ def played(config, participants):
 
 def is_result(run, config, server):
     """Hold a finished run's adapter to a state."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     peft_boundary.write(setup.model, server)
     folder = run.folder / "expected"
     peft_boundary.save(setup.model, folder / "adapter")

@@ -22,15 +22,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from rolora import config as configuration
-from rolora import experiment
 from rolora.algorithms import ALGORITHMS
-from rolora.checkpoints import everything
 from rolora.errors import InputError
+from rolora.experiment import loop
+from rolora.experiment.checkpoint import everything
+from rolora.experiment.parallel import run_all
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.models import peft_boundary, precision
-from rolora.running import run_all
 from rolora.training import process_group
 from rolora.training.engines import ENGINES
 from rolora.training.engines.distributed import DistributedEngine, deal, fingerprint
@@ -60,7 +60,7 @@ def hard(table, name, **changes):
 
 def play(config):
     """Every tensor of the server's state after some rounds by as many processes as there are, and the mean losses."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     algorithm = config.build_algorithm()
     told = []
     engine = ENGINES[config.runtime.engine](
@@ -238,7 +238,7 @@ def test_a_deal_gives_every_client_to_one_process_and_none_two_more_than_another
 
 
 def test_a_fingerprint_tells_one_bit_of_any_part(table):
-    state = peft_boundary.read(experiment.prepare(changed(table)).model, head=True)
+    state = peft_boundary.read(loop.prepare(changed(table)).model, head=True)
     seen = [int(fingerprint(state))]
     for tensor in (*state.head.values(), *(layer.A for layer in state.layers.values())):
         tensor.view(torch.int32).reshape(-1)[0] ^= 1
@@ -279,7 +279,7 @@ def test_torchrun_a_killed_process_ends_all_and_one_process_goes_on_to_the_same_
     ]  # fmt: skip
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for((folder / experiment.CHECKPOINT).exists, process)
+    wait_for((folder / loop.CHECKPOINT).exists, process)
     workers = children(process.pid)
     os.kill(workers[1], signal.SIGKILL)
     _, stderr = process.communicate(timeout=LIMIT)
@@ -287,8 +287,8 @@ def test_torchrun_a_killed_process_ends_all_and_one_process_goes_on_to_the_same_
     assert len(lines(stderr)) == 1, stderr
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers.values())
     assert not (folder / "record.json").exists()
-    resumed = experiment.run(config, folder, resume=True)
-    whole = experiment.run(config, tmp_path / "whole")
+    resumed = loop.run(config, folder, resume=True)
+    whole = loop.run(config, tmp_path / "whole")
     assert adapter(folder) == adapter(tmp_path / "whole")
     assert measured(resumed) == measured(whole)
 
@@ -312,7 +312,7 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to(table,
     launch = Launch(2, ["-m", "rolora", "run", path, "--out", tmp_path / "runs"])
     first, second = launch.processes
     try:
-        wait_for((tmp_path / "runs" / config.run_name() / experiment.CHECKPOINT).exists, first)
+        wait_for((tmp_path / "runs" / config.run_name() / loop.CHECKPOINT).exists, first)
         second.send_signal(signal.SIGSTOP)
         time.sleep(1)
         first.send_signal(signal.SIGTERM)
@@ -328,7 +328,7 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to(table,
 def test_what_cannot_be_spread_is_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(process_group, "count", lambda: 2)
     with pytest.raises(InputError, match=r'got "shared" with 2 processes, expected "isolated"'):
-        experiment.run(changed(table, federation__client_state="shared"), tmp_path)
+        loop.run(changed(table, federation__client_state="shared"), tmp_path)
     with pytest.raises(InputError, match=r"got 'cuda:0' with 2 processes, expected \"cuda\""):
         precision.device(changed(table, runtime__device="cuda:0").runtime)
     for jobs, together, given_words in ((2, False, "--jobs 2"), (1, True, "--together")):
@@ -341,10 +341,10 @@ def test_two_processes_go_on_with_the_run_of_one_and_only_one_writes_and_prints(
     table["federation"]["rounds"] = 6
     table["evaluation"] |= {"every": 1, "select": "validation"}
     (config,) = configuration.read(path := write(tmp_path, table))
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     folder = tmp_path / "runs" / config.run_name()
     with pytest.raises(Stop):
-        experiment.run(config, folder, progress=stop_after(7))
+        loop.run(config, folder, progress=stop_after(7))
     launch = Launch(2, ["-m", "rolora", "run", path, "--out", tmp_path / "runs", "--resume"])
     statuses, said = launch.end()
     assert statuses == [0, 0], said

@@ -12,9 +12,9 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolora import experiment
 from rolora.algorithms import ALGORITHMS
 from rolora.config import TrainingConfig
+from rolora.experiment import loop
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
@@ -43,7 +43,7 @@ HARD = {
 
 def final(config, rounds):
     """The state after some rounds by the config's engine, and the mean training losses."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     engine = ENGINES[config.runtime.engine](setup.model, setup.train, setup.clients, config, setup.key)
     server = peft_boundary.read(setup.model, head=config.model.head == "trained")
     ledger, algorithm = Ledger(), config.build_algorithm()
@@ -171,7 +171,7 @@ def test_the_comparison_can_fail(table):
 
 def test_the_group_does_not_depend_on_the_order_of_clients(table):
     config = hard(table, "rolora", runtime__engine="batched", runtime__dtype="float32")
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     engine = ENGINES["batched"](setup.model, setup.train, setup.clients, config, setup.key)
     server = peft_boundary.read(setup.model, head=True)
     forwards = engine.local_updates(0, dict.fromkeys([0, 1, 3, 4], server), frozenset({"B"}))
@@ -184,7 +184,7 @@ def test_the_group_does_not_depend_on_the_order_of_clients(table):
 
 def test_peft_has_its_own_modules_back_after_training(table):
     config = hard(table, "rolora", runtime__engine="batched")
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     before = {name: type(module) for name, module in setup.model.named_modules()}
     engine = ENGINES["batched"](setup.model, setup.train, setup.clients, config, setup.key)
     server = peft_boundary.read(setup.model, head=True)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy import stats
 
-from rolora import experiment
 from rolora.errors import InputError
+from rolora.experiment import loop
+from rolora.experiment.setup import prepare
 from rolora.keys import Key
 from rolora.models import peft_boundary
-from rolora.preparation import prepare
 from rolora.privacy import accounting
 from rolora.privacy.accounting import Spending, epsilon
 from rolora.privacy.example_level import ExamplePrivacy, gradients, per_example_gradients, poisson
@@ -206,10 +206,10 @@ def test_a_run_resumes_to_the_same_bits_and_tells_the_worst_clients_epsilon(tabl
         federation__partition="dirichlet",
         federation__dirichlet_alpha=2.0,
     )
-    whole = experiment.run(config, tmp_path / "whole")
+    whole = loop.run(config, tmp_path / "whole")
     with pytest.raises(Stop):
-        experiment.run(config, tmp_path / "cut", progress=stop_after(7))
-    resumed = experiment.run(config, tmp_path / "cut", resume=True)
+        loop.run(config, tmp_path / "cut", progress=stop_after(7))
+    resumed = loop.run(config, tmp_path / "cut", resume=True)
     assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
     assert measured(resumed) == measured(whole)
     assert resumed["privacy"] == whole["privacy"]
@@ -225,7 +225,7 @@ def test_a_run_resumes_to_the_same_bits_and_tells_the_worst_clients_epsilon(tabl
 @pytest.mark.parametrize("algorithm", ["fedavg-lora", "la-lora", "fedsa-lora", "fedex-lora", "centralised"])
 def test_every_method_can_be_trained_privately_by_example(table, tmp_path, algorithm):
     """What the server does with private updates, and what clients keep of their own, costs nothing more."""
-    record = experiment.run(changed(table, **EXAMPLE, algorithm=algorithm, federation__rounds=2), tmp_path)
+    record = loop.run(changed(table, **EXAMPLE, algorithm=algorithm, federation__rounds=2), tmp_path)
     assert record["privacy"]["mode"] == "example"
     assert all(entry["loss"] > 0 for entry in record["rounds"])
 
@@ -234,7 +234,7 @@ def test_the_tiny_task_is_learnt_from_clipped_gradients(table, tmp_path):
     """With little noise: nothing of the mechanism stands in the way."""
     little = {"privacy__clip": 1.0, "privacy__noise_multiplier": 0.001, "training__batch_size": 16}
     config = changed(table, **EXAMPLE | little, federation__rounds=30, training__learning_rate=0.05)
-    record = experiment.run(config, tmp_path)
+    record = loop.run(config, tmp_path)
     assert record["final"]["accuracy"] > record["data"]["majority_rate"] + 0.2
 
 
@@ -255,7 +255,7 @@ def test_a_client_smaller_than_a_batch_is_refused_before_anything_is_written(tab
     with pytest.raises(
         InputError, match=r"training\.batch_size: got 61, expected at most 60, the number of client 0's"
     ):
-        experiment.run(config, tmp_path / "run")
+        loop.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

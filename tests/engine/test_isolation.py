@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rolora import experiment
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
+from rolora.experiment import loop
 from rolora.federation import run_round, start_of
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
@@ -33,7 +33,7 @@ def differences(one, other):
 
 def play(config, rounds=4, order=None):
     """Run some rounds; returns the states before and after each round and what each client started from."""
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     starts = {}
     engine = SequentialEngine(
         setup.model, setup.train, setup.clients, config, setup.key,
@@ -137,7 +137,7 @@ def test_law_10_the_first_round_moves_the_model(table, name):
 def test_law_10_a_first_would_be_a_void_round(table):
     """The control: at B = 0 the gradient with respect to A vanishes, so a round of A leaves the model where it was."""
     config = changed(table, model__head="frozen", method={"schedule": "AB"})
-    setup = experiment.prepare(config)
+    setup = loop.prepare(config)
     server = peft_boundary.read(setup.model, head=False)
     engine = SequentialEngine(setup.model, setup.train, setup.clients, config, setup.key)
     update = engine.local_update(0, 0, server, frozenset({"A"}))
@@ -159,7 +159,7 @@ def test_law_8_same_seed_same_bits_other_seed_other_draws(table):
 
 
 def test_law_8_all_algorithms_get_the_same_data_clients_and_first_adapter(table):
-    setups = [experiment.prepare(changed(table, algorithm=name)) for name in ALGORITHMS]
+    setups = [loop.prepare(changed(table, algorithm=name)) for name in ALGORITHMS]
     states = [peft_boundary.read(setup.model, head=True) for setup in setups]
     for setup, state in zip(setups[1:], states[1:], strict=True):
         assert differences(states[0], state) == set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rolora.experiment.setup import prepare
 from rolora.federation import open_round
 from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
-from rolora.preparation import prepare
 from rolora.training import objectives
 from rolora.training.engines import ENGINES, batched
 from tests.engine.test_prefix import folders, hard, kept

@@ -10,16 +10,16 @@ import pytest
 import torch
 import transformers
 
-from rolora import experiment
 from rolora.errors import InputError
 from rolora.evaluation.evaluate import by_length, evaluate
+from rolora.experiment import loop
+from rolora.experiment.setup import keep_hidden_states, prepare
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.preparation import keep_hidden_states, prepare
 from rolora.training import local_update
 from rolora.training import prefix_cache as prefix_module
 from rolora.training.engines import ENGINES
@@ -376,9 +376,9 @@ def test_a_layer_that_has_been_given_another_forward_pass_has_it_again(table, fo
 def test_a_run_says_what_it_kept_and_measures_the_same(table, folders, tmp_path, engine, algorithm):
     changes = {"algorithm": algorithm, "runtime__engine": engine, "federation__partition": "iid"}
     changes |= {"federation__dirichlet_alpha": None}
-    record = experiment.run(hard(table, folders, "bert", **changes), tmp_path / "with")
+    record = loop.run(hard(table, folders, "bert", **changes), tmp_path / "with")
     changes["runtime__prefix_cache"] = False
-    plain = experiment.run(hard(table, folders, "bert", **changes), tmp_path / "without")
+    plain = loop.run(hard(table, folders, "bert", **changes), tmp_path / "without")
     assert record["prefix_cache"]["layers_below"] == 2
     assert "prefix_cache" not in plain
     assert record["initial_evaluation"] == plain["initial_evaluation"]
@@ -388,9 +388,9 @@ def test_a_run_says_what_it_kept_and_measures_the_same(table, folders, tmp_path,
 
 def test_a_run_that_can_keep_nothing_says_why_and_has_the_bits_of_one_that_does_not_ask(table, folders, tmp_path):
     asked = hard(table, folders, "bert", lora__layers=None, federation__rounds=2)
-    record = experiment.run(asked, tmp_path / "asked")
+    record = loop.run(asked, tmp_path / "asked")
     plain = hard(table, folders, "bert", lora__layers=None, federation__rounds=2, runtime__prefix_cache=False)
-    expected = experiment.run(plain, tmp_path / "plain")
+    expected = loop.run(plain, tmp_path / "plain")
     assert record["prefix_cache"] == {"refused": "layer 0 is adapted: there is no layer below"}
     assert record["final"] == expected["final"]
     one, other = (tmp_path / name / "adapter" / "adapter_model.safetensors" for name in ("asked", "plain"))

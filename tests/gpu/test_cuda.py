@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rolora import experiment
+from rolora.experiment import loop
 from tests.conftest import changed
 from tests.engine.test_isolation import differences, leaks, play
 from tests.test_experiment import adapter, measured
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path, dtype):
     config = changed(table, runtime__device="cuda", runtime__dtype=dtype)
-    records = [experiment.run(config, tmp_path / name) for name in ("one", "two")]
+    records = [loop.run(config, tmp_path / name) for name in ("one", "two")]
     assert adapter(tmp_path / "one") == adapter(tmp_path / "two")
     assert measured(records[0]) == measured(records[1])
 

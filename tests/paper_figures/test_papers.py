@@ -23,9 +23,9 @@ from paper_figures import (
 )
 from paper_figures.paper_scale import SCALES
 from paper_figures.table import Table
-from rolora import sweep
 from rolora.__main__ import packaged_configs
 from rolora.evaluation import benchmarks
+from rolora.experiment import sweep
 from theory import printed
 
 TABLES = (

@@ -15,7 +15,7 @@ from rolora.data import BENCHMARKS, NAMES, load
 from rolora.data.glue import GLUE
 from rolora.data.known_tasks import outputs
 from rolora.errors import InputError
-from rolora.preparation import prepare
+from rolora.experiment.setup import prepare
 from tests.conftest import changed
 
 SIZES = {"validation_examples": 2, "test_examples": 3}

@@ -14,8 +14,8 @@ from rolora.config import Config
 from rolora.errors import InputError
 from rolora.evaluation import selection
 from rolora.evaluation.intervals import Mean, student
-from rolora.progress import named
-from rolora.sweep import Cell, Choice, Protocol, Rate, differing, flat, label, rate_text
+from rolora.experiment.progress import named
+from rolora.experiment.sweep import Cell, Choice, Protocol, Rate, differing, flat, label, rate_text
 
 FORMAT = 1
 """The version of sweep.json's layout."""

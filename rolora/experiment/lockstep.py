@@ -16,9 +16,9 @@ from typing import Any
 
 from rolora import records
 from rolora.config import Config
-from rolora.experiment import Experiment
+from rolora.experiment.loop import Experiment
+from rolora.experiment.progress import Event
 from rolora.federation import ClientUpdate
-from rolora.progress import Event
 from rolora.training.engines.base import Job
 from rolora.training.engines.batched import in_groups
 

@@ -12,13 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from rolora import model_card, records
+from rolora import records
 from rolora.adapter import FACTORS
-from rolora.checkpoints import CHECKPOINT, load_checkpoint, load_selected, save_beside_adapter, save_checkpoint
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.evaluation import selection
 from rolora.evaluation.evaluate import evaluate, pooled
+from rolora.experiment import model_card
+from rolora.experiment.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    load_selected,
+    save_beside_adapter,
+    save_checkpoint,
+)
+from rolora.experiment.progress import Event, Reporter
+from rolora.experiment.setup import Setup, keep_hidden_states, prepare
+from rolora.experiment.standing import Standing
 from rolora.federation import (
     Accepted,
     ClientUpdate,
@@ -35,10 +45,7 @@ from rolora.federation import (
 from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
 from rolora.models import peft_boundary
-from rolora.preparation import Setup, keep_hidden_states, prepare
 from rolora.privacy import accounting, client_level
-from rolora.progress import Event, Reporter
-from rolora.standing import Standing
 from rolora.training import process_group
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.engines.distributed import DistributedEngine, fingerprint
@@ -114,7 +121,7 @@ class Experiment:
             directory: of this run.
             resume: go on from the checkpoint, if there is one.
             progress: told after every local update.
-            beside: a run of the same set (``rolora.together``), whose model, texts and hidden states are used.
+            beside: a run of the same set (``rolora.experiment.lockstep``), whose model, texts and hidden states are used.
 
         Raises:
             InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.

@@ -9,7 +9,7 @@ from rolora.config import Config
 from rolora.training import process_group
 
 if TYPE_CHECKING:
-    from rolora.experiment import Experiment
+    from rolora.experiment.loop import Experiment
 
 
 class Standing:

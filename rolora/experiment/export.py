@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rolora import config as configuration
-from rolora import model_card, records
-from rolora.checkpoints import restored
+from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.experiment import model_card
+from rolora.experiment.checkpoint import restored
 from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary, precision

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.experiment.progress import Display, Event
+from rolora.experiment.standing import Standing
 from rolora.privacy import accounting
-from rolora.progress import Display, Event
 from rolora.records import finished
-from rolora.standing import Standing
 from rolora.training import process_group
 
 
@@ -39,8 +39,8 @@ def run_all(
         resume: go on with unfinished runs.
         jobs: processes beside each other.
         console: where to show how far it is.
-        together: train the runs that can in lockstep on one backbone (``rolora.together``).
-        track: trackers that are told too (``rolora.tracking``).
+        together: train the runs that can in lockstep on one backbone (``rolora.experiment.lockstep``).
+        track: trackers that are told too (``rolora.experiment.tracking``).
 
     Returns:
         Their records, in the order of the configs; finished runs are read, not run.
@@ -60,7 +60,7 @@ def run_all(
         if not finished(out / config.run_name(), config.hash()):
             accounting.check(config)
     if together:
-        from rolora.together import sets
+        from rolora.experiment.lockstep import sets
 
         units = sets(configs)
     else:
@@ -96,11 +96,11 @@ def _run(
     track: Sequence[str],
     standing: Standing,
 ) -> list[dict[str, Any]]:
-    from rolora import experiment, together
+    from rolora.experiment import lockstep, loop
 
     if len(unit) > 1:
         before = {config.run_name() for config in unit if finished(out / config.run_name(), config.hash())}
-        found = together.run(unit, out, resume=resume, progress=show)
+        found = lockstep.run(unit, out, resume=resume, progress=show)
         for config, record in zip(unit, found, strict=True) if track else ():
             if config.run_name() not in before:
                 _tracking().log_finished(track, config, out / config.run_name(), record)
@@ -111,7 +111,7 @@ def _run(
     watch = trackers.round_done if trackers else None
     record = None
     try:
-        record = experiment.run(
+        record = loop.run(
             config,
             out / name,
             resume=resume,
@@ -126,7 +126,7 @@ def _run(
 
 
 def _tracking() -> Any:
-    from rolora import tracking  # loads torch
+    from rolora.experiment import tracking  # loads torch
 
     return tracking
 
