@@ -11,7 +11,7 @@ from rich.table import Table
 
 from paper_figures import compute, in_step, notebooks, readme, registry, render, report
 from paper_figures.compute import COMMITTED, SOURCES, Records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
 from rolora.records import write_bytes
 

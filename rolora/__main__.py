@@ -13,13 +13,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rolora import command_line
 from rolora import config as configuration
 from rolora.algorithms import ALGORITHMS
-from rolora.command_line import one_line_errors
+from rolora.cli import deployment as deployment
+from rolora.cli import errors
+from rolora.cli.errors import one_line_errors
 from rolora.config import Config
 from rolora.data.partition import PARTITIONS
-from rolora.deployment import commands as deployment
 from rolora.errors import InputError
 from rolora.evaluation.selection import primary
 from rolora.experiment.parallel import run_all
@@ -102,8 +102,8 @@ def sweep(
 
         process_group.join()
         console.quiet = not process_group.is_first()
-        numbers = command_line.whole_numbers("--seeds", seeds)
-        choosers = command_line.whole_numbers("--select-seed", select_seed) if select_seed else numbers[:1]
+        numbers = errors.whole_numbers("--seeds", seeds)
+        choosers = errors.whole_numbers("--select-seed", select_seed) if select_seed else numbers[:1]
         if select not in ("last", "validation"):
             raise InputError(
                 f"--select: got {select!r}, expected last or validation; for test there is --papers-protocol"
@@ -164,8 +164,8 @@ def plan(
 ) -> None:
     """What each run of a config will cost: bytes, memory, operations, time. No weights, no data, no training."""
     with one_line_errors(debug):
-        from rolora import plan as planning
         from rolora import records
+        from rolora.planning import plan as planning
 
         configs = configuration.read(locate(config), overrides)
         plans = [

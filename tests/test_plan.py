@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
-from rolora import data, plan
+from rolora import data
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import LoraConfig, RuntimeConfig
@@ -20,7 +20,8 @@ from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures, backbone, costs, peft_boundary, precision
 from rolora.models.seeding import named_stream
-from rolora.traffic import pattern, traffic
+from rolora.planning import plan
+from rolora.planning.traffic import pattern, traffic
 from tests.conftest import changed
 from tests.test_config import write
 

@@ -18,7 +18,6 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from rolora import plan
 from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
 from rolora.config import ModelConfig
@@ -26,6 +25,7 @@ from rolora.errors import InputError
 from rolora.keys import Key
 from rolora.models import architectures, quantization
 from rolora.models import backbone as models
+from rolora.planning import plan
 from tests.conftest import changed
 from tests.test_config import write
 

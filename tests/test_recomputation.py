@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 
-from rolora import plan
 from rolora.config import LoraConfig
 from rolora.errors import InputError
 from rolora.experiment import loop
@@ -19,6 +18,7 @@ from rolora.federation import start_of
 from rolora.keys import Key
 from rolora.models import architectures, costs, peft_boundary
 from rolora.models.seeding import named_stream
+from rolora.planning import plan
 from rolora.training import gradient_checkpointing
 from rolora.training.engines import ENGINES
 from tests.conftest import changed, relative_error

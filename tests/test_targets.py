@@ -7,13 +7,13 @@ import torch
 from transformers import AutoConfig
 from typer.testing import CliRunner
 
-from rolora import plan
 from rolora.__main__ import app
 from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
 from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import adapter_targets, architectures, peft_boundary
+from rolora.planning import plan
 from tests.conftest import changed
 from tests.test_config import write
 

@@ -18,10 +18,10 @@ from safetensors.numpy import save
 
 from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
+from rolora.deployment.wire import MOST_HEADER, PRELUDE, PROTOCOL, decode, encode
 from rolora.federation import UpdateError, close_round, open_round, pack
 from rolora.federation.acceptance import Acceptance, accept
 from rolora.federation.communication import Ledger, Message
-from rolora.wire import MOST_HEADER, PRELUDE, PROTOCOL, decode, encode
 from tests.test_federation import perturbing, state
 
 EXAMPLES = 500  # of each of the two fuzzers
@@ -182,7 +182,7 @@ def test_more_bytes_than_are_expected_are_not_looked_at():
 
 def test_reading_bytes_loads_no_torch_and_nothing_that_runs_them():
     program = (
-        "import sys, rolora.wire, rolora.federation.acceptance;"
+        "import sys, rolora.deployment.wire, rolora.federation.acceptance;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

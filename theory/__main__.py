@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rolora import records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
 from rolora.records import dump_json, write_json
 from theory.checking import Failure, check_all, usable_cores

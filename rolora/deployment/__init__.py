@@ -27,7 +27,7 @@ another version, backbone or config    the client is refused by name before it i
 no valid key or certificate            nothing is sent: the connection or the request is refused
 =====================================  ==================================================================================
 
-Which methods can be deployed, and which could be summed by a secure aggregation: ``rolora.deployment.methods``.
+Which methods can be deployed, and which could be summed by a secure aggregation: ``rolora.deployment.support``.
 """
 
 import os

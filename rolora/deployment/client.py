@@ -21,8 +21,8 @@ from rolora import data as tasks
 from rolora import records
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.config import Config
-from rolora.deployment import messages, methods
-from rolora.deployment.messages import Answer, Greeting, Question, Reason
+from rolora.deployment import protocol, support
+from rolora.deployment.protocol import Answer, Greeting, Question, Reason
 from rolora.errors import InputError
 from rolora.experiment.setup import Setup, keep_hidden_states, prepare
 from rolora.federation import ServerState, communication
@@ -54,7 +54,7 @@ def workshop(config: Config, own: tuple[int, Path] | None = None) -> Workshop:
     Raises:
         InputError: whatever of the config or the data cannot be met.
     """
-    fault = methods.refusal(config)
+    fault = support.refusal(config)
     if fault:
         raise InputError(fault)
     setup = prepare(config, None if own is None else own_data(config, own[1]))
@@ -119,22 +119,22 @@ class Participant:
 
         @app.query("hello")
         def hello(message: Message, context: Context) -> Message:
-            return Message(messages.content(self.greeting()), reply_to=message)
+            return Message(protocol.content(self.greeting()), reply_to=message)
 
         @app.query("finished")
         def finish(message: Message, context: Context) -> Message:
             self.finished = True
-            return Message(messages.content(Reason()), reply_to=message)
+            return Message(protocol.content(Reason()), reply_to=message)
 
         @app.query("refused")
         def leave(message: Message, context: Context) -> Message:
-            self.refused = messages.header_of(message.content, Reason).reason
-            return Message(messages.content(Reason()), reply_to=message)
+            self.refused = protocol.header_of(message.content, Reason).reason
+            return Message(protocol.content(Reason()), reply_to=message)
 
         @app.train()
         def train(message: Message, context: Context) -> Message:
-            question = messages.header_of(message.content, Question)
-            tensors = messages.tensors_of(message.content, self.shop.setup.device)
+            question = protocol.header_of(message.content, Question)
+            tensors = protocol.tensors_of(message.content, self.shop.setup.device)
             return Message(self.answer(question, tensors), reply_to=message)
 
         return app
@@ -149,10 +149,10 @@ class Participant:
         """What the server has to know before it sends anything."""
         setup = self.shop.setup
         return Greeting(
-            protocol=messages.PROTOCOL,
+            protocol=protocol.PROTOCOL,
             version=rolora.__version__,
             client=self.client,
-            config=methods.shared_hash(self.shop.config),
+            config=support.shared_hash(self.shop.config),
             backbone=setup.backbone.sha256,
             labels=list(setup.data.label_names),
             examples=self.shop.clients[self.client],
@@ -165,14 +165,14 @@ class Participant:
         if self._last is not None and self._last[0] == (question.round, question.state):
             return self._last[1]  # asked again, as the server or the connection was interrupted
         start = self.received(question, tensors)
-        common = {"protocol": messages.PROTOCOL, "round": question.round, "client": self.client}
+        common = {"protocol": protocol.PROTOCOL, "round": question.round, "client": self.client}
         if start is None:
             self.held = None
-            return messages.content(Answer(**common, stale=True))
+            return protocol.content(Answer(**common, stale=True))
         self.held = start
         trainable = frozenset(question.trainable)
         (update,) = self.shop.engine.local_updates(question.round, {self.client: start}, trainable)
-        content = messages.content(Answer(**common, weight=update.weight, loss=update.loss), update.message)
+        content = protocol.content(Answer(**common, weight=update.weight, loss=update.loss), update.message)
         self._last = (question.round, question.state), content
         self._note = f"round {question.round}: client {self.client} trained {', '.join(question.trainable)}"
         self._note += f", loss {update.loss:.4f}"
@@ -182,7 +182,7 @@ class Participant:
         """What the round starts from: what was sent, beside what was held; None if that is not what the server means."""
         for added in (False, True):  # the residual as it is held, or with what the last round added to it
             state = self._assembled(question.round, tensors, added)
-            if state is not None and messages.digest(state) == question.state:
+            if state is not None and protocol.digest(state) == question.state:
                 return state
         return None
 

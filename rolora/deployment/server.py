@@ -15,10 +15,10 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from rolora.algorithms import Algorithm
-from rolora.deployment import messages
-from rolora.deployment.link import Link
-from rolora.deployment.messages import Answer, Question, Reason
-from rolora.deployment.seats import Seat, Seats
+from rolora.deployment import protocol
+from rolora.deployment.protocol import Answer, Question, Reason
+from rolora.deployment.sessions import Seat, Seats
+from rolora.deployment.superlink import Link
 from rolora.errors import InputError
 from rolora.experiment.loop import Experiment
 from rolora.federation import ClientUpdate, OpenRound, UpdateError, acceptance, open_round, sent_down
@@ -195,14 +195,14 @@ class Rounds:
                 continue
             start = opened.broadcasts[client]
             question = Question(
-                protocol=messages.PROTOCOL,
+                protocol=protocol.PROTOCOL,
                 round=opened.t,
                 client=client,
                 trainable=sorted(opened.trainable),
-                state=messages.digest(start),
+                state=protocol.digest(start),
             )
             parts = sent_down(start, self.experiment.ledger, client, self.algorithm)
-            seat.asked = self.seats.send(seat.node, messages.TRAIN, messages.content(question, parts), str(opened.t))
+            seat.asked = self.seats.send(seat.node, protocol.TRAIN, protocol.content(question, parts), str(opened.t))
 
     def _take(self, opened: OpenRound, arrived: dict[int, ClientUpdate], found: Collected) -> None:
         """Read what has come back; whatever cannot be read is refused by name."""
@@ -220,8 +220,8 @@ class Rounds:
     def _read(self, opened: OpenRound, seat: Seat, reply: Message) -> ClientUpdate | None:
         if not reply.has_content():
             raise UpdateError(f"it failed: {' '.join(str(reply.error.reason).split())[:200]}")
-        answer = messages.header_of(reply.content, Answer)
-        if (answer.protocol, answer.client, answer.round) != (messages.PROTOCOL, seat.client, opened.t):
+        answer = protocol.header_of(reply.content, Answer)
+        if (answer.protocol, answer.client, answer.round) != (protocol.PROTOCOL, seat.client, opened.t):
             raise UpdateError(
                 f"the answer is of client {answer.client}, round {answer.round}, messages of version {answer.protocol}"
             )
@@ -230,13 +230,13 @@ class Rounds:
                 raise UpdateError("it was sent everything and has put something else together")
             self._holds_nothing(seat.client)  # it has lost what the books say that it holds
             return None
-        tensors = messages.tensors_of(reply.content, self.experiment.setup.device)
+        tensors = protocol.tensors_of(reply.content, self.experiment.setup.device)
         return ClientUpdate(seat.client, opened.t, answer.weight, tensors, answer.loss)
 
     def part(self) -> None:
         """Tell everyone who is there that the run is finished."""
-        farewell = messages.content(Reason())
-        asked = [Message(farewell, node, messages.FINISHED) for node in self.link.online()]
+        farewell = protocol.content(Reason())
+        asked = [Message(farewell, node, protocol.FINISHED) for node in self.link.online()]
         self.link.grid.send_and_receive(asked, timeout=FAREWELL_SECONDS)
 
     def describe(self) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def announce(found: Sequence[Cell], protocol: Protocol, out: Path, jobs: int) ->
 def estimate(configs: Sequence[Config], out: Path, jobs: int, whole: bool = False) -> str:
     """How many runs there are and how long those that are not finished take.
 
-    Runs of equal cost are timed by one that is finished, else by ``rolora.plan``.
+    Runs of equal cost are timed by one that is finished, else by ``rolora.planning.plan``.
 
     Args:
         configs: the runs.
@@ -284,8 +284,8 @@ def estimate(configs: Sequence[Config], out: Path, jobs: int, whole: bool = Fals
         jobs: how many are run at the same time.
         whole: whether to count all as not finished.
     """
-    from rolora.plan import plan
-    from rolora.plan_tables import lasting
+    from rolora.planning.plan import plan
+    from rolora.planning.tables import lasting
 
     unfinished = [
         config for config in configs if whole or records.finished(out / config.run_name(), config.hash()) is None

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from rolora import config as configuration
 from rolora import records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
 from tests.bench import command, scaling

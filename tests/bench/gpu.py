@@ -23,7 +23,7 @@ from peft import PeftModel
 
 from rolora import config as configuration
 from rolora import records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.keys import Key

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from rolora import config as configuration
-from rolora import plan as planning
 from rolora import records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
 from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures
+from rolora.planning import plan as planning
 from tests.bench.command import shown
 from tests.bench.gpu import hardware
 

@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from rolora import config as configuration
 from rolora import records
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 from rolora.models import peft_boundary
 from rolora.training import local_update
 from rolora.training.engines import batched

@@ -40,7 +40,7 @@ def measure(table: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Measure the config in the argument and print what was found."""
     from rolora import config as configuration
-    from rolora.command_line import one_line_errors
+    from rolora.cli.errors import one_line_errors
     from rolora.models import peft_boundary
     from tests.bench import engines
 

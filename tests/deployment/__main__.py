@@ -19,8 +19,8 @@ from typing import Any
 from rolora import records
 from rolora.config import check
 from rolora.deployment import certificates
-from rolora.deployment.starting import need_flower
-from rolora.deployment.together import free_port, shares
+from rolora.deployment.loopback import free_port, shares
+from rolora.deployment.serve_and_join import need_flower
 from tests.deployment.processes import Federation, Process, federation, wait_until
 from tests.deployment.synthetic import table
 from tests.deployment.test_faults import played

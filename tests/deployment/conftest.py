@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from rolora.config import Config
 from rolora.deployment import certificates
-from rolora.deployment.together import free_port
+from rolora.deployment.loopback import free_port
 from rolora.experiment import loop
 from tests.conftest import changed
 from tests.deployment.processes import Federation, federation

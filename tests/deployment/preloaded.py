@@ -7,6 +7,6 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NU
 
 import rolora.__main__
 import rolora.deployment.client
-import rolora.deployment.node
 import rolora.deployment.server
+import rolora.deployment.supernode
 import rolora.experiment.loop  # noqa: F401

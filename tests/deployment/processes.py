@@ -19,7 +19,7 @@ LIMIT = 240.0
 """Seconds for what takes a few on an idle machine."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["rolora.deployment.starting", "tests.deployment.preloaded"])
+CONTEXT.set_forkserver_preload(["rolora.deployment.serve_and_join", "tests.deployment.preloaded"])
 
 
 def command(arguments: list[str], log: str, folder: str | None, version: str | None) -> None:

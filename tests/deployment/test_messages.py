@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolora.adapter import Layer
-from rolora.deployment import messages, methods
-from rolora.deployment.messages import Answer, Question
+from rolora.deployment import protocol, support
+from rolora.deployment.protocol import Answer, Question
 from rolora.federation import ServerState, UpdateError, communication
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def message(dtype=torch.float32):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_tensors_keep_their_bits(dtype):
     sent = message(dtype)
-    found = messages.decode(messages.encode(sent), CPU)
+    found = protocol.decode(protocol.encode(sent), CPU)
     assert sorted(one[:2] for one in found.arrays()) == sorted(one[:2] for one in sent.arrays())
     again = {one[:2]: one[2] for one in found.arrays()}
     for part, name, array in sent.arrays():
@@ -41,27 +41,27 @@ def test_tensors_keep_their_bits(dtype):
 
 def test_headers_keep_their_bits():
     answer = Answer(protocol=1, round=3, client=2, weight=1 / 3, loss=0.1 + 0.2)
-    assert messages.header_of(messages.content(answer), Answer) == answer
+    assert protocol.header_of(protocol.content(answer), Answer) == answer
     lost = Answer(protocol=1, round=3, client=2, weight=1.0, loss=float("nan"))
-    assert str(messages.header_of(messages.content(lost), Answer).loss) == "nan"
+    assert str(protocol.header_of(protocol.content(lost), Answer).loss) == "nan"
 
 
 def test_a_large_blob_travels_in_pieces():
     """Flower's array is cut where one request would be too large."""
     large = communication.Message({"A": {"one": torch.arange(2_000_000, dtype=torch.float32).reshape(1000, 2000)}})
-    found = messages.content(Answer(protocol=1, round=0, client=0), large)
-    assert messages.TENSORS in found.array_records
-    assert torch.equal(messages.tensors_of(found, CPU).factors["A"]["one"], large.factors["A"]["one"])
+    found = protocol.content(Answer(protocol=1, round=0, client=0), large)
+    assert protocol.TENSORS in found.array_records
+    assert torch.equal(protocol.tensors_of(found, CPU).factors["A"]["one"], large.factors["A"]["one"])
 
 
 @given(st.binary(max_size=300), st.integers(0, 10_000))
 def test_whatever_the_bytes_are_it_is_one_line(noise, place):
     """Noise, a blob cut off, a blob with some bytes replaced: tensors of known parts, or an UpdateError."""
-    blob = messages.encode(message())
+    blob = protocol.encode(message())
     place %= len(blob)
     for bytes_ in (noise, blob[:place], blob[:place] + noise + blob[place + len(noise) :]):
         try:
-            found = messages.decode(bytes_, CPU)
+            found = protocol.decode(bytes_, CPU)
         except UpdateError as error:
             assert "\n" not in str(error)
         else:
@@ -71,7 +71,7 @@ def test_whatever_the_bytes_are_it_is_one_line(noise, place):
 @given(st.text(max_size=60))
 def test_whatever_the_header_is_it_is_one_line(text):
     with pytest.raises(UpdateError) as caught:
-        messages.header_of(RecordDict({messages.HEADER: ConfigRecord({"json": text})}), Question)
+        protocol.header_of(RecordDict({protocol.HEADER: ConfigRecord({"json": text})}), Question)
     assert "\n" not in str(caught.value)
 
 
@@ -88,7 +88,7 @@ def test_whatever_the_header_is_it_is_one_line(text):
 )
 def test_no_other_kind_of_bytes_is_read(records, said):
     with pytest.raises(UpdateError, match=said):
-        messages.tensors_of(RecordDict(records), CPU)
+        protocol.tensors_of(RecordDict(records), CPU)
 
 
 def test_a_digest_is_of_every_bit():
@@ -101,15 +101,15 @@ def test_a_digest_is_of_every_bit():
         ServerState({"one": Layer(torch.zeros(3, 2), torch.zeros(2, 3).double())}),
         ServerState({"one": layer}, {"bias": torch.zeros(1)}),
     ]
-    assert len({messages.digest(state) for state in states}) == len(states)
+    assert len({protocol.digest(state) for state in states}) == len(states)
     # What stays at the server is no part of what a client starts from.
-    assert messages.digest(
+    assert protocol.digest(
         ServerState({"one": Layer(layer.A, layer.B, memory={"m": torch.ones(1)})})
-    ) == messages.digest(states[0])
+    ) == protocol.digest(states[0])
 
 
 def test_every_method_is_judged():
-    found = {verdict.method: verdict for verdict in methods.table()}
+    found = {verdict.method: verdict for verdict in support.table()}
     assert {name for name, verdict in found.items() if not verdict.deployable} == {
         "fedsa-lora",
         "local-only",

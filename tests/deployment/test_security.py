@@ -20,9 +20,9 @@ from flwr.proto.node_pb2 import Node as ProtoNode
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supernode import node_auth_http_interceptor as signing
 
-from rolora.deployment import certificates, messages
-from rolora.deployment.messages import Answer
-from rolora.deployment.meter import LIMIT
+from rolora.deployment import certificates, protocol
+from rolora.deployment.byte_meter import LIMIT
+from rolora.deployment.protocol import Answer
 from rolora.errors import InputError
 from rolora.federation.communication import Message as Tensors
 from tests.deployment.wire import activate, fleet, linked, status_of
@@ -31,14 +31,14 @@ from tests.deployment.wire import activate, fleet, linked, status_of
 def asked(link, node, text="round 0"):
     """Lay a question for a node; its number."""
     answer = Answer(protocol=1, round=0, client=0)
-    (number,) = link.grid.push_messages([Message(messages.content(answer), node, messages.TRAIN, group_id=text)])
+    (number,) = link.grid.push_messages([Message(protocol.content(answer), node, protocol.TRAIN, group_id=text)])
     return number
 
 
 def reply_to(link, number, **tensors):
     """A reply to a question that lies there."""
     question = link.state.message_ins_store[number]
-    content = messages.content(
+    content = protocol.content(
         Answer(protocol=1, round=0, client=0, weight=1.0),
         Tensors({"A": {"one": torch.ones(3, 2)}}) if tensors else None,
     )

@@ -12,9 +12,9 @@ from flwr.clientapp import ClientApp
 
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
-from rolora.deployment import messages
-from rolora.deployment.messages import Answer, Question
-from rolora.deployment.node import Node
+from rolora.deployment import protocol
+from rolora.deployment.protocol import Answer, Question
+from rolora.deployment.supernode import Node
 from rolora.federation import ServerState, open_round, pack, sent_down
 from rolora.federation.communication import Ledger
 from tests.deployment.wire import Relay, linked
@@ -51,10 +51,10 @@ class Answering:
 
         @app.train()
         def train(message, context):
-            question = messages.header_of(message.content, Question)
+            question = protocol.header_of(message.content, Question)
             update = pack(self.state, self.algorithm.sent(question.round))
             answer = Answer(protocol=1, round=question.round, client=question.client, weight=1.0, loss=0.5)
-            return Message(messages.content(answer, update), reply_to=message)
+            return Message(protocol.content(answer, update), reply_to=message)
 
         return app
 
@@ -75,10 +75,10 @@ def two_rounds(name, keys):
             for t in (0, 1):
                 opened = open_round(t, state, algorithm, [0], ledger)
                 question = Question(protocol=1, round=t, client=0, trainable=sorted(opened.trainable), state="")
-                content = messages.content(question, sent_down(opened.broadcasts[0], ledger, 0, algorithm))
-                sent = Message(content, link.clients[0], messages.TRAIN, group_id=str(t))
+                content = protocol.content(question, sent_down(opened.broadcasts[0], ledger, 0, algorithm))
+                sent = Message(content, link.clients[0], protocol.TRAIN, group_id=str(t))
                 (reply,) = link.grid.send_and_receive([sent], timeout=60.0)
-                found = messages.tensors_of(reply.content, torch.device("cpu"))
+                found = protocol.tensors_of(reply.content, torch.device("cpu"))
                 counted += sum(found.bytes_by_part().values())
                 ledger = ledger.after_round(t, [0], algorithm.changed(t))
         finally:

@@ -15,7 +15,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from rolora.deployment.certificates import ClientIdentity, client_identity, public_pem, server_identity
-from rolora.deployment.link import Link
+from rolora.deployment.superlink import Link
 
 _opened: list[FleetHttpClient] = []  # closed with the link
 

@@ -24,8 +24,8 @@ from rolora.federation.communication import nbytes, total
 from rolora.keys import Key
 from rolora.models import architectures, backbone, costs, peft_boundary, precision, quantization
 from rolora.models.costs import Adapted, Shapes, activation_bytes
-from rolora.plan_tables import render
-from rolora.traffic import DIRECTIONS, Traffic, pattern, traffic
+from rolora.planning.tables import render
+from rolora.planning.traffic import DIRECTIONS, Traffic, pattern, traffic
 from rolora.training import gradient_checkpointing
 
 __all__ = ["Plan", "activation_bytes", "plan", "render"]

@@ -78,13 +78,13 @@ def serve(
         return
     from flwr.app import Context, RecordDict
 
-    from rolora.deployment import methods
+    from rolora.deployment import support
     from rolora.deployment.certificates import server_identity
-    from rolora.deployment.link import Link
     from rolora.deployment.server import Patience, server_app
+    from rolora.deployment.superlink import Link
     from rolora.experiment.loop import Experiment
 
-    fault = methods.refusal(config)
+    fault = support.refusal(config)
     if fault:
         raise InputError(fault)
     identity = None if keys is None else server_identity(keys)
@@ -148,8 +148,8 @@ def join(
     config = the_config(path, overrides)
     from rolora.deployment.certificates import client_identity, throwaway
     from rolora.deployment.client import Participant, workshop
-    from rolora.deployment.node import Node
-    from rolora.deployment.node import serve as run
+    from rolora.deployment.supernode import Node
+    from rolora.deployment.supernode import serve as run
 
     identities = [client_identity(folder) for folder in keys] or [throwaway(client) for client in clients]
     if data is not None and len(identities) > 1:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from rolora.adapter import FACTORS
-from rolora.traffic import DIRECTIONS
+from rolora.planning.traffic import DIRECTIONS
 
 if TYPE_CHECKING:
-    from rolora.plan import Plan
+    from rolora.planning.plan import Plan
 
 
 def render(plans: Sequence[Plan]) -> Iterator[Table]:

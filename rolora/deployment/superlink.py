@@ -41,8 +41,8 @@ from flwr.superlink.routers.fleet.router import router as fleet
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
+from rolora.deployment.byte_meter import Meter
 from rolora.deployment.certificates import ServerIdentity
-from rolora.deployment.meter import Meter
 from rolora.errors import InputError
 
 UNUSED = ("/v1/fleet/get-run", "/v1/fleet/get-fab")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rolora.command_line import one_line_errors
+from rolora.cli.errors import one_line_errors
 
 Config = Annotated[Path, typer.Argument(help="TOML file, the name of a packaged config, or a run's record.json.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value ...")]
@@ -51,9 +51,9 @@ def register(app: typer.Typer, console: Console, locate: Callable[[Path], Path])
     ) -> None:
         """Make the server's certificate and a key for every client. Give each machine its folder, and no other."""
         with one_line_errors(debug):
-            from rolora.deployment import starting
+            from rolora.deployment import serve_and_join
 
-            starting.need_flower()
+            serve_and_join.need_flower()
             from rolora.deployment import certificates
 
             for place in certificates.make(folder, clients, host or (), days):
@@ -75,9 +75,9 @@ def register(app: typer.Typer, console: Console, locate: Callable[[Path], Path])
     ) -> None:
         """Run a config's federation with clients that `join` from other processes and machines."""
         with one_line_errors(debug, "interrupted; the same command with --resume goes on"):
-            from rolora.deployment import starting
+            from rolora.deployment import serve_and_join
 
-            starting.serve(
+            serve_and_join.serve(
                 locate(config),
                 overrides or [],
                 keys,
@@ -113,10 +113,10 @@ def register(app: typer.Typer, console: Console, locate: Callable[[Path], Path])
     ) -> None:
         """Take part in a federation: train on data that stay here, until the server says that it is finished."""
         with one_line_errors(debug, "interrupted; the same command joins again"):
-            from rolora.deployment import starting
+            from rolora.deployment import serve_and_join
 
             console.quiet = quiet
-            starting.join(
+            serve_and_join.join(
                 locate(config), overrides or [], keys or [], client or [], server, data, patience, insecure, console
             )
 
@@ -137,11 +137,11 @@ def register(app: typer.Typer, console: Console, locate: Callable[[Path], Path])
     ) -> None:
         """A whole federation on this machine: a server and its clients as processes on loopback, with TLS and keys."""
         with one_line_errors(debug, "interrupted; the same command with --resume goes on"):
-            from rolora.deployment import together
+            from rolora.deployment import loopback
 
             changes = list(overrides or [])
             if clients is not None:
                 changes.append(f"federation.num_clients={clients}")
-            together.deploy(
+            loopback.deploy(
                 locate(config), changes, processes, out, resume, deadline, minimum_clients, insecure, console
             )

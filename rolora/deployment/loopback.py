@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rolora.deployment.starting import need_flower, the_config
+from rolora.deployment.serve_and_join import need_flower, the_config
 from rolora.errors import InputError
 
 STOPPED_WITHIN = 10.0

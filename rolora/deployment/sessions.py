@@ -9,10 +9,10 @@ from flwr.app import Message, RecordDict
 
 import rolora
 from rolora.config import Config
-from rolora.deployment import messages
-from rolora.deployment.link import Link
-from rolora.deployment.messages import Greeting, Reason
-from rolora.deployment.methods import shared_hash
+from rolora.deployment import protocol
+from rolora.deployment.protocol import Greeting, Reason
+from rolora.deployment.superlink import Link
+from rolora.deployment.support import shared_hash
 from rolora.experiment.setup import Setup
 from rolora.federation import UpdateError
 
@@ -75,7 +75,7 @@ class Seats:
         self.number = len(setup.clients)
         self.taken = {client: Seat(client, node) for client, node in link.clients.items() if client < self.number}
         self.expected = Greeting(
-            protocol=messages.PROTOCOL,
+            protocol=protocol.PROTOCOL,
             version=rolora.__version__,
             client=0,
             config=shared_hash(config),
@@ -95,7 +95,7 @@ class Seats:
             if comings > seat.coming:
                 self.close(seat)
                 seat.coming, seat.greeting, seat.refusal, seat.gone = comings, None, "", False
-                seat.hello = self.send(seat.node, messages.HELLO, messages.content(Reason()))
+                seat.hello = self.send(seat.node, protocol.HELLO, protocol.content(Reason()))
         for seat, reply in self.replies("hello"):
             self._meet(seat, reply)
 
@@ -111,7 +111,7 @@ class Seats:
         try:
             if not reply.has_content():
                 raise UpdateError("it could not say what it has")
-            greeting = messages.header_of(reply.content, Greeting)
+            greeting = protocol.header_of(reply.content, Greeting)
             if not self.link.clients:
                 self._move(seat, greeting.client)
             seat.refusal = self._objection(seat, greeting)
@@ -120,7 +120,7 @@ class Seats:
         seat.greeting = greeting
         if seat.refusal:
             self.say(f"refused client {seat.client}: {seat.refusal}")
-            self.send(seat.node, messages.REFUSED, messages.content(Reason(reason=seat.refusal)))
+            self.send(seat.node, protocol.REFUSED, protocol.content(Reason(reason=seat.refusal)))
         elif greeting is not None and greeting.fresh:
             self.fresh(seat.client)
 
