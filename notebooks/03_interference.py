@@ -31,7 +31,7 @@ import numpy as np
 from IPython.display import Image, Markdown
 
 from paper_figures import answers, compute, fig_interference, from_scratch, lost_by_layer, render, tab_conformance
-from theory import toy_layers
+from theory.studies import toy_layers
 
 RECOMPUTE = False
 records = compute.open_records(["methods", "conformance"], recompute_first=RECOMPUTE)

@@ -17,8 +17,8 @@ from paper_figures.finetuning import Group, accuracy_text, groups
 from paper_figures.lost_by_layer import by_layer, exact_methods, of_records
 from paper_figures.methods import EXACT
 from paper_figures.style import in_order, method_style
-from theory.printed import load
-from theory.statistics import mean_interval
+from theory.printed_numbers import load
+from theory.verification.statistics import mean_interval
 
 PAIR = ("rolora", "fedavg-lora")
 """The two methods between which the papers' claim lies."""

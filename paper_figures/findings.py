@@ -12,7 +12,7 @@ from paper_figures import confound, linear_record, nonlinear_record, tab_claims
 from paper_figures.compute import Records
 from paper_figures.finetuning import Group, accuracy_text, groups
 from paper_figures.style import method_style
-from theory.statistics import Interval, mean_interval
+from theory.verification.statistics import Interval, mean_interval
 
 
 def shows(records: Records) -> list[str]:

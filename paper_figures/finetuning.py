@@ -11,7 +11,7 @@ import numpy as np
 from paper_figures import outcomes
 from paper_figures.style import in_order
 from rolora.errors import InputError
-from theory.statistics import Interval, mean_interval
+from theory.verification.statistics import Interval, mean_interval
 
 COMPARED = {
     "algorithm",

@@ -31,7 +31,7 @@ def linear(draws: int = 3, rounds: int = 60, seed: int = SEED) -> Records:
         rounds: few enough that no distance is rounding, which another machine rounds otherwise.
         seed: of the draws.
     """
-    from theory import simulate
+    from theory.studies import linear as simulate
 
     parameters = replace(simulate.LinearParameters(), num_seeds=draws, num_rounds=rounds)
     series = []
@@ -57,17 +57,17 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
     Raises:
         InputError: there is no such panel.
     """
-    from theory import nonlinear_study
+    from theory.studies import nonlinear
 
-    known = {one.name: one for one in nonlinear_study.PANELS}
+    known = {one.name: one for one in nonlinear.PANELS}
     if panel not in known:
         raise InputError(f"panel: got {panel!r}, expected one of {', '.join(known)}")
-    images, settings = nonlinear_study.find_images("digits"), replace(nonlinear_study.Settings(), seeds=1)
+    images, settings = nonlinear.find_images("digits"), replace(nonlinear.Settings(), seeds=1)
     series = []
     with bar("two-layer model") as tell:
-        for done, method in enumerate(nonlinear_study.METHODS):
-            tell(done / len(nonlinear_study.METHODS))
-            series += nonlinear_study.train(known[panel], method, Key(seed), images, settings)
+        for done, method in enumerate(nonlinear.METHODS):
+            tell(done / len(nonlinear.METHODS))
+            series += nonlinear.train(known[panel], method, Key(seed), images, settings)
         tell(1.0)
     parameters = records.nonlinear["parameters"]
     kept = parameters | {
@@ -78,8 +78,8 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
 
 
 def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None]]]]:
-    """What every method loses on the toy layers (:func:`theory.toy_layers.lost`)."""
-    from theory.toy_layers import lost
+    """What every method loses on the toy layers (:func:`theory.studies.toy_layers.lost`)."""
+    from theory.studies.toy_layers import lost
 
     with bar("all methods on toy layers") as tell:
         return lost(seed, progress=tell)
@@ -228,8 +228,8 @@ def ends(record: dict[str, Any], panel: str) -> dict[str, dict[float, float]]:
 
 def audits(seed: int = 0) -> Table:
     """The audits of the papers' printed digits, made now: measured beside predicted, verdict, control."""
-    from theory.checking import Failure, check_all
-    from theory.claim import names
+    from theory.verification.registry import names
+    from theory.verification.runner import Failure, check_all
 
     chosen = [name for name in names() if name.startswith("audit-")]
     with bar("audits of printed digits") as tell:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from paper_figures.render import image
 from paper_figures.sliders import Slider, Sliders
 from paper_figures.style import SMALLEST, furnish, grid, letter, method_style, styled
-from theory import one_setting
-from theory.one_setting import Account, Setting
+from theory.studies import one_setting
+from theory.studies.one_setting import Account, Setting
 
 DARK, DATA, CLAIMED = "#444444", "#56B4E9", "#D55E00"
 """Colours of the prediction at infinitely many samples, of that on the data drawn, and of the claimed factor."""

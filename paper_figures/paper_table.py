@@ -12,7 +12,7 @@ from paper_figures.outcomes import Run
 from paper_figures.paper_scale import Scale
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from theory.printed import AVERAGE, TASKS, Number, Row
+from theory.printed_numbers import AVERAGE, TASKS, Number, Row
 
 NOT_RUN = "not run"
 AVERAGED = "average"

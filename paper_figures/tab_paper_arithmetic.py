@@ -11,7 +11,7 @@ from paper_figures.compute import Records
 from paper_figures.table import Table, number
 from rolora.keys import Key
 from theory import claims
-from theory.claim import Claim
+from theory.verification.claim import Claim
 
 AUDITS = "audit_"
 COLUMNS = ("check", "statement", "source", "printed", "recomputed", "where", "comparisons", "verdict", "control")

@@ -8,7 +8,7 @@ from paper_figures.paper_scale import SCALES
 from paper_figures.paper_table import NOT_RUN, common_notes, printed_text
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from theory.printed import Row, load, rows
+from theory.printed_numbers import Row, load, rows
 
 BENCHMARKS = {
     "BoolQ": "boolq",

@@ -7,7 +7,7 @@ from paper_figures.compute import Records
 from paper_figures.paper_scale import SCALES
 from paper_figures.paper_table import Line, build, by_task, fits
 from paper_figures.table import Table
-from theory.printed import load, rows
+from theory.printed_numbers import load, rows
 
 TABLES = ("P1-1-r4", "P1-1-r8", "P2-2")
 """The printed tables that vary the number of clients; the file holds others, which the audits use."""

@@ -6,7 +6,7 @@ from paper_figures.compute import Records
 from paper_figures.paper_scale import SCALES
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from theory.printed import load, modules, rows
+from theory.printed_numbers import load, modules, rows
 
 FACTORS = {"fedavg-lora": 2}
 """Factors that a method sends in a round, where it is not one."""

@@ -11,7 +11,7 @@ from paper_figures.paper_scale import SCALES
 from paper_figures.paper_table import Line, build, by_task, fits
 from paper_figures.style import method_style
 from paper_figures.table import Table
-from theory.printed import RANKS, Number, Row, load, rows
+from theory.printed_numbers import RANKS, Number, Row, load, rows
 
 
 def _lines(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paper_figures.table import Table
-from theory.printed import load
+from theory.printed_numbers import load
 
 LETTERS = re.compile(r"\[([VSCM])\]")
 

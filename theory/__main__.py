@@ -22,8 +22,9 @@ from rolora import records
 from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
 from rolora.records import dump_json, write_json
-from theory.checking import Failure, check_all, usable_cores
-from theory.claim import Outcome, choose, document, registry, select
+from theory.verification.claim import Outcome
+from theory.verification.registry import choose, document, registry, select
+from theory.verification.runner import Failure, check_all, usable_cores
 
 app = typer.Typer(
     help="Numerical checks of the convergence claims, and simulations of the linear and non-linear models.",
@@ -117,15 +118,15 @@ def simulate(
             named = "the linear model" if model == "linear" else model
             raise InputError(f"--images: got {images!r} for {named}, expected it for nonlinear only")
         # Imported here, so that checking claims does not depend on what the simulations need.
-        from theory import simulate as linear
-        from theory import simulate_contraction, simulate_sample_complexity
-        from theory.nonlinear_study import experiment as nonlinear
-        from theory.nonlinear_study import find_images
+        from theory.studies import contraction, sample_complexity
+        from theory.studies import linear as linear
+        from theory.studies.nonlinear import experiment as nonlinear
+        from theory.studies.nonlinear import find_images
 
         if model == "nonlinear":
             experiment = partial(nonlinear, images=find_images(images or "digits"))
         else:
-            studies = {"contraction": simulate_contraction, "sample_complexity": simulate_sample_complexity}
+            studies = {"contraction": contraction, "sample_complexity": sample_complexity}
             experiment = studies.get(model, linear).experiment
         start = time.perf_counter()
         with _progress(model) as (bar, task):
@@ -155,7 +156,7 @@ def run_bench(json_file: Json = None, seed: Seed = 0, debug: Debug = False) -> N
     """Time the batched simulation against the plain loops on the same instances, and against this machine."""
     with one_line_errors(debug):
         _writable(json_file)
-        from theory.bench import bench
+        from theory.studies.speed import bench
 
         record = bench(seed)
         seconds, machine = record["seconds"], record["machine"]

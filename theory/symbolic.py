@@ -1,7 +1,7 @@
 r"""The derivations themselves: SymPy differentiates, solves and integrates, starting from the loss and from nothing else.
 
 A result is a :class:`Derived`: expressions and the order of their arguments. Called with numbers it is an independent second
-implementation of what ``theory.linear``, ``theory.bounds`` or ``rolora.algorithms`` compute, and it bounds the rounding of its
+implementation of what ``theory.linear.model``, ``theory.linear.bounds`` or ``rolora.algorithms`` compute, and it bounds the rounding of its
 own evaluation, so that a claim can compare the two to rounding. Vectors have a few symbolic entries; matrices S are generic
 symmetric ones. No other module imports SymPy.
 """

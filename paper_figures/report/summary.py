@@ -10,7 +10,7 @@ from paper_figures import findings, nonlinear_record, registry
 from paper_figures.compute import SOURCES, Records, provenance
 from paper_figures.finetuning import groups
 from paper_figures.report.sources import duration
-from theory.statistics import Interval
+from theory.verification.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rolora import config as configuration
 from rolora.__main__ import packaged_configs
-from theory.claim import load, names
+from theory.verification.registry import load, names
 
 BEFORE = json.loads(Path(__file__).with_name("unchanged.json").read_text())
 RENDERED = Path(__file__).resolve().parents[2] / "paper_figures" / "rendered"

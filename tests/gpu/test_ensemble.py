@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rolora.keys import Key
-from theory.ensemble import draw_noisy
-from theory.ensemble_rounds import alt_min_gd, subspace_distance
+from theory.linear.ensemble import draw_noisy
+from theory.linear.ensemble_rounds import alt_min_gd, subspace_distance
 
 pytestmark = pytest.mark.gpu
 

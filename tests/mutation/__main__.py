@@ -26,11 +26,11 @@ TESTS = ("tests/theory", "theory", "tests/algorithms", "tests/test_federation.py
 CLAIMS_UNTIL_ONE_FAILS = """
 import json, sys
 from pathlib import Path
-import theory.claim
-assert Path(theory.claim.__file__).is_relative_to(Path.cwd()), theory.claim.__file__
+import theory.verification.claim
+assert Path(theory.verification.claim.__file__).is_relative_to(Path.cwd()), theory.verification.claim.__file__
 seconds = json.loads(Path(sys.argv[1]).read_text())
-for claim in sorted(theory.claim.registry().values(), key=lambda claim: seconds.get(claim.id, 1.0)):
-    outcome = theory.claim.run(claim, 0)
+for claim in sorted(theory.verification.registry.registry().values(), key=lambda claim: seconds.get(claim.id, 1.0)):
+    outcome = theory.verification.claim.run(claim, 0)
     if not outcome.passed:
         if outcome.control.verdict != "refuted":
             print(f"control of {claim.id}: {outcome.control.verdict}")

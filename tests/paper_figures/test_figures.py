@@ -31,7 +31,7 @@ from tests.paper_figures.conftest import (
     fake_nonlinear_mnist,
     fake_run,
 )
-from theory.statistics import mean_interval
+from theory.verification.statistics import mean_interval
 
 PRINTED, LEGIBLE = 6.8, 6.5
 """Inches of the widest figure in print, and points of the smallest letters there."""

@@ -24,7 +24,7 @@ from paper_figures.sliders import PNG, WIDGET, Slider, Sliders
 from rolora.errors import InputError
 from tests.paper_figures import made_up_studies
 from tests.paper_figures.conftest import fake_run
-from theory.one_setting import Setting, account
+from theory.studies.one_setting import Setting, account
 
 SOURCES = notebooks.sources()
 

@@ -26,7 +26,7 @@ from paper_figures.table import Table
 from rolora.__main__ import packaged_configs
 from rolora.evaluation import benchmarks
 from rolora.experiment import sweep
-from theory import printed
+from theory import printed_numbers
 
 TABLES = (
     tab_paper_table1.table,
@@ -68,14 +68,14 @@ def test_every_printed_number_is_shown_with_its_deviation(nothing: compute.Recor
         table = make(nothing)
         shown += [cell for row in table.rows for cell in row] + list(table.notes)
     text = "\n".join(shown)
-    for row in printed.rows():
+    for row in printed_numbers.rows():
         for cell in row.cells.values():
             wanted = cell.text if cell.deviation is None else f"{cell.text} ± {cell.deviation}"
             assert wanted in text, cell.where
 
 
 def test_what_is_from_memory_says_so_in_its_cell(nothing: compute.Records) -> None:
-    remembered = {cell.text for row in printed.rows() for cell in row.cells.values() if cell.trust == "M"}
+    remembered = {cell.text for row in printed_numbers.rows() for cell in row.cells.values() if cell.trust == "M"}
     assert len(remembered) == 8
     found = [cell for make in TABLES for row in make(nothing).rows for cell in row if cell.split(" ")[0] in remembered]
     assert found and all(cell.endswith("(unverified)") for cell in found)
@@ -194,7 +194,12 @@ def test_every_command_is_understood(name: str) -> None:
 
 def test_benchmarks_in_print_are_those_of_the_records() -> None:
     assert set(tab_paper_llama.BENCHMARKS.values()) <= set(benchmarks.BENCHMARKS)
-    names = {name for row in printed.rows() if row.table.startswith(("P1-commonsense", "P1-gen")) for name in row.cells}
+    names = {
+        name
+        for row in printed_numbers.rows()
+        if row.table.startswith(("P1-commonsense", "P1-gen"))
+        for name in row.cells
+    }
     assert names == set(tab_paper_llama.BENCHMARKS)
 
 
@@ -228,12 +233,12 @@ def test_arithmetic_shows_every_audit_with_a_control_that_fails(nothing: compute
 
 
 def _printed(table: str, method: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = copy.deepcopy(printed.load())
+    file = copy.deepcopy(printed_numbers.load())
     for entry in file["numbers"]:
         if (entry["table"], entry["method"]) == (table, method):
             entry["value"] = entry["value"].replace(old, new)
-    monkeypatch.setattr(printed, "load", lambda: file)
-    printed.rows.cache_clear()
+    monkeypatch.setattr(printed_numbers, "load", lambda: file)
+    printed_numbers.rows.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +274,7 @@ def test_an_audit_follows_the_digits(
         _printed(*place, old, new, monkeypatch)
         assert verdict() == after
     finally:
-        printed.rows.cache_clear()
+        printed_numbers.rows.cache_clear()
 
 
 PANELS = {

@@ -6,17 +6,18 @@ import numpy as np
 from typer.testing import CliRunner
 
 import theory.__main__ as cli
-import theory.bench
+import theory.studies.speed
 from rolora.keys import Key
-from theory import linear, linear_rounds
-from theory.bench import bare_loop, bench, machine, script
+from theory.linear import model as linear
+from theory.linear import rounds
+from theory.studies.speed import bare_loop, bench, machine, script
 
 
 def test_the_bare_loop_is_algorithm_2():
     a_star, b_star = linear.random_truth(Key(0), 5, 3)
     model = linear.sample(Key(1), 3, 8, a_star, b_star, 1)
     a0 = np.eye(5)[0]
-    expected = linear_rounds.alt_min_gd(model, a0, 0.1, 4).a[-1]
+    expected = rounds.alt_min_gd(model, a0, 0.1, 4).a[-1]
     np.testing.assert_allclose(bare_loop(model, a0, 0.1, 4), expected, atol=1e-14)
 
 
@@ -25,7 +26,7 @@ def test_the_script_on_the_data_is_algorithm_2():
     model = linear.sample(Key(1), 3, 8, a_star, b_star, 2)
     inputs = linear.sample_inputs(Key(1), 3, 8, 5)
     a0 = np.eye(5)[0]
-    expected = linear_rounds.alt_min_gd(model, a0, 0.1, 4).a[-1]
+    expected = rounds.alt_min_gd(model, a0, 0.1, 4).a[-1]
     found = script(inputs, inputs @ np.outer(a_star, b_star), a0, 0.1, 4)
     np.testing.assert_allclose(found, expected, atol=1e-14)
 

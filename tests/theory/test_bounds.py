@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rolora.keys import Key
-from theory import bounds
-from theory.assumptions import alignment_variance, heterogeneity, kappa, moment_error, overlap, rho, xi
-from theory.geometry import angle_distance, orthogonal_unit, random_unit, start_at
-from theory.linear import population, random_truth, sample
-from theory.linear_rounds import alt_min_gd
+from theory.linear import bounds
+from theory.linear.assumptions import alignment_variance, heterogeneity, kappa, moment_error, overlap, rho, xi
+from theory.linear.geometry import angle_distance, orthogonal_unit, random_unit, start_at
+from theory.linear.model import population, random_truth, sample
+from theory.linear.rounds import alt_min_gd
 
 KEY = Key(0).fold("tests", "bounds")
 

@@ -15,24 +15,8 @@ import pytest
 
 import theory.claims
 from rolora.errors import InputError
-from theory.claim import (
-    EPS,
-    Claim,
-    Direction,
-    Result,
-    at_least,
-    at_most,
-    choose,
-    document,
-    equal,
-    equal_arrays,
-    judge,
-    load,
-    names,
-    registry,
-    run,
-    select,
-)
+from theory.verification.claim import EPS, Claim, Direction, Result, at_least, at_most, equal, equal_arrays, judge, run
+from theory.verification.registry import choose, document, load, names, registry, select
 
 FOLDER = Path(theory.claims.__file__).parent
 FILES = sorted(FOLDER.glob("[a-z]*.py"))
@@ -134,7 +118,7 @@ def test_the_registry_finds_every_file():
 
 @pytest.mark.parametrize("claim", [None, made_up("holds", "refuted")], ids=["no CLAIM", "another id"])
 def test_a_file_without_its_claim_is_refused(monkeypatch, claim):
-    name = "theory.claims.saddle"
+    name = "theory.claims.contraction.saddle"
     importlib.import_module(name)
     broken = types.ModuleType(name)
     if claim is not None:

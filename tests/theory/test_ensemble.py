@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from rolora.keys import Key
-from theory import linear
-from theory.ensemble import draw_moments, draw_noisy, isotropic, planted, stack
-from theory.statistics import mean_interval
+from theory.linear import model as linear
+from theory.linear.ensemble import draw_moments, draw_noisy, isotropic, planted, stack
+from theory.verification.statistics import mean_interval
 
 EPS = np.finfo(float).eps
 

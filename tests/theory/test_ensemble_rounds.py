@@ -8,9 +8,10 @@ import torch
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory import linear, linear_rounds
-from theory.ensemble import Ensemble, draw_moments, isotropic, planted, stack
-from theory.ensemble_rounds import (
+from theory.linear import model as linear
+from theory.linear import rounds as linear_rounds
+from theory.linear.ensemble import Ensemble, draw_moments, isotropic, planted, stack
+from theory.linear.ensemble_rounds import (
     SIMULATED,
     LocalTraining,
     alt_min_gd,
@@ -20,7 +21,7 @@ from theory.ensemble_rounds import (
     solve_b,
     subspace_distance,
 )
-from theory.geometry import angle_distance, random_unit
+from theory.linear.geometry import angle_distance, random_unit
 
 EPS = np.finfo(float).eps
 N, M, D, K = 4, 30, 6, 3
@@ -169,7 +170,7 @@ def test_any_array_api_backend_gives_the_same(backend, rank):
 
 
 def test_the_population_is_the_closed_map():
-    from theory.bounds import population_step
+    from theory.linear.bounds import population_step
 
     theta = 1.1
     a0 = np.array([np.cos(theta), np.sin(theta), 0.0])[None, :, None]

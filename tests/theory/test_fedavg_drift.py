@@ -6,9 +6,9 @@ import pytest
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.ensemble import draw_noisy, isotropic, planted
-from theory.ensemble_rounds import LocalTraining, rounds
-from theory.fedavg_drift import (
+from theory.linear.ensemble import draw_noisy, isotropic, planted
+from theory.linear.ensemble_rounds import LocalTraining, rounds
+from theory.linear.fedavg_drift import (
     BOTH,
     displacement,
     floor,

@@ -3,12 +3,12 @@
 import numpy as np
 
 from rolora.keys import Key
-from theory import assumptions
-from theory.ensemble import stack
-from theory.fresh_data import angle_path, fresh, mean_noise, pooled_error, starts_at, unit_columns
-from theory.geometry import angle_distance
-from theory.linear import random_truth, sample
-from theory.linear_rounds import alt_min_gd
+from theory.linear import assumptions
+from theory.linear.ensemble import stack
+from theory.linear.fresh_data import angle_path, fresh, mean_noise, pooled_error, starts_at, unit_columns
+from theory.linear.geometry import angle_distance
+from theory.linear.model import random_truth, sample
+from theory.linear.rounds import alt_min_gd
 
 EPS = np.finfo(float).eps
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rolora.keys import Key
-from theory.geometry import angle_distance, normalise, orthogonal_unit, random_unit, start_at
+from theory.linear.geometry import angle_distance, normalise, orthogonal_unit, random_unit, start_at
 
 KEY = Key(0).fold("tests", "geometry")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rolora.errors import InputError
-from theory import images
+from theory.nonlinear import images
 
 MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
 TRAIN, TRAIN_LABELS = images.FOLDER_FILES["train"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from rolora.keys import Key
-from theory.bounds import ffa_population_excess
-from theory.ensemble import draw_noisy
-from theory.ensemble_rounds import LocalTraining, alt_min_gd, solve_b
-from theory.fedavg_drift import BOTH
-from theory.label_noise import (
+from theory.linear.bounds import ffa_population_excess
+from theory.linear.ensemble import draw_noisy
+from theory.linear.ensemble_rounds import LocalTraining, alt_min_gd, solve_b
+from theory.linear.fedavg_drift import BOTH
+from theory.linear.label_noise import (
     averaging_excess,
     best_rank_one,
     ffa_risk,

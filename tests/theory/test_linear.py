@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rolora.keys import Key
-from theory.geometry import random_unit
-from theory.linear import (
+from theory.linear.geometry import random_unit
+from theory.linear.model import (
     LinearModel,
     b_step,
     gradient_a,

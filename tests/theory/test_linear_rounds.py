@@ -6,9 +6,9 @@ import pytest
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.geometry import angle_distance, random_unit, start_at
-from theory.linear import b_step, gradient_a, gradient_b, random_truth, sample
-from theory.linear_rounds import alt_min_gd, local_update, relative_error, retract, rounds
+from theory.linear.geometry import angle_distance, random_unit, start_at
+from theory.linear.model import b_step, gradient_a, gradient_b, random_truth, sample
+from theory.linear.rounds import alt_min_gd, local_update, relative_error, retract, rounds
 
 KEY = Key(0).fold("tests", "linear rounds")
 N, M, D, K = 4, 15, 6, 3

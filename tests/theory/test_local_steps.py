@@ -8,9 +8,10 @@ from scipy.optimize import minimize
 
 from rolora.adapter import Layer
 from rolora.keys import Key
-from theory import bounds, linear, local_steps
-from theory.ensemble import stack
-from theory.ensemble_rounds import LocalTraining, alt_min_gd
+from theory.linear import bounds, local_steps
+from theory.linear import model as linear
+from theory.linear.ensemble import stack
+from theory.linear.ensemble_rounds import LocalTraining, alt_min_gd
 
 KEY = Key(0).fold("tests", "local_steps")
 

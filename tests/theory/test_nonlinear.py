@@ -12,8 +12,8 @@ from rolora.algorithms import ALGORITHMS
 from rolora.federation import ServerState, run_round
 from rolora.federation.communication import Ledger
 from rolora.keys import Key
-from theory import images, nonlinear
-from theory.nonlinear_study import PANELS, Settings, divide, split
+from theory.nonlinear import images, model
+from theory.studies.nonlinear import PANELS, Settings, divide, split
 
 
 def problem(replicas: tuple[int, ...] = ()) -> tuple[Layer, np.ndarray, np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def problem(replicas: tuple[int, ...] = ()) -> tuple[Layer, np.ndarray, np.ndarr
 @pytest.mark.parametrize("factor", ["A", "B"])
 def test_gradients_agree_with_finite_differences(factor: str) -> None:
     layer, readout, pixels, targets = problem()
-    _, slopes = nonlinear.gradients(layer, readout, pixels, targets, frozenset("AB"))
+    _, slopes = model.gradients(layer, readout, pixels, targets, frozenset("AB"))
     array = getattr(layer, factor)
     # The central difference errs by step^2 (third derivative) plus rounding / step: 1e-5 balances the two.
     step = 1e-5
@@ -36,22 +36,20 @@ def test_gradients_agree_with_finite_differences(factor: str) -> None:
         for sign in (1, -1):
             moved = array.copy()
             moved[index] += sign * step
-            losses.append(
-                nonlinear.gradients(replace(layer, **{factor: moved}), readout, pixels, targets, frozenset())[0]
-            )
+            losses.append(model.gradients(replace(layer, **{factor: moved}), readout, pixels, targets, frozenset())[0])
         assert slopes[factor][index] == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8)
 
 
 def test_frozen_factor_has_no_gradient() -> None:
     layer, readout, pixels, targets = problem()
-    assert set(nonlinear.gradients(layer, readout, pixels, targets, frozenset("B"))[1]) == {"B"}
+    assert set(model.gradients(layer, readout, pixels, targets, frozenset("B"))[1]) == {"B"}
 
 
 def test_replicas_on_leading_axes_are_independent() -> None:
     layer, readout, pixels, targets = problem(replicas=(3, 2))
-    _, together = nonlinear.gradients(layer, readout, pixels, targets, frozenset("AB"))
+    _, together = model.gradients(layer, readout, pixels, targets, frozenset("AB"))
     alone = Layer(layer.A[2, 1], layer.B[2, 1])
-    _, slopes = nonlinear.gradients(alone, readout, pixels, targets, frozenset("AB"))
+    _, slopes = model.gradients(alone, readout, pixels, targets, frozenset("AB"))
     for factor in "AB":
         np.testing.assert_allclose(together[factor][2, 1], slopes[factor], rtol=1e-13, atol=1e-14)
 
@@ -59,19 +57,19 @@ def test_replicas_on_leading_axes_are_independent() -> None:
 def test_zero_up_projection_kills_both_gradients() -> None:
     layer, readout, pixels, targets = problem()
     dead = replace(layer, B=np.zeros_like(layer.B))
-    _, slopes = nonlinear.gradients(dead, readout, pixels, targets, frozenset("AB"))
+    _, slopes = model.gradients(dead, readout, pixels, targets, frozenset("AB"))
     assert not slopes["A"].any() and not slopes["B"].any()
 
 
 def local_sgd(
     seeds: int = 2, rates: tuple[float, ...] = (0.1, 0.5), clip: float = 10.0, epochs: int = 2, dtype: str = "float64"
-) -> tuple[nonlinear.LocalSGD, Layer]:
+) -> tuple[model.LocalSGD, Layer]:
     keys = [Key(0).fold("seed", index) for index in range(seeds)]
     found = images.find("digits", dtype)
     parts = [split(key, found, Settings())["train"] for key in keys]
     clients = [divide(key, found.labels, part, PANELS[1]) for key, part in zip(keys, parts, strict=True)]
-    layer, readout = nonlinear.initial(keys, 64, 16, len(rates), dtype)
-    return nonlinear.LocalSGD(found, clients, keys, readout, rates, epochs, 16, clip), layer
+    layer, readout = model.initial(keys, 64, 16, len(rates), dtype)
+    return model.LocalSGD(found, clients, keys, readout, rates, epochs, 16, clip), layer
 
 
 def test_batches_are_full_distinct_within_an_epoch_and_the_same_for_every_method() -> None:
@@ -92,9 +90,9 @@ def test_batches_are_full_distinct_within_an_epoch_and_the_same_for_every_method
 def test_clients_trained_together_have_the_bits_of_clients_trained_alone(
     dtype: str, trained: str, stack: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nonlinear, "STACK", stack)
+    monkeypatch.setattr(model, "STACK", stack)
     local, layer = local_sgd(dtype=dtype)
-    broadcast = ServerState({nonlinear.HIDDEN: layer})
+    broadcast = ServerState({model.HIDDEN: layer})
     together = local.together(3, broadcast, frozenset(trained))
     assert [update.client for update in together] == list(range(10))
     for update in together:
@@ -109,31 +107,31 @@ def test_clients_trained_together_have_the_bits_of_clients_trained_alone(
 @pytest.mark.parametrize("method", ["fedavg-lora", "ffa-lora", "rolora"])
 def test_a_stacked_round_is_the_round_of_the_core(method: str) -> None:
     local, layer = local_sgd(epochs=1)
-    stacked = plain = ServerState({nonlinear.HIDDEN: layer})
+    stacked = plain = ServerState({model.HIDDEN: layer})
     ledger, algorithm = Ledger(), ALGORITHMS[method]()
     for t in range(2):
-        stacked = nonlinear.federated_round(t, stacked, algorithm, local)
+        stacked = model.federated_round(t, stacked, algorithm, local)
         plain, ledger, _ = run_round(t, plain, algorithm, range(10), local, ledger)
     for factor in "AB":
-        expected = getattr(plain.layers[nonlinear.HIDDEN], factor)
-        np.testing.assert_array_equal(getattr(stacked.layers[nonlinear.HIDDEN], factor), expected)
+        expected = getattr(plain.layers[model.HIDDEN], factor)
+        np.testing.assert_array_equal(getattr(stacked.layers[model.HIDDEN], factor), expected)
 
 
 def test_one_learning_rate_does_not_depend_on_the_others() -> None:
     local, layer = local_sgd(rates=(0.1, 0.5))
     alone, first = local_sgd(rates=(0.5,))
-    trained = local(0, 0, ServerState({nonlinear.HIDDEN: layer}), frozenset("AB")).message.factors
-    expected = alone(0, 0, ServerState({nonlinear.HIDDEN: first}), frozenset("AB")).message.factors
+    trained = local(0, 0, ServerState({model.HIDDEN: layer}), frozenset("AB")).message.factors
+    expected = alone(0, 0, ServerState({model.HIDDEN: first}), frozenset("AB")).message.factors
     for factor in "AB":
         np.testing.assert_allclose(
-            trained[factor][nonlinear.HIDDEN][1], expected[factor][nonlinear.HIDDEN][0], rtol=1e-9, atol=1e-12
+            trained[factor][model.HIDDEN][1], expected[factor][model.HIDDEN][0], rtol=1e-9, atol=1e-12
         )
 
 
 def test_gradient_clip_bounds_a_step() -> None:
     local, layer = local_sgd(seeds=1, rates=(1.0,), clip=1e-3, epochs=1)
-    update = local(0, 0, ServerState({nonlinear.HIDDEN: layer}), frozenset("AB"))
-    moved = [update.message.factors[factor][nonlinear.HIDDEN] - getattr(layer, factor) for factor in "AB"]
+    update = local(0, 0, ServerState({model.HIDDEN: layer}), frozenset("AB"))
+    moved = [update.message.factors[factor][model.HIDDEN] - getattr(layer, factor) for factor in "AB"]
     assert np.sqrt(sum((one**2).sum() for one in moved)) <= local.steps * 1e-3 * (1 + 1e-9)
 
 
@@ -141,8 +139,8 @@ def test_float32_agrees_with_float64_to_its_rounding() -> None:
     moved = {}
     for dtype in ("float32", "float64"):
         local, layer = local_sgd(seeds=1, rates=(0.1,), epochs=1, dtype=dtype)
-        server = nonlinear.federated_round(0, ServerState({nonlinear.HIDDEN: layer}), ALGORITHMS["rolora"](), local)
-        moved[dtype] = server.layers[nonlinear.HIDDEN].B - layer.B
+        server = model.federated_round(0, ServerState({model.HIDDEN: layer}), ALGORITHMS["rolora"](), local)
+        moved[dtype] = server.layers[model.HIDDEN].B - layer.B
     error = np.linalg.norm(moved["float32"] - moved["float64"]) / np.linalg.norm(moved["float64"])
     # Six steps of sums of at most 64 terms; the start itself is rounded once.
     assert error < 6 * 64 * np.finfo(np.float32).eps
@@ -151,8 +149,8 @@ def test_float32_agrees_with_float64_to_its_rounding() -> None:
 def test_accuracy_counts_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     local, layer = local_sgd()
     parts = [np.arange(index, 1000 + index) for index in range(2)]
-    whole = nonlinear.accuracy(layer, local.readout, local.images, parts)
-    monkeypatch.setattr(nonlinear, "BLOCK", 300)
-    blocks = nonlinear.accuracy(layer, local.readout, local.images, parts)
+    whole = model.accuracy(layer, local.readout, local.images, parts)
+    monkeypatch.setattr(model, "BLOCK", 300)
+    blocks = model.accuracy(layer, local.readout, local.images, parts)
     assert whole.shape == (2, 2)
     np.testing.assert_allclose(blocks, whole, atol=1e-3)

@@ -15,8 +15,8 @@ from paper_figures import compute
 from rolora.errors import InputError
 from rolora.keys import Key
 from tests.theory.test_images import tiny, write
-from theory import images
-from theory import nonlinear_study as study
+from theory.nonlinear import images
+from theory.studies import nonlinear as study
 
 TINY = replace(study.QUICK, learning_rates=(0.2,), seeds=1, rounds=5, evaluate_every=5, window=1)
 DIGITS = images.find("digits")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from theory.one_setting import DIMENSION, ITERATIONS, Setting, account, draw, ratios
+from theory.studies.one_setting import DIMENSION, ITERATIONS, Setting, account, draw, ratios
 
 
 def test_a_changed_number_changes_nothing_else():

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from rolora.errors import InputError
-from theory import printed
-from theory.claim import judge
-from theory.claims import audit_averages, audit_identical_cells, audit_repeated_cell, audit_uplink_bytes
-from theory.printed import AVERAGE, METHODS, RANKS, TASKS, Number, accuracies, load, number, rows
+from theory import printed_numbers
+from theory.claims.printed_numbers import audit_averages, audit_identical_cells, audit_repeated_cell, audit_uplink_bytes
+from theory.printed_numbers import AVERAGE, METHODS, RANKS, TASKS, Number, accuracies, load, number, rows
+from theory.verification.claim import judge
 
 
 def test_every_number_is_a_string_with_known_trust_in_a_known_table():
@@ -61,7 +61,7 @@ def test_a_number_that_is_not_there_once_is_refused(table, method, name, clients
 
 def test_a_line_with_a_number_missing_is_refused(monkeypatch):
     broken = {"table": "P2-2", "clients": 3, "method": "rolora", "metric": "QQP / RTE", "value": "1.0", "trust": "V"}
-    monkeypatch.setattr(printed, "load", lambda: {"numbers": [broken]})
+    monkeypatch.setattr(printed_numbers, "load", lambda: {"numbers": [broken]})
     rows.cache_clear()
     try:
         with pytest.raises(InputError, match="1 numbers, expected 2"):
@@ -71,14 +71,14 @@ def test_a_line_with_a_number_missing_is_refused(monkeypatch):
 
 
 def test_modules_and_rounds_follow_the_printed_settings():
-    assert [printed.modules(1, task) for task in TASKS] == [48, 24, 24, 24, 24]
-    assert [printed.modules(3, task) for task in TASKS] == [3, 6, 6, 6, 6]
-    assert [printed.rounds(clients, "SST-2") for clients in (3, 20, 50)] == [500, 75, 30]
+    assert [printed_numbers.modules(1, task) for task in TASKS] == [48, 24, 24, 24, 24]
+    assert [printed_numbers.modules(3, task) for task in TASKS] == [3, 6, 6, 6, 6]
+    assert [printed_numbers.rounds(clients, "SST-2") for clients in (3, 20, 50)] == [500, 75, 30]
 
 
 def test_a_constant_answer_has_the_known_accuracies():
     expected = {"SST-2": 50.92, "QNLI": 50.54, "MNLI": 35.45, "QQP": 63.18, "RTE": 52.71}
-    assert {task: round(printed.constant_rate(task), 2) for task in TASKS} == expected
+    assert {task: round(printed_numbers.constant_rate(task), 2) for task in TASKS} == expected
 
 
 def test_the_refuted_audits_hold_without_their_one_counterexample():

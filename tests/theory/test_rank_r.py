@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import subspace_angles
 
 from rolora.keys import Key
-from theory import local_steps, rank_r
-from theory.ensemble_rounds import alt_min_gd, subspace_distance
+from theory.linear import local_steps, rank_r
+from theory.linear.ensemble_rounds import alt_min_gd, subspace_distance
 
 KEY = Key(0).fold("tests", "rank_r")
 EPS = np.finfo(float).eps

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from theory.bounds import contraction, largest_kappa
-from theory.claims.iterations_loose import enough, recalled
+from theory.claims.contraction.iterations_loose import enough, recalled
+from theory.linear.bounds import contraction, largest_kappa
 
 
 def worst_ratio(c0, kappa, factor):

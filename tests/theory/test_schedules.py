@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.algorithms.rolora import RoLoRA
-from theory.bounds import population_step
-from theory.schedules import (
+from theory.linear.bounds import population_step
+from theory.linear.schedules import (
     mixture,
     mode_factors,
     rate_a_round,

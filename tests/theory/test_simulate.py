@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rolora.keys import Key
-from theory.simulate import (
+from theory.studies.linear import (
     EXACT,
     QUICK,
     LinearParameters,

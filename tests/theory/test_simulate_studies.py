@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 import theory.__main__ as cli
 from rolora.keys import Key
-from theory import simulate_contraction, simulate_sample_complexity
-from theory.bounds import largest_kappa
+from theory.linear.bounds import largest_kappa
+from theory.studies import contraction as simulate_contraction
+from theory.studies import sample_complexity
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +46,19 @@ def test_fixed_data_scatter_about_the_population(contraction):
 
 def test_pooled_samples_decide_the_ratio():
     key = Key(0).fold("tests", "pool")
-    found = [simulate_sample_complexity.ratio(key.fold(n), n, 512 // n, 8, 400) for n in (1, 8, 32)]
+    found = [sample_complexity.ratio(key.fold(n), n, 512 // n, 8, 400) for n in (1, 8, 32)]
     # Means of 400 squares whose relative deviation is about a half.
     np.testing.assert_allclose(found, np.sqrt(8 / 512), rtol=0.1)
 
 
 def test_the_needed_pool_grows_with_the_dimension():
-    p = replace(simulate_sample_complexity.QUICK, instances=200)
-    series = simulate_sample_complexity.needed_series(Key(1), 0, 4, p)
+    p = replace(sample_complexity.QUICK, instances=200)
+    series = sample_complexity.needed_series(Key(1), 0, 4, p)
     np.testing.assert_allclose(series["measured"], series["predicted"], rtol=0.25)
     assert series["slope"] == pytest.approx(1, abs=0.25)
 
 
-@pytest.mark.parametrize("study", [simulate_contraction, simulate_sample_complexity])
+@pytest.mark.parametrize("study", [simulate_contraction, sample_complexity])
 def test_a_study_repeats_itself_and_reports_its_progress(study):
     shares = []
     one, two = study.experiment(2, True, shares.append), study.experiment(2, True, lambda share: None)

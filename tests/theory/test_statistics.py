@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from rolora.keys import Key
-from theory.statistics import (
+from theory.verification.statistics import (
     Interval,
     bootstrap_interval,
     clopper_pearson,

@@ -10,8 +10,9 @@ from scipy import stats
 
 import theory
 from rolora.keys import Key
-from theory import bounds, symbolic
-from theory.linear import b_step, random_truth, sample
+from theory import symbolic
+from theory.linear import bounds
+from theory.linear.model import b_step, random_truth, sample
 from theory.symbolic import C0, CLIENTS, FACTOR, KAPPA, SAMPLES, THETA
 
 KEY = Key(0).fold("tests", "symbolic")

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import theory.__main__ as cli
 from rolora.errors import InputError
-from theory import checking
-from theory.claim import Claim, Result
+from theory.verification import runner
+from theory.verification.claim import Claim, Result
 
 FAST = ["interference-identity", "communication-halved"]
 FIELDS = {
@@ -110,8 +110,8 @@ def breaking(monkeypatch, error):
             raise error
         return genuine(claim, seed)
 
-    genuine = checking.run
-    monkeypatch.setattr(checking, "run", run)
+    genuine = runner.run
+    monkeypatch.setattr(runner, "run", run)
 
 
 def test_a_claim_that_raises_is_one_line_and_costs_no_other_its_result(monkeypatch, tmp_path):
@@ -139,7 +139,7 @@ def test_an_interrupt_ends_the_checks(monkeypatch):
 def test_a_worker_that_dies_is_reported_by_its_claims():
     future = Future()
     future.set_exception(BrokenProcessPool("a process ended abruptly"))
-    failure = checking._collect(future, "saddle", 3)
+    failure = runner._collect(future, "saddle", 3)
     assert (failure.id, failure.seed, failure.passed) == ("saddle", 3, False)
     assert failure.error == "BrokenProcessPool: a process ended abruptly"
 
@@ -204,7 +204,7 @@ def test_a_surprise_is_status_1(monkeypatch, check, control):
 
     claim = Claim("made-up", "none", "bound", "upper", "", "", "holds", result(check), result(control))
     monkeypatch.setattr(cli, "choose", lambda ids: ["made-up"])
-    monkeypatch.setattr(checking, "load", lambda name: claim)
+    monkeypatch.setattr(runner, "load", lambda name: claim)
     outcome = invoke("check")
     assert outcome.exit_code == 1
     assert "made-up" in outcome.stderr

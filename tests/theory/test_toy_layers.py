@@ -8,7 +8,7 @@ import pytest
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.toy_layers import METHODS, Sizes, lost, one_round, targets, trained
+from theory.studies.toy_layers import METHODS, Sizes, lost, one_round, targets, trained
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""One statement a file; ``theory.claim.registry`` finds them. No claim imports another."""
+"""One statement a file; ``theory.verification.registry.registry`` finds them. No claim imports another."""

@@ -15,11 +15,11 @@ this is at most 1 is :math:`2\kappa x \le 1 + \kappa`, which :math:`\kappa \le 1
 """
 
 from rolora.keys import Key
-from theory.assumptions import kappa as measured_kappa
-from theory.claim import EPS, Claim, Instance, Result, at_most, judge
-from theory.geometry import angle_distance, start_at
-from theory.linear import population, random_truth
-from theory.linear_rounds import alt_min_gd
+from theory.linear.assumptions import kappa as measured_kappa
+from theory.linear.geometry import angle_distance, start_at
+from theory.linear.model import population, random_truth
+from theory.linear.rounds import alt_min_gd
+from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
 
 CLIENTS, DIMENSION, OUTPUTS, LARGEST = 2, 5, 3, 1.0  # LARGEST: the kappa up to which the statement speaks
 DELTAS = (0.1, 0.5, 0.9)

@@ -1,0 +1,1 @@
+"""Averaging factors against averaging updates: interference, exactness, gauge, bytes."""

@@ -1,0 +1,1 @@
+"""The floor that a frozen A leaves FFA-LoRA with."""

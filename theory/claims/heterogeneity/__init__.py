@@ -1,0 +1,1 @@
+"""Clients whose solutions differ: limits, floors, drift, weights."""

@@ -1,0 +1,1 @@
+"""Label noise: statistical floor, efficiency, fresh data."""

@@ -1,0 +1,1 @@
+"""The general non-convex statement: descent, rate, gradient deviation."""

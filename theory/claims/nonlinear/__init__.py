@@ -1,0 +1,1 @@
+"""The two-layer model: gradients and the zero start."""

@@ -1,0 +1,1 @@
+"""Statements recalled from the first version of the paper."""

@@ -1,0 +1,1 @@
+"""Which factor is trained when, and with which step."""

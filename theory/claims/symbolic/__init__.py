@@ -1,0 +1,1 @@
+"""Derivations in SymPy, compared with the code of the simulation."""

@@ -1,0 +1,74 @@
+r"""The map of angles, derived from the loss alone.
+
+**Statement.** At S = I an exact b-step, a gradient step on a and normalising take the angle to
+:math:`\theta^+ = \theta - \arctan(\tfrac f2\kappa\sin 2\theta)`, and
+:math:`\tan\theta^+/\tan\theta = (1 - f\kappa\cos^2\theta)/(1 + f\kappa\sin^2\theta)`.
+
+**Assumptions.** S_i = I, by construction; :math:`0 < \theta < \pi/2`, as drawn.
+
+**Direction.** Tight: attained everywhere.
+
+**Source.** Derived here, for Algorithm 2 of arXiv 2502.01755v4.
+
+**Derivation.** SymPy inserts the b that it solved for (``symbolic-b-step``) in the gradient that it differentiated
+(``symbolic-gradients``), at a = (cos, sin) and a* = (1, 0), takes the step eta = kappa/||b*||^2 and simplifies the tangent of
+the angle between the old and the new a. The left side is RoLoRA's two rounds in six dimensions.
+
+**Control.** The map derived for the loss (1/(2m))||.||^2, f = 1, while the simulation takes (1/m)||.||^2, f = 2.
+"""
+
+import numpy as np
+
+from rolora.keys import Key
+from theory import symbolic
+from theory.linear.bounds import population_step
+from theory.linear.geometry import start_at
+from theory.linear.model import GradientFactor, population, random_truth
+from theory.linear.rounds import alt_min_gd
+from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+
+DIMENSION = 6
+
+
+def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor) -> list[Instance]:
+    found = []
+    for number in range(60):
+        draw = key.fold("instance", number)
+        a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
+        stream = draw.generator()
+        theta, kappa = float(stream.uniform(0.01, 1.5)), float(stream.uniform(0.05, 1.5))
+        a0 = start_at(draw.fold("a0"), a_star, float(np.sin(theta)))
+        after = alt_min_gd(population(2, a_star, b_star, factor), a0, kappa / float(b_star @ b_star), 1).a[-1]
+        side = a0 - (a0 @ a_star) * a_star  # positive angles lie on the side of a0
+        measured = float(np.arctan2(after @ side / np.linalg.norm(side), after @ a_star))
+        angle, tangents = symbolic.population_map().value(theta, kappa, float(derived_factor))
+        # The measured side's direction is a difference of size sin(theta), the tangent grows like 1/cos(theta).
+        slack = EPS * DIMENSION * (1 + kappa) / float(np.sin(theta) * np.cos(theta))
+        where = f"theta={theta:.3f}, kappa={kappa:.3f}, f={factor}"
+        found.append(equal(measured, angle, slack, f"RoLoRA's rounds, {where}"))
+        found.append(equal(measured, np.arctan(np.tan(theta) * tangents), slack, f"tangents, {where}"))
+        found.append(equal(population_step(theta, kappa, factor), angle, slack, f"theory.linear.bounds, {where}"))
+    return found
+
+
+def check(key: Key) -> Result:
+    """Random angles and steps in both conventions."""
+    return judge([*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)])
+
+
+def control(key: Key) -> Result:
+    """The other convention's map."""
+    return judge(_instances(key, 2, 1))
+
+
+CLAIM = Claim(
+    id="symbolic-population-map",
+    source="derived here by SymPy, for Algorithm 2 of arXiv 2502.01755v4",
+    kind="identity",
+    direction="tight",
+    statement="from the loss at S = I: theta+ = theta - arctan((f/2) kappa sin 2theta), as RoLoRA's two rounds do",
+    convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
+    expected="holds",
+    check=check,
+    control=control,
+)

@@ -1,0 +1,169 @@
+r"""Which factor is trained when, and with which step: schedules beyond B, A, B, A, ... in the linear model.
+
+A schedule repeats a pattern of rounds, each of which trains A or B (``RoLoRA.schedule``). Mixtures of RoLoRA and FFA-LoRA
+iterations (BA and BB) are patterns too. The closed forms are those of infinitely many samples, S_i = I.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from rolora.adapter import Array
+from rolora.algorithms.rolora import RoLoRA
+from theory.linear.model import GradientFactor
+
+
+def mixture(trains_a: Sequence[bool]) -> RoLoRA:
+    """Iterations of two rounds: B then A (RoLoRA) where ``trains_a`` is true, B twice (FFA-LoRA) where it is not.
+
+    Args:
+        trains_a: one entry an iteration, at least one.
+
+    Returns:
+        Their schedule.
+
+    Example:
+        >>> mixture([True, False, True]).schedule
+        'BABBBA'
+    """
+    return RoLoRA("".join("BA" if chosen else "BB" for chosen in trains_a))
+
+
+def repeated_a_steps(
+    theta: Float[Array, "*shape"] | float, kappa: float, gradient_factor: GradientFactor, steps: int
+) -> Float[Array, "*shape"] | float:
+    r"""The angle after an exact b-step and q steps on a at that b, in the population.
+
+    .. math::
+        \tan\theta^+ = \tan\theta\;\frac{\gamma\cos^2\theta}{1 - \gamma\sin^2\theta}, \qquad
+        \gamma = (1 - f\kappa\cos^2\theta)^q
+
+    Args:
+        theta: the angle in (-pi/2, pi/2).
+        kappa: eta ||b*||^2.
+        gradient_factor: f.
+        steps: q >= 0; one is ``bounds.population_step``.
+
+    Returns:
+        The next angle, negative where the steps overshoot.
+
+    Example:
+        >>> from theory.linear.bounds import population_step
+        >>> bool(np.isclose(repeated_a_steps(0.5, 0.3, 2, 1), population_step(0.5, 0.3, 2)))
+        True
+    """
+    left = (1 - gradient_factor * kappa * np.cos(theta) ** 2) ** steps
+    return np.arctan(np.tan(theta) * left * np.cos(theta) ** 2 / (1 - left * np.sin(theta) ** 2))
+
+
+def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: GradientFactor, steps: int) -> float:
+    r"""The same with a normalised after each step and its length moved to b, as ``ensemble_rounds.retract`` does.
+
+    With :math:`b = y\,b^*`, from :math:`y = \cos\theta`, and :math:`g = f\kappa`:
+
+    .. math::
+        \nu\,(\cos\theta^+, \sin\theta^+) = (1 - g y^2)\,(\cos\theta, \sin\theta) + (g y, 0), \qquad y^+ = \nu y
+
+    Args:
+        theta: the angle in [0, pi/2).
+        kappa: eta ||b*||^2.
+        gradient_factor: f.
+        steps: q >= 0.
+
+    Returns:
+        The next angle, negative where the steps overshoot.
+
+    Example:
+        >>> bool(np.isclose(repeated_a_steps_retracted(0.5, 0.3, 2, 1), repeated_a_steps(0.5, 0.3, 2, 1)))
+        True
+    """
+    step, y = gradient_factor * kappa, np.cos(theta)
+    for _ in range(steps):
+        along, across = (1 - step * y**2) * np.cos(theta) + step * y, (1 - step * y**2) * np.sin(theta)
+        theta, y = np.arctan2(across, along), y * np.hypot(along, across)
+    return float(theta)
+
+
+def rounds_to_accuracy(
+    delta0: float, accuracy: float, kappa: float, gradient_factor: GradientFactor, steps: int, retracted: bool
+) -> int:
+    """Communication rounds of the pattern B, A ... A (q times) until the angle distance is small, in the population.
+
+    Args:
+        delta0: the start's angle distance, in (0, 1).
+        accuracy: epsilon > 0.
+        kappa: eta ||b*||^2, small enough to converge.
+        gradient_factor: f.
+        steps: q.
+        retracted: normalise a after every A-round, not only at the end of them.
+
+    Returns:
+        The number of rounds, those of the last period counted until the accuracy is reached.
+
+    Raises:
+        ValueError: it is not reached in 100,000 periods.
+
+    Example:
+        >>> rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 1, False), rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 4, False)
+        (254, 159)
+    """
+    one = repeated_a_steps_retracted if retracted else repeated_a_steps
+    theta = float(np.arcsin(delta0))
+    for period in range(100_000):
+        for done in range(steps + 1):
+            after = float(one(theta, kappa, gradient_factor, done))
+            if abs(np.sin(after)) <= accuracy:
+                return period * (steps + 1) + (1 + done if done else 0)
+        theta = abs(after)
+    raise ValueError(f"an angle distance of {accuracy} is not reached from {delta0} with kappa={kappa}, q={steps}")
+
+
+def mode_factors(
+    eta_a: float, eta_b: float, a_norm: float, b_norm: float, gradient_factor: GradientFactor
+) -> tuple[float, float]:
+    r"""What a gradient step leaves of an error near the truth: :math:`1 - f\eta_A\|b\|^2` and :math:`1 - f\eta_B\|a\|^2`.
+
+    The error of the product has three parts. That in :math:`(a^*)^\perp \times b^*` is changed by steps on A alone, by the
+    first factor, that in :math:`a^* \times (b^*)^\perp` by steps on B alone, by the second, and that in a* x b* by both.
+
+    Args:
+        eta_a: the step size of A.
+        eta_b: the step size of B.
+        a_norm: ||a|| at the limit.
+        b_norm: ||b|| at the limit; ||a|| ||b|| = ||b*||.
+        gradient_factor: f.
+
+    Returns:
+        The two factors.
+
+    Example:
+        >>> mode_factors(0.1, 0.2, 1.0, 2.0, 2)
+        (0.19999999999999996, 0.6)
+    """
+    return 1 - gradient_factor * eta_a * b_norm**2, 1 - gradient_factor * eta_b * a_norm**2
+
+
+def rate_a_round(factor_a: float, factor_b: float, local_steps: int, a_rounds: int, b_rounds: int) -> float:
+    r"""How fast log ||error|| falls a communication round: :math:`K \min(q\,|\log|\phi_A||,\ p\,|\log|\phi_B||) / (p + q)`.
+
+    For given factors it is greatest at p : q = log|phi_A| : log|phi_B|, where both parts fall equally fast.
+
+    Args:
+        factor_a: phi_A, what one step on A leaves; not 0, |phi_A| < 1.
+        factor_b: phi_B.
+        local_steps: K.
+        a_rounds: q, in a period.
+        b_rounds: p.
+
+    Returns:
+        The rate, positive.
+
+    Example:
+        >>> round(rate_a_round(0.5, 0.25, 1, 2, 1) / float(np.log(2)), 12)
+        0.666666666667
+    """
+    slow = min(-a_rounds * np.log(abs(factor_a)), -b_rounds * np.log(abs(factor_b)))
+    return float(local_steps * slow / (a_rounds + b_rounds))

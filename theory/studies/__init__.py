@@ -1,0 +1,1 @@
+"""Simulations that write the records of the figures."""

@@ -1,0 +1,1 @@
+"""How a statement is checked: claims, registry, runner, statistics."""

@@ -1,0 +1,121 @@
+"""The registry of claims: find them by name in the topics of ``theory/claims``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable
+
+from rolora.errors import InputError
+from theory.verification.claim import Claim
+
+
+def names() -> list[str]:
+    """The ids of all claims, in alphabetical order: the modules of ``theory.claims`` without a leading underscore.
+
+    Example:
+        >>> "interference-identity" in names()
+        True
+    """
+    return sorted(_modules())
+
+
+def _modules() -> dict[str, str]:
+    """Claim id -> module, over all topics; a name with a leading underscore is no claim's."""
+    import theory.claims
+
+    modules = (module.name for module in pkgutil.walk_packages(theory.claims.__path__, "theory.claims."))
+    stems = {name: name.rsplit(".", 1)[1] for name in modules if name.count(".") == 3}
+    return {stem.replace("_", "-"): name for name, stem in stems.items() if stem[0] != "_"}
+
+
+def load(name: str) -> Claim:
+    """The claim of this id, from the module of that name with underscores.
+
+    Raises:
+        InputError: the module has no CLAIM, its id is not the module's name with dashes, or its import fails.
+
+    Example:
+        >>> load("saddle").kind
+        'identity'
+    """
+    module = _modules()[name]
+    file = f"{module.replace('.', '/')}.py"
+    try:
+        claim = getattr(importlib.import_module(module), "CLAIM", None)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{file} cannot be imported: {type(error).__name__}: {text}") from error
+    if not isinstance(claim, Claim) or claim.id != name:
+        found = f"the id {claim.id!r}" if isinstance(claim, Claim) else "no CLAIM"
+        raise InputError(f"{file} has {found}, expected a CLAIM with the id {name!r}")
+    return claim
+
+
+def document(name: str) -> str:
+    """The account that a claim's file opens with: statement, assumptions, direction, source, derivation, control.
+
+    Raises:
+        InputError: as ``load``.
+
+    Example:
+        >>> "**Derivation.**" in document("saddle")
+        True
+    """
+    load(name)
+    return inspect.getdoc(sys.modules[_modules()[name]]) or ""
+
+
+def registry() -> dict[str, Claim]:
+    """All claims by id, in alphabetical order.
+
+    Raises:
+        InputError: a module is not a claim's.
+
+    Example:
+        >>> list(registry()) == names()
+        True
+    """
+    return {name: load(name) for name in names()}
+
+
+def choose(ids: Iterable[str]) -> list[str]:
+    """The ids as given, all if there is none; nothing but exact and different names is accepted.
+
+    Raises:
+        InputError: an id is given twice, is the beginning of others, or is unknown; with the nearest names.
+
+    Example:
+        >>> choose(["saddle", "population-map"])
+        ['saddle', 'population-map']
+    """
+    chosen, known = list(ids), names()
+    for name in chosen:
+        if name not in known:
+            raise InputError(_unknown(name, known))
+        if chosen.count(name) > 1:
+            raise InputError(f"the claim {name!r} is given {chosen.count(name)} times, expected once")
+    return chosen or known
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    typed = name.lower().replace("_", "-")
+    begun = [each for each in known if typed and each.startswith(typed)]
+    if begun and typed not in known:
+        return f"no claim is called {name!r}; it is the beginning of {', '.join(begun)}"
+    near = [each for each in known if typed and typed in each]
+    near += [each for each in difflib.get_close_matches(typed, known, n=4) if each not in near]
+    hint = f"the nearest are {', '.join(near[:6])}" if near else "no name is near it"
+    return f"no claim is called {name!r}; {hint} (python -m theory list shows all {len(known)})"
+
+
+def select(ids: Iterable[str]) -> list[Claim]:
+    """The claims with these ids, in the order given; all claims if there is none.
+
+    Raises:
+        InputError: as ``choose`` and ``load``.
+    """
+    return [load(name) for name in choose(ids)]
