@@ -29,10 +29,13 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import answers, compute, fig_contraction, fig_linear, findings, from_scratch, linear_sliders, render
+from paper_figures.building import findings, render
+from paper_figures.figures import fig_contraction, fig_linear
+from paper_figures.notebook_support import answers, linear_sliders, rerun
+from paper_figures.records import sources
 
 RECOMPUTE = False
-records = compute.open_records(["linear", "contraction", "claims"], recompute_first=RECOMPUTE)
+records = sources.open_records(["linear", "contraction", "claims"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## What happens, round by round
@@ -89,7 +92,7 @@ linear_sliders.sliders()
 # not in the record, and runs all methods on them: the sizes of the record, fewer rounds.
 
 # %%
-new = from_scratch.linear(draws=3, rounds=60)
+new = rerun.linear(draws=3, rounds=60)
 Image(render.image(fig_linear.figure(new), "png"))
 
 # %% [markdown]

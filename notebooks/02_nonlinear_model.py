@@ -30,20 +30,13 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import (
-    answers,
-    compute,
-    fig_learning_rates,
-    fig_nonlinear,
-    fig_nonlinear_mnist,
-    fig_nonlinear_mnist_rates,
-    findings,
-    from_scratch,
-    render,
-)
+from paper_figures.building import findings, render
+from paper_figures.figures import fig_learning_rates, fig_nonlinear, fig_nonlinear_mnist, fig_nonlinear_mnist_rates
+from paper_figures.notebook_support import answers, rerun
+from paper_figures.records import sources
 
 RECOMPUTE = False
-records = compute.open_records(["nonlinear", "nonlinear_mnist", "claims"], recompute_first=RECOMPUTE)
+records = sources.open_records(["nonlinear", "nonlinear_mnist", "claims"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## MNIST, at the paper's sizes
@@ -89,7 +82,7 @@ Image(render.image(fig_learning_rates.figure(records), "png"))
 # as many rounds as in the record.
 
 # %%
-new = from_scratch.digits(records, "10 clients x 1 label")
+new = rerun.digits(records, "10 clients x 1 label")
 Image(render.image(fig_learning_rates.figure(new), "png"))
 
 # %%

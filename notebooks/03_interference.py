@@ -30,11 +30,15 @@
 import numpy as np
 from IPython.display import Image, Markdown
 
-from paper_figures import answers, compute, fig_interference, from_scratch, lost_by_layer, render, tab_conformance
+from paper_figures.building import render
+from paper_figures.figures import fig_interference, interference_by_layer
+from paper_figures.notebook_support import answers, rerun
+from paper_figures.records import sources
+from paper_figures.tables import tab_conformance
 from theory.studies import toy_layers
 
 RECOMPUTE = False
-records = compute.open_records(["methods", "conformance"], recompute_first=RECOMPUTE)
+records = sources.open_records(["methods", "conformance"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## By hand
@@ -74,8 +78,8 @@ Image(render.image(fig_interference.figure(records), "png"))
 # gradient steps are synthetic. Beside them the adapted layers of the encoder, from the records (b).
 
 # %%
-toy = from_scratch.toy_layers()
-Image(render.image(lost_by_layer.figure(toy, records), "png"))
+toy = rerun.toy_layers()
+Image(render.image(interference_by_layer.figure(toy, records), "png"))
 
 # %% [markdown]
 # ## As a law

@@ -26,20 +26,14 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import (
-    answers,
-    compute,
-    fig_communication,
-    fig_finetuning,
-    findings,
-    from_scratch,
-    render,
-    tab_finetuning,
-    tab_paper_table1,
-)
+from paper_figures.building import findings, render
+from paper_figures.figures import fig_communication, fig_finetuning
+from paper_figures.notebook_support import answers, rerun
+from paper_figures.records import sources
+from paper_figures.tables import tab_finetuning, tab_paper_table1
 
 RECOMPUTE = False
-records = compute.open_records(["finetuning"], recompute_first=RECOMPUTE)
+records = sources.open_records(["finetuning"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## Accuracy of the aggregated model
@@ -71,7 +65,7 @@ Image(render.image(fig_communication.figure(records), "png"))
 # sentences, clients and batches. Losses and bytes are held against the record.
 
 # %%
-again = from_scratch.first_rounds(records, "rolora", num_clients=3, rounds=4)
+again = rerun.first_rounds(records, "rolora", num_clients=3, rounds=4)
 Markdown(again.table().to_markdown())
 
 # %% [markdown]

@@ -28,10 +28,15 @@
 # %%
 from IPython.display import Image, Markdown
 
-from paper_figures import answers, compute, confound, fig_confound, fig_movement, from_scratch, render, tab_confound
+from paper_figures.analysis import confound
+from paper_figures.building import render
+from paper_figures.figures import fig_confound, fig_movement
+from paper_figures.notebook_support import answers, rerun
+from paper_figures.records import sources
+from paper_figures.tables import tab_confound
 
-RECORDS = compute.COMMITTED
-records = compute.open_records(["confound", "movement"], directory=RECORDS)
+RECORDS = sources.COMMITTED
+records = sources.open_records(["confound", "movement"], directory=RECORDS)
 
 # %% [markdown]
 # ## How far a round goes
@@ -66,7 +71,7 @@ Markdown(tab_confound.table(records).to_markdown())
 # One round of RoLoRA at three clients, trained again here both ways from the records alone.
 
 # %%
-Markdown(from_scratch.chain(records).to_markdown())
+Markdown(rerun.chain(records).to_markdown())
 
 # %% [markdown]
 # ## The answer

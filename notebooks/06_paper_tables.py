@@ -24,10 +24,12 @@
 # %%
 from IPython.display import Markdown
 
-from paper_figures import answers, compute, findings, from_scratch, gallery
+from paper_figures.building import findings
+from paper_figures.notebook_support import answers, gallery, rerun
+from paper_figures.records import sources
 
 RECOMPUTE = False
-records = compute.open_records(["finetuning", "sweep", "claims"], recompute_first=RECOMPUTE)
+records = sources.open_records(["finetuning", "sweep", "claims"], recompute_first=RECOMPUTE)
 
 # %% [markdown]
 # ## Every counterpart of a printed table
@@ -45,7 +47,7 @@ gallery.show_papers_tables(records)
 # the modules that they are bytes of. The audits run here; each has a control, the same check on numbers that must fail it.
 
 # %%
-audits = from_scratch.audits()
+audits = rerun.audits()
 Markdown(audits.to_markdown())
 
 # %% [markdown]

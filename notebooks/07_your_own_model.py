@@ -31,8 +31,11 @@ from IPython.display import Image, Markdown
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
-from paper_figures import answers, compute, fig_finetuning, render, terminal
-from paper_figures.bars import bar, of_events
+from paper_figures.building import render
+from paper_figures.figures import fig_finetuning
+from paper_figures.notebook_support import answers, shell
+from paper_figures.notebook_support.progress import bar, of_events
+from paper_figures.records import sources
 from rolora import config
 from rolora.data import PACKAGED_DATA
 from rolora.evaluation import evaluate
@@ -126,7 +129,7 @@ with bar("RoLoRA on my reviews") as tell:
 # The same file with another method. What is given behind the file wins over it.
 
 # %%
-terminal.say("python -m rolora run reviews.toml algorithm=fedavg-lora")
+shell.say("python -m rolora run reviews.toml algorithm=fedavg-lora")
 
 # %% [markdown]
 # Both in one picture, drawn by the function that draws the project's own runs:
@@ -134,7 +137,7 @@ terminal.say("python -m rolora run reviews.toml algorithm=fedavg-lora")
 # %%
 (other,) = config.read(Path("reviews.toml"), ["algorithm=fedavg-lora"])
 both = [record, read_json(Path("runs") / other.run_name() / "record.json")]
-Image(render.image(fig_finetuning.figure(compute.Records(Path("runs"), finetuning=both)), "png"))
+Image(render.image(fig_finetuning.figure(sources.Records(Path("runs"), finetuning=both)), "png"))
 
 # %% [markdown]
 # One seed each, so this is no comparison of methods; `python -m rolora sweep` makes one.
@@ -145,15 +148,15 @@ Image(render.image(fig_finetuning.figure(compute.Records(Path("runs"), finetunin
 
 # %%
 written = Path("broken.csv").write_text("review,named\na good, honest film,yes\n")
-row = terminal.say("python -m rolora run reviews.toml data.name=broken.csv")
+row = shell.say("python -m rolora run reviews.toml data.name=broken.csv")
 row
 
 # %%
-key = terminal.say("python -m rolora run reviews.toml training.learning_rat=0.1")
+key = shell.say("python -m rolora run reviews.toml training.learning_rat=0.1")
 key
 
 # %%
-method = terminal.say("python -m rolora run reviews.toml algorithm=rolra")
+method = shell.say("python -m rolora run reviews.toml algorithm=rolra")
 method
 
 # %% [markdown]
@@ -163,7 +166,7 @@ method
 # is the model that was evaluated.
 
 # %%
-terminal.say(f"python -m rolora export {run} adapter")
+shell.say(f"python -m rolora export {run} adapter")
 
 # %%
 export.export(run, Path("whole"), merged=True).partition(" on ")[0]

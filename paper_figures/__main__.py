@@ -9,8 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from paper_figures import compute, in_step, notebooks, readme, registry, render, report
-from paper_figures.compute import COMMITTED, SOURCES, Records
+from paper_figures import registry, report
+from paper_figures.building import freshness, readme, render
+from paper_figures.notebook_support import execute
+from paper_figures.records import sources as compute
+from paper_figures.records.sources import COMMITTED, SOURCES, Records
 from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
 from rolora.records import write_bytes
@@ -64,7 +67,7 @@ def build(
         if recompute:
             compute.recompute({kind for entry in entries for kind in entry.needs}, records)
         found = compute.load(records, beside)
-        noted = in_step.read(out) if ids else {}
+        noted = freshness.read(out) if ids else {}
         for entry in entries:
             if not ids and not entry.available(found):
                 console.print(f"{entry.id}: left out, no records of {', '.join(entry.needs)}")
@@ -72,8 +75,8 @@ def build(
             for name, content in render.files(entry, found).items():
                 write_bytes(out / name, content)
                 console.print(str(out / name))
-            noted[entry.id] = in_step.made_from(entry, found)
-        write_bytes(out / in_step.NAME, in_step.written(noted))
+            noted[entry.id] = freshness.made_from(entry, found)
+        write_bytes(out / freshness.NAME, freshness.written(noted))
 
 
 @app.command()
@@ -88,16 +91,16 @@ def check(
         found = compute.load(records)
         entries = [entry for entry in registry.select(ids or []) if ids or entry.available(found)]
         wanted = {entry.id: render.files(entry, found) for entry in entries}
-        noted = in_step.read(out)
+        noted = freshness.read(out)
         faults = [
             fault
             for entry in entries
-            for fault in in_step.faults(
-                entry.id, wanted[entry.id], noted.get(entry.id), in_step.made_from(entry, found), out
+            for fault in freshness.faults(
+                entry.id, wanted[entry.id], noted.get(entry.id), freshness.made_from(entry, found), out
             )
         ]
         if not ids:
-            faults += _report_faults(found, out) + in_step.surplus(wanted, noted, out, {REPORT})
+            faults += _report_faults(found, out) + freshness.surplus(wanted, noted, out, {REPORT})
         for fault in faults:
             console.print(fault)
         if not faults:
@@ -147,7 +150,7 @@ def study(
 ) -> None:
     """Make the studies' records again; what is finished is read, not run."""
     with one_line_errors(debug, "interrupted; the same command goes on"):
-        from paper_figures import studies
+        from paper_figures.records import studies
 
         folder = out or Path("runs/study") / scale
         studies.run(studies.steps(scale, only or ()), folder, data, jobs, console.print, only_estimate=estimate)
@@ -177,24 +180,24 @@ def notebooks_(
         list[str] | None, typer.Argument(metavar="[NAME ...]", help="01, 03_interference, ...; all by default.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where they lie.")] = notebooks.FOLDER,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where they lie.")] = execute.FOLDER,
     debug: Debug = False,
 ) -> None:
     """Execute every notebook's .py into its .ipynb."""
     with one_line_errors(debug):
-        sources = notebooks.sources(folder, names or ())
+        sources = execute.sources(folder, names or ())
         stale = []
         for source in sources:
             path = source.with_suffix(".ipynb")
             # What can be seen without a kernel is seen first.
-            text = notebooks.executed(source) if not check or notebooks.same_source(source) else None
+            text = execute.executed(source) if not check or execute.same_source(source) else None
             if not check:
                 write_bytes(path, text.encode())
-            elif text is None or not notebooks.in_step(text, path):
+            elif text is None or not execute.in_step(text, path):
                 stale.append(path)
                 continue
             console.print(f"{path}: in step" if check else str(path))
-        alone = [] if names else notebooks.orphans(folder)
+        alone = [] if names else execute.orphans(folder)
         for path in alone:
             console.print(f"{path}: got a notebook without {path.with_suffix('.py').name}, its source")
     _in_step(stale, "python -m paper_figures notebooks")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paper_figures import tab_open_questions
 from paper_figures.registry import Entry
+from paper_figures.tables import tab_open_questions
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from paper_figures import (
+from paper_figures.analysis import groups, linear_model, methods
+from paper_figures.figures import (
     fig_budgets,
     fig_communication,
     fig_confound,
@@ -33,9 +34,9 @@ from paper_figures import (
     fig_rate_ratios,
     fig_sample_complexity,
     fig_schedules,
-    finetuning,
-    linear_record,
-    methods,
+)
+from paper_figures.records.sources import Records
+from paper_figures.tables import (
     tab_benchmarks,
     tab_claims,
     tab_conformance,
@@ -55,7 +56,6 @@ from paper_figures import (
     tab_paper_uplink,
     tab_papers,
 )
-from paper_figures.compute import Records
 from rolora.errors import InputError
 
 
@@ -70,7 +70,7 @@ class Entry:
         shows: one or two sentences.
         counterpart: what it answers in the papers.
         needs: kinds of record, all of them required; a table of printed numbers needs none.
-        make: records -> ``matplotlib.figure.Figure`` or :class:`paper_figures.table.Table`.
+        make: records -> ``matplotlib.figure.Figure`` or :class:`paper_figures.drawing.table.Table`.
         applies: whether records of the right kind hold what is drawn.
         question: the id of a question of :mod:`paper_figures.questions`, or one in words; by default that of ``needs``.
         uses: kinds of record that are shown where they are there.
@@ -98,7 +98,7 @@ ENTRIES = (
         "Angle distance and relative error of the three methods against communication rounds. It shows the floor of "
         "FFA-LoRA; it cannot separate RoLoRA from FedAvg-LoRA.",
         "arXiv 2502.01755v4, section 4.1 (no experiment of the paper was found there)", ("linear",), fig_linear.figure,
-        lambda records: bool(linear_record.curves(records.linear, "trajectories")),
+        lambda records: bool(linear_model.curves(records.linear, "trajectories")),
     ),
     Entry(
         "fig_contraction", "figure", "Linear model: contraction of RoLoRA",
@@ -106,7 +106,7 @@ ENTRIES = (
         "conventions of the loss, beside the claimed factor and where that stops being true; the factor near the solution "
         "beside |1 − 2κ|; and the map of angles.",
         "arXiv 2502.01755v4, Lemma 4.4", ("linear", "contraction"), fig_contraction.figure,
-        lambda records: linear_record.has_ratios(records.linear),
+        lambda records: linear_model.has_ratios(records.linear),
     ),
     Entry(
         "fig_sample_complexity", "figure", "Linear model: how many samples a contraction takes",
@@ -143,13 +143,13 @@ ENTRIES = (
         "fig_finetuning", "figure", "Federated fine-tuning: accuracy against rounds",
         "Accuracy of the aggregated model for growing numbers of isolated clients, with the share of the larger class.",
         "arXiv 2502.01755v4, Table 1 and Figure 3", ("finetuning",), fig_finetuning.figure,
-        lambda records: finetuning.has_isolated(records.finetuning),
+        lambda records: groups.has_isolated(records.finetuning),
     ),
     Entry(
         "fig_communication", "figure", "Federated fine-tuning: traffic",
         "Accuracy against all bytes sent, and the bytes of one client in one round by direction and part.",
         "arXiv 2502.01755v4, Figure 12; arXiv 2409.02346, Table 6", ("finetuning",), fig_communication.figure,
-        lambda records: finetuning.has_isolated(records.finetuning),
+        lambda records: groups.has_isolated(records.finetuning),
     ),
     Entry(
         "fig_methods", "figure", "Federated fine-tuning: all methods",

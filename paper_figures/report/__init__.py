@@ -8,13 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from paper_figures import findings, questions, registry, trust
-from paper_figures.compute import SOURCES, Records
+from paper_figures import questions, registry
+from paper_figures.analysis import trust
+from paper_figures.building import findings
+from paper_figures.drawing.table import Table
+from paper_figures.records.sources import SOURCES, Records
 from paper_figures.registry import Entry
 from paper_figures.report import claims, summary
 from paper_figures.report.pictures import Picture, picture
 from paper_figures.report.sources import RecordView, folder, of_entry, record_views
-from paper_figures.table import Table
 
 TITLE = "RoLoRA: what was checked and what was measured"
 HERE = Path(__file__).resolve().parent

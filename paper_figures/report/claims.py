@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from paper_figures import trust
-from paper_figures.tab_claims import surprise
-from paper_figures.table import number
+from paper_figures.analysis import trust
+from paper_figures.drawing.table import number
+from paper_figures.tables.tab_claims import surprise
 
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 

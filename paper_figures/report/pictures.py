@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from paper_figures import render
+from paper_figures.building import render
 
 PAD = 0.04
 """Inches around a piece."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from paper_figures import in_step
-from paper_figures.compute import SOURCES, Records, provenance
+from paper_figures.building import freshness
+from paper_figures.records.sources import SOURCES, Records, provenance
 from paper_figures.registry import Entry
 
 MINUTE, HOUR = 60, 3600
@@ -64,14 +64,14 @@ def _view(records: Records, kind: str) -> RecordView:
     command, given = source.shown(folder(records)), source.given or ""
     if records.missing([kind]):
         return RecordView(kind, source.file, False, {}, "", command, given, (), "", "", "")
-    found, files = provenance(records, kind), in_step.record_digests(records, [kind])
+    found, files = provenance(records, kind), freshness.record_digests(records, [kind])
     made = () if found.commands == (source.shown(Path("DIR")),) else found.commands
     return RecordView(
         kind=kind,
         file=found.file,
         there=True,
         files=files,
-        digest=in_step.digest("\n".join(f"{name} {one}" for name, one in files.items()).encode()),
+        digest=freshness.digest("\n".join(f"{name} {one}" for name, one in files.items()).encode()),
         command=command,
         given=given,
         commands=made,

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paper_figures import findings, nonlinear_record, registry
-from paper_figures.compute import SOURCES, Records, provenance
-from paper_figures.finetuning import groups
+from paper_figures import registry
+from paper_figures.analysis import nonlinear_model
+from paper_figures.analysis.groups import groups
+from paper_figures.building import findings
+from paper_figures.records.sources import SOURCES, Records, provenance
 from paper_figures.report.sources import duration
 from theory.verification.statistics import Interval
 
@@ -77,9 +79,9 @@ def _finals(records: Records) -> Iterator[tuple[str, dict[str, list[float]]]]:
     for record, data in ((records.nonlinear, "digits"), (records.nonlinear_mnist, "MNIST")):
         if record:
             staged = "stage" in record["series"][0]
-            for panel in nonlinear_record.panels(record, "final" if staged else None):
+            for panel in nonlinear_model.panels(record, "final" if staged else None):
                 finals = {
-                    name: nonlinear_record.finals(runs, record["parameters"]["window"])
+                    name: nonlinear_model.finals(runs, record["parameters"]["window"])
                     for name, runs in panel.chosen.items()
                 }
                 yield f"Two-layer model, {data}: {panel.name}", finals

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from paper_figures import compute, notebooks, readme, registry, render
+from paper_figures import registry
 from paper_figures.__main__ import app
+from paper_figures.building import readme, render
+from paper_figures.notebook_support import execute
+from paper_figures.records import sources
 from tests.paper_figures.conftest import fake_run
 
 
@@ -125,7 +128,7 @@ def test_records_without_the_runs_of_a_figure_are_one_line(tmp_path: Path) -> No
 def test_records_that_need_a_readers_folder_are_named_and_not_made(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    compute.recompute(["nonlinear_mnist"], tmp_path)
+    sources.recompute(["nonlinear_mnist"], tmp_path)
     assert list(tmp_path.iterdir()) == []
     said = capfd.readouterr().err
     assert "nonlinear_mnist: left as it is; DIR" in said and "simulate nonlinear --images DIR --json" in said
@@ -165,17 +168,17 @@ def test_readme_without_its_markers_is_refused(tmp_path: Path, records_directory
 
 
 def test_readme_says_when_there_are_no_records(tmp_path: Path) -> None:
-    filled = readme.fill(MARKED, compute.load(tmp_path), Path("README.md"))
+    filled = readme.fill(MARKED, sources.load(tmp_path), Path("README.md"))
     assert filled.count("Not made yet") == 6
 
 
 def test_notebooks_without_their_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notebooks, "NEEDED", ("jupytext", "nbclient", "nbformat", "no_such_package"))
+    monkeypatch.setattr(execute, "NEEDED", ("jupytext", "nbclient", "nbformat", "no_such_package"))
     assert "rolora[notebooks]" in refused(run("notebooks"))
 
 
 def test_notebooks_hold_no_loop_and_no_definition() -> None:
-    for source in notebooks.sources():
+    for source in execute.sources():
         code = source.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(for|while|def|class|if)\b", code, flags=re.MULTILINE)
         first = code.split("# %% [markdown]\n")[1]
@@ -184,12 +187,15 @@ def test_notebooks_hold_no_loop_and_no_definition() -> None:
 
 
 def test_an_executed_notebook_is_the_same_every_time(tmp_path: Path) -> None:
-    for package in notebooks.NEEDED:
+    for package in execute.NEEDED:
         pytest.importorskip(package)
     source = tmp_path / "01_made_up.py"
     source.write_text("# %% [markdown]\n# # Two?\n\n# %%\n1 + 1\n", encoding="utf-8")
     # A kernel in a process of its own: its sockets' warnings are not this project's.
-    script = "import sys; from pathlib import Path; from paper_figures.notebooks import executed\nprint(executed(Path(sys.argv[1])))"
+    script = (
+        "import sys; from pathlib import Path; from paper_figures.notebook_support.execute import executed\n"
+        "print(executed(Path(sys.argv[1])))"
+    )
     first, second = (
         subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, text=True, check=True).stdout
         for _ in range(2)
@@ -198,8 +204,8 @@ def test_an_executed_notebook_is_the_same_every_time(tmp_path: Path) -> None:
     notebook = json.loads(first)
     assert notebook["cells"][1]["outputs"][0]["data"]["text/plain"] == ["2"]
     source.with_suffix(".ipynb").write_text(first, encoding="utf-8")
-    assert notebooks.in_step(first, source.with_suffix(".ipynb"))
-    assert not notebooks.in_step(first.replace('"2"', '"3"'), source.with_suffix(".ipynb"))
+    assert execute.in_step(first, source.with_suffix(".ipynb"))
+    assert not execute.in_step(first.replace('"2"', '"3"'), source.with_suffix(".ipynb"))
 
 
 def test_figures_do_not_import_each_other() -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paper_figures import confound, fig_confound, fig_movement, tab_confound
-from paper_figures.compute import Records
-from paper_figures.confound import COMPARISONS, Setting, cells, compared, growth, movement
+from paper_figures.analysis import confound
+from paper_figures.analysis.confound import COMPARISONS, Setting, cells, compared, growth, movement
+from paper_figures.figures import fig_confound, fig_movement
+from paper_figures.records.sources import Records
+from paper_figures.tables import tab_confound
 from tests.paper_figures.conftest import fake_run
 
 BASE = {"fedavg-lora": 0.70, "ffa-lora": 0.66, "rolora": 0.70}

@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paper_figures import compute, fig_engines, fig_profile, tab_engines, tab_gpu_memory, tab_gpu_speed
-from paper_figures.engines import COLORS, LABELS
+from paper_figures.analysis.engines import COLORS, LABELS
+from paper_figures.figures import fig_engines, fig_profile
+from paper_figures.records import sources
+from paper_figures.tables import tab_engines, tab_gpu_memory, tab_gpu_speed
 from tests.bench import profile
 from tests.bench.child import ENGINES
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
-def test_bars_are_the_speeds_and_what_was_not_measured_is_left_out(records: compute.Records) -> None:
+def test_bars_are_the_speeds_and_what_was_not_measured_is_left_out(records: sources.Records) -> None:
     figure = fig_engines.figure(records)
     bars = figure.axes[0].patches
     assert [bar.get_width() for bar in bars] == [2.0]
@@ -27,13 +29,13 @@ def test_bars_are_the_speeds_and_what_was_not_measured_is_left_out(records: comp
     np.testing.assert_allclose(line.get_ydata(), [503, 520, 550, 700])
 
 
-def test_the_table_names_what_was_not_measured(records: compute.Records) -> None:
+def test_the_table_names_what_was_not_measured(records: sources.Records) -> None:
     table = tab_engines.table(records)
     assert [row[1:4] for row in table.rows[:2]] == [("plain PEFT loop", "35.0", "1"), ("batched", "17.5", "2.00")]
     assert any("Not measured: Flower simulation" in note for note in table.notes)
 
 
-def test_a_gpus_speed_is_compared_with_the_plain_loop_and_what_failed_is_named(records: compute.Records) -> None:
+def test_a_gpus_speed_is_compared_with_the_plain_loop_and_what_failed_is_named(records: sources.Records) -> None:
     table = tab_gpu_speed.table(records)
     assert [row[1:] for row in table.rows] == [
         ("batched, groups of 2", "2,000", "2.00", "25.0%", "3.0"),
@@ -43,13 +45,13 @@ def test_a_gpus_speed_is_compared_with_the_plain_loop_and_what_failed_is_named(r
     assert table.notes[-1].endswith("made-up: plain loop, float32.")
 
 
-def test_memory_beyond_the_bound_is_called_so(records: compute.Records) -> None:
+def test_memory_beyond_the_bound_is_called_so(records: sources.Records) -> None:
     table = tab_gpu_memory.table(records)
     assert [row[0] + " " + row[-1] for row in table.rows] == ["within yes", "beyond no"]
     assert "commit 0123456" in table.notes[0] and table.notes[-1] == "Not measured: failed: status 1: made up."
 
 
-def test_a_bar_is_as_long_as_its_kinds_together(records: compute.Records) -> None:
+def test_a_bar_is_as_long_as_its_kinds_together(records: sources.Records) -> None:
     ax = fig_profile.figure(records).axes[0]
     assert sum(patch.get_width() for patch in ax.patches) == pytest.approx(2 * 30)
 

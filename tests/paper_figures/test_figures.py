@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from paper_figures import (
-    compute,
+from paper_figures import registry
+from paper_figures.drawing import style
+from paper_figures.figures import (
     fig_communication,
     fig_finetuning,
     fig_learning_rates,
@@ -21,9 +22,8 @@ from paper_figures import (
     fig_nonlinear,
     fig_nonlinear_mnist,
     fig_nonlinear_mnist_rates,
-    registry,
-    style,
 )
+from paper_figures.records import sources
 from tests.paper_figures.conftest import (
     fake_finetuning,
     fake_linear,
@@ -40,8 +40,8 @@ LABELS = ["FedAvg-LoRA", "FFA-LoRA", "RoLoRA"]
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
 def texts(figure: Figure) -> str:
@@ -59,7 +59,7 @@ def line(ax: Axes, label: str) -> np.ndarray:
 
 @pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
 def test_every_figure_names_its_seeds_and_leaves_settings_alone(
-    entry: registry.Entry, records: compute.Records
+    entry: registry.Entry, records: sources.Records
 ) -> None:
     before = dict(matplotlib.rcParams)
     figure = entry.make(records)
@@ -77,7 +77,7 @@ def test_every_figure_names_its_seeds_and_leaves_settings_alone(
 
 @pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
 def test_what_is_written_is_legible_in_print_and_lies_over_nothing(
-    entry: registry.Entry, records: compute.Records
+    entry: registry.Entry, records: sources.Records
 ) -> None:
     figure = entry.make(records)
     figure.draw_without_rendering()
@@ -101,7 +101,7 @@ def test_what_is_written_is_legible_in_print_and_lies_over_nothing(
     assert min(sizes.values()) >= LEGIBLE, min(sizes, key=lambda text: sizes[text])
 
 
-def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: compute.Records) -> None:
+def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: sources.Records) -> None:
     figure = fig_linear.figure(records)
     assert len(figure.axes) == 4
     angle = figure.axes[0]
@@ -116,7 +116,7 @@ def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: comp
     assert "FedAvg-LoRA converges too" in note and "num clients 20" in note
 
 
-def test_linear_note_follows_the_record_when_fedavg_stays(records: compute.Records) -> None:
+def test_linear_note_follows_the_record_when_fedavg_stays(records: sources.Records) -> None:
     stuck = fake_linear()
     for one in stuck["series"]:
         if one["algorithm"] == "fedavg-lora":
@@ -124,7 +124,7 @@ def test_linear_note_follows_the_record_when_fedavg_stays(records: compute.Recor
     assert "converges too" not in texts(fig_linear.figure(replace(records, linear=stuck)))
 
 
-def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: compute.Records) -> None:
+def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: sources.Records) -> None:
     figure = fig_nonlinear.figure(records)
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
         "5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID", "10 clients x 1 label, rank 4",
@@ -141,7 +141,7 @@ def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(reco
     assert "the paper: 60,000" in texts(figure).replace("\n", " ")
 
 
-def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: compute.Records) -> None:
+def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: sources.Records) -> None:
     ax = fig_learning_rates.figure(records).axes[0]
     assert ax.get_xscale() == "log"
     np.testing.assert_array_equal(line(ax, "RoLoRA")[:, 0], [0.1, 1.0])
@@ -149,7 +149,7 @@ def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: compu
     np.testing.assert_array_equal(line(ax, "chosen: ffa-lora")[:, 0], [1.0])
 
 
-def test_mnist_draws_the_final_runs_and_the_centralised_level(records: compute.Records) -> None:
+def test_mnist_draws_the_final_runs_and_the_centralised_level(records: sources.Records) -> None:
     figure = fig_nonlinear_mnist.figure(records)
     titles = [ax.get_title(loc="left")[4:] for ax in figure.axes]
     assert titles[:3] == ["5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID"]
@@ -172,7 +172,7 @@ def test_mnist_draws_the_final_runs_and_the_centralised_level(records: compute.R
     assert ours.lines[0].get_xdata()[0] == pytest.approx(np.mean([curve[-4:] for curve in finals["rolora"]]))
 
 
-def test_mnist_says_what_was_run_and_marks_what_is_quoted(records: compute.Records) -> None:
+def test_mnist_says_what_was_run_and_marks_what_is_quoted(records: sources.Records) -> None:
     figure = fig_nonlinear_mnist.figure(records)
     note = texts(figure).replace("\n", " ")
     for wanted in (
@@ -187,14 +187,14 @@ def test_mnist_says_what_was_run_and_marks_what_is_quoted(records: compute.Recor
     assert "about 0.55, paper [S]" in quoted
 
 
-def test_a_quick_mnist_run_is_called_one(records: compute.Records) -> None:
+def test_a_quick_mnist_run_is_called_one(records: sources.Records) -> None:
     quick = fake_nonlinear_mnist()
     quick["parameters"]["quick"] = True
     for draw in (fig_nonlinear_mnist.figure, fig_nonlinear_mnist_rates.figure):
         assert "numbers mean nothing" in texts(draw(replace(records, nonlinear_mnist=quick))).replace("\n", " ")
 
 
-def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: compute.Records) -> None:
+def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Records) -> None:
     figure = fig_nonlinear_mnist_rates.figure(records)
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes][1:] == [
         "10 clients x 1 label, 30 rounds", "10 clients, IID, 30 rounds", "centralised, 30 rounds",
@@ -216,7 +216,7 @@ def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: compute.Reco
     assert line(ax, "chosen: rolora")[0, 1] == pytest.approx(np.mean(swept))
 
 
-def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(records: compute.Records) -> None:
+def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(records: sources.Records) -> None:
     figure = fig_finetuning.figure(records)
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
         "3 clients, 3 seeds", "20 clients, 3 seeds", "50 clients, 3 seeds",
@@ -230,19 +230,19 @@ def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line
     assert "all-MiniLM-L6-v2" in texts(figure) and "Rotten Tomatoes" in texts(figure)
 
 
-def test_one_seed_is_said_and_has_no_band(records: compute.Records) -> None:
+def test_one_seed_is_said_and_has_no_band(records: sources.Records) -> None:
     figure = fig_finetuning.figure(replace(records, finetuning=fake_finetuning(seeds=1)))
     assert "one seed: no interval can be drawn" in texts(figure).replace("\n", " ")
     assert not any(ax.collections for ax in figure.axes)
 
 
-def test_shared_state_is_not_mixed_with_isolated_clients(records: compute.Records) -> None:
+def test_shared_state_is_not_mixed_with_isolated_clients(records: sources.Records) -> None:
     shared = [fake_run("rolora", 20, 15, 0, state="shared")]
     figure = fig_finetuning.figure(replace(records, finetuning=records.finetuning + shared))
     assert len(figure.axes) == 3
 
 
-def test_communication_counts_the_bytes_of_the_record(records: compute.Records) -> None:
+def test_communication_counts_the_bytes_of_the_record(records: sources.Records) -> None:
     figure = fig_communication.figure(records)
     run = next(one for one in records.finetuning if one["name"].startswith("fedavg-lora-n50"))
     sent = sum(
@@ -261,7 +261,7 @@ def test_every_method_has_its_own_colour_marker_and_line() -> None:
         assert len({str(getattr(look, field)) for look in looks}) == len(looks)
 
 
-def test_a_quick_run_is_called_one(records: compute.Records) -> None:
+def test_a_quick_run_is_called_one(records: sources.Records) -> None:
     quick = fake_nonlinear()
     quick["parameters"]["quick"] = True
     assert "numbers mean nothing" in texts(fig_nonlinear.figure(replace(records, nonlinear=quick))).replace("\n", " ")

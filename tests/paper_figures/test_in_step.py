@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from paper_figures import compute, in_step, registry, style
+from paper_figures import registry
 from paper_figures.__main__ import app
+from paper_figures.building import freshness
+from paper_figures.drawing import style
+from paper_figures.records import sources
 
 Change = Callable[[Any], None]
 
@@ -88,7 +91,7 @@ def rendered(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def first_file(records: Path, kind: str) -> Path:
-    return min(records.glob(compute.SOURCES[kind].file))
+    return min(records.glob(sources.SOURCES[kind].file))
 
 
 def test_unchanged_records_are_in_step_wherever_they_lie(
@@ -100,7 +103,7 @@ def test_unchanged_records_are_in_step_wherever_they_lie(
     assert result.exit_code == 0 and f"{2 * len(ids)} files are in step" in result.output
 
 
-@pytest.mark.parametrize("kind", list(compute.SOURCES))
+@pytest.mark.parametrize("kind", list(sources.SOURCES))
 def test_one_changed_number_turns_the_check_red(
     kind: str, records_directory: Path, rendered: Path, tmp_path: Path
 ) -> None:
@@ -153,36 +156,40 @@ def test_the_changed_module_and_library_are_named(records_directory: Path, rende
     out = tmp_path / "out"
     shutil.copytree(rendered, out)
     (out / "fig_linear.png").write_bytes(b"older")
-    noted = in_step.read(out)
-    noted["fig_linear"]["code"]["paper_figures/style.py"] = "0" * 16
+    noted = freshness.read(out)
+    noted["fig_linear"]["code"]["paper_figures/drawing/style.py"] = "0" * 16
     noted["fig_linear"]["libraries"]["matplotlib"] = "3.9.0"
-    (out / in_step.NAME).write_bytes(in_step.written(noted))
+    (out / freshness.NAME).write_bytes(freshness.written(noted))
     result = run("check", "fig_linear", "--records", records_directory, "--out", out)
     assert result.exit_code == 1
-    assert "fig_linear.png: out of step: paper_figures/style.py has changed; matplotlib 3." in result.output
+    assert "fig_linear.png: out of step: paper_figures/drawing/style.py has changed; matplotlib 3." in result.output
     assert "in the place of 3.9.0" in result.output and "fig_linear.pdf" not in result.output
 
 
 def test_what_is_noted_of_nothing_is_surplus(records_directory: Path, rendered: Path, tmp_path: Path) -> None:
-    assert in_step.surplus({}, {"fig_gone": {}}, tmp_path / "none", set()) == [
-        f"{tmp_path / 'none' / in_step.NAME}: no record makes fig_gone"
+    assert freshness.surplus({}, {"fig_gone": {}}, tmp_path / "none", set()) == [
+        f"{tmp_path / 'none' / freshness.NAME}: no record makes fig_gone"
     ]
-    (tmp_path / in_step.NAME).write_text("[1]", encoding="utf-8")
+    (tmp_path / freshness.NAME).write_text("[1]", encoding="utf-8")
     result = run("check", "tab_claims", "--records", records_directory, "--out", tmp_path)
     assert result.exit_code == 2 and "expected what build writes there" in result.stderr
 
 
 def test_code_is_what_a_figure_imports_and_nothing_else() -> None:
-    found = in_step.code_digests("paper_figures.fig_linear")
-    assert {"paper_figures/fig_linear.py", "paper_figures/style.py", "paper_figures/linear_record.py"} <= found.keys()
-    assert "paper_figures/fig_methods.py" not in found and "paper_figures/registry.py" not in found
-    assert all((in_step.ROOT / name).is_file() for name in found)
+    found = freshness.code_digests("paper_figures.figures.fig_linear")
+    assert {
+        "paper_figures/figures/fig_linear.py",
+        "paper_figures/drawing/style.py",
+        "paper_figures/analysis/linear_model.py",
+    } <= found.keys()
+    assert "paper_figures/figures/fig_methods.py" not in found and "paper_figures/registry.py" not in found
+    assert all((freshness.ROOT / name).is_file() for name in found)
 
 
 def test_every_entry_notes_its_records(records_directory: Path) -> None:
-    records = compute.load(records_directory)
+    records = sources.load(records_directory)
     for entry in registry.ENTRIES:
-        noted = in_step.made_from(entry, records)
+        noted = freshness.made_from(entry, records)
         assert bool(noted["records"]) == bool(entry.needs or entry.uses)
         assert any(name.startswith(("paper_figures/fig_", "paper_figures/tab_")) for name in noted["code"])
 
@@ -195,10 +202,10 @@ def test_kinds_that_are_not_there_come_from_beside(records_directory: Path, tmp_
     run = json.loads(path.read_text())
     at("final", "accuracy", times=0.5)(run)
     path.write_text(json.dumps(run))
-    both, alone, other = compute.load(own, records_directory), compute.load(own), compute.load(records_directory)
-    assert alone.missing(compute.SOURCES) and not both.missing(compute.SOURCES)
+    both, alone, other = sources.load(own, records_directory), sources.load(own), sources.load(records_directory)
+    assert alone.missing(sources.SOURCES) and not both.missing(sources.SOURCES)
     assert both.finetuning == alone.finetuning != other.finetuning
     assert both.label_skew == other.label_skew and both.place("label_skew") == records_directory
     assert both.place("finetuning") == own
-    made = in_step.made_from(*registry.select(["fig_label_skew"]), both)
-    assert made == in_step.made_from(*registry.select(["fig_label_skew"]), other) and made["records"]
+    made = freshness.made_from(*registry.select(["fig_label_skew"]), both)
+    assert made == freshness.made_from(*registry.select(["fig_label_skew"]), other) and made["records"]

@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paper_figures import compute, fig_interference, fig_methods, methods, tab_conformance, tab_methods
+from paper_figures.analysis import methods
+from paper_figures.figures import fig_interference, fig_methods
+from paper_figures.records import sources
+from paper_figures.tables import tab_conformance, tab_methods
 from rolora.errors import InputError
 from tests.paper_figures.conftest import ALL_METHODS, fake_methods, fake_run
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
-def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: compute.Records) -> None:
+def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: sources.Records) -> None:
     left, middle, right = fig_methods.figure(records).axes[:3]
     labels = [label.get_text() for label in left.get_yticklabels()]
     assert len(labels) == len(ALL_METHODS)
@@ -36,7 +39,7 @@ def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: comp
     assert all(np.all(np.asarray(line.get_xdata(orig=False)) > 0) for line in right.lines)
 
 
-def test_interference_is_drawn_where_it_is_defined(records: compute.Records) -> None:
+def test_interference_is_drawn_where_it_is_defined(records: sources.Records) -> None:
     left, right = fig_interference.figure(records).axes[:2]
     drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
     assert "local only" not in drawn
@@ -47,7 +50,7 @@ def test_interference_is_drawn_where_it_is_defined(records: compute.Records) -> 
     np.testing.assert_allclose(missed["FlexLoRA"], 1e-8)
 
 
-def test_the_table_says_how_the_rate_was_chosen(records: compute.Records) -> None:
+def test_the_table_says_how_the_rate_was_chosen(records: sources.Records) -> None:
     table = tab_methods.table(records)
     row = dict(zip(table.columns, next(row for row in table.rows if row[0] == "RoLoRA"), strict=True))
     assert row["learning rate"] == "0.002"
@@ -61,7 +64,7 @@ def test_the_table_says_how_the_rate_was_chosen(records: compute.Records) -> Non
     assert all(row[1] == "0.001*" for row in marked.rows)
 
 
-def test_conformance_shows_every_verdict_and_its_reason(records: compute.Records) -> None:
+def test_conformance_shows_every_verdict_and_its_reason(records: sources.Records) -> None:
     table = tab_conformance.table(records)
     assert table.columns == ("method", "3", "5")
     assert [row[1:] for row in table.rows] == [("✓ as declared", "✓"), ("✓", "FAILS"), ("–", "exception")]

@@ -16,22 +16,25 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from paper_figures import answers, compute, from_scratch, gallery, linear_sliders, lost_by_layer, notebooks, registry
-from paper_figures import terminal as terminals
+from paper_figures import registry
 from paper_figures.__main__ import app
-from paper_figures.compute import Records
-from paper_figures.sliders import PNG, WIDGET, Slider, Sliders
+from paper_figures.figures import interference_by_layer
+from paper_figures.notebook_support import answers, execute, gallery, linear_sliders, rerun
+from paper_figures.notebook_support import shell as terminals
+from paper_figures.notebook_support.sliders import PNG, WIDGET, Slider, Sliders
+from paper_figures.records import sources
+from paper_figures.records.sources import Records
 from rolora.errors import InputError
 from tests.paper_figures import made_up_studies
 from tests.paper_figures.conftest import fake_run
 from theory.studies.one_setting import Setting, account
 
-SOURCES = notebooks.sources()
+SOURCES = execute.sources()
 
 
 @pytest.fixture
 def needed() -> None:
-    for package in notebooks.NEEDED:
+    for package in execute.NEEDED:
         pytest.importorskip(package)
 
 
@@ -54,7 +57,7 @@ def test_there_is_a_notebook_for_each_question() -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_the_committed_pair_has_the_same_cells(source: Path, needed: None) -> None:
-    assert notebooks.same_source(source), f"{source} has changed; mend with: python -m paper_figures notebooks"
+    assert execute.same_source(source), f"{source} has changed; mend with: python -m paper_figures notebooks"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -86,7 +89,7 @@ def written(folder: Path, code: str = "1 + 1") -> Path:
 def executing(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     # A kernel in a process of its own: its sockets' warnings are not this project's.
     command = [sys.executable, "-m", "paper_figures", "notebooks", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=notebooks.ROOT)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=execute.ROOT)
 
 
 def test_a_differing_pair_is_noticed_whichever_side_has_changed(tmp_path: Path, needed: None) -> None:
@@ -102,7 +105,7 @@ def test_a_differing_pair_is_noticed_whichever_side_has_changed(tmp_path: Path, 
     assert executing("--check", "--folder", tmp_path).returncode == 0
     # Another source: noticed without a kernel.
     written(tmp_path, "1 + 2")
-    assert not notebooks.same_source(source)
+    assert not execute.same_source(source)
     assert run("--check", "--folder", tmp_path).exit_code == 1
     assert pair.read_text(encoding="utf-8") == good, "a check writes nothing"
 
@@ -112,11 +115,11 @@ def test_a_missing_and_an_orphaned_notebook_are_noticed(tmp_path: Path, needed: 
     assert run("--check", "--folder", tmp_path).exit_code == 1, "no .ipynb yet"
     (tmp_path / "02_alone.ipynb").write_text("{}", encoding="utf-8")
     assert "02_alone.ipynb: got a notebook without 02_alone.py" in run("--check", "--folder", tmp_path).stdout
-    assert notebooks.orphans() == []
+    assert execute.orphans() == []
 
 
 def test_names_choose_and_an_unknown_one_is_one_line(tmp_path: Path) -> None:
-    assert [path.stem for path in notebooks.sources(names=["03", "01_linear_model"])] == [
+    assert [path.stem for path in execute.sources(names=["03", "01_linear_model"])] == [
         "01_linear_model",
         "03_interference",
     ]
@@ -130,7 +133,7 @@ def test_widgets_leave_their_picture_and_bars_leave_nothing(needed: None) -> Non
     shown = {WIDGET: {"model_id": "abc"}, "text/plain": "VBox(...)", PNG: "picture"}
     bar = {WIDGET: {"model_id": "def"}, "text/plain": "Output()"}
     cell = v4.new_code_cell("x", outputs=[v4.new_output("display_data", data=dict(one)) for one in (shown, bar)])
-    (kept,) = notebooks._stable(v4.new_notebook(cells=[cell])).cells[0]["outputs"]
+    (kept,) = execute._stable(v4.new_notebook(cells=[cell])).cells[0]["outputs"]
     assert kept["data"] == {PNG: "picture"}
 
 
@@ -172,7 +175,7 @@ def test_the_picture_has_what_was_measured_and_what_was_predicted() -> None:
 
 @pytest.fixture(scope="module")
 def committed() -> Records:
-    return compute.load(compute.COMMITTED)
+    return sources.load(sources.COMMITTED)
 
 
 def test_every_answer_of_the_committed_records_stands_in_its_notebook(committed: Records) -> None:
@@ -184,7 +187,7 @@ def test_every_answer_of_the_committed_records_stands_in_its_notebook(committed:
     }
     for name, sentences in made.items():
         text = answers.written(sentences)
-        pages = ["".join(one["data"].get("text/markdown", [])) for one in outputs(notebooks.FOLDER / f"{name}.py")]
+        pages = ["".join(one["data"].get("text/markdown", [])) for one in outputs(execute.FOLDER / f"{name}.py")]
         assert text in pages, f"{name} says something else than its records"
 
 
@@ -231,7 +234,7 @@ def test_a_chain_cannot_be_made_again_without_its_records() -> None:
     with pytest.raises(
         InputError, match="expected an isolated and a chained run of rolora with 3 clients; there are 0"
     ):
-        from_scratch.chain(Records(Path()))
+        rerun.chain(Records(Path()))
 
 
 def test_the_linear_answer_turns_with_the_records(committed: Records) -> None:
@@ -259,13 +262,15 @@ METHODS_WITH_LOSS = (*EXACT, "fedavg-lora", "flexlora", "fedrot-lora", "lora-fai
 
 def test_layer_by_layer_draws_every_value(committed: Records) -> None:
     toy = {name: [{"spread 0.5": {"missed": 0.0 if name in EXACT else 0.5}}] for name in METHODS_WITH_LOSS}
-    drawn = lost_by_layer.figure(toy, committed)
+    drawn = interference_by_layer.figure(toy, committed)
     left, right = drawn.axes[:2]
     assert [text.get_text() for text in left.texts].count("exact") == len(EXACT)
     assert len(right.texts) == len(METHODS_WITH_LOSS) * 6
-    real = lost_by_layer.of_records(committed)
+    real = interference_by_layer.of_records(committed)
     assert f"{next(iter(real['fedavg-lora'].values())):.2f}" in [text.get_text() for text in right.texts]
-    assert lost_by_layer.exact_methods(real) == [one for one in lost_by_layer.in_order(real) if one in EXACT]
+    assert interference_by_layer.exact_methods(real) == [
+        one for one in interference_by_layer.in_order(real) if one in EXACT
+    ]
 
 
 def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
@@ -288,17 +293,17 @@ def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
 def test_a_rerun_that_differs_is_called_so() -> None:
     record = fake_run("rolora", 3, 5, 0)
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
-    assert from_scratch.Again(record, made).agrees
+    assert rerun.Again(record, made).agrees
     made["rounds"][1]["loss"] = 1.01 * made["rounds"][1]["loss"] + 0.01
-    assert not from_scratch.Again(record, made).agrees
-    assert "do NOT agree" in from_scratch.Again(record, made).table().notes[0]
+    assert not rerun.Again(record, made).agrees
+    assert "do NOT agree" in rerun.Again(record, made).table().notes[0]
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
     made["rounds"][0]["bytes_up"]["A"] = 1
-    assert not from_scratch.Again(record, made).agrees
+    assert not rerun.Again(record, made).agrees
 
 
 def test_audits_are_made_now() -> None:
-    table = from_scratch.audits()
+    table = rerun.audits()
     assert len(table.rows) >= 12 and {row[-1] for row in table.rows} == {"refuted"}
 
 
@@ -329,9 +334,9 @@ def test_recomputing_leaves_what_only_the_reader_has(
     records_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compute, "recompute", lambda kinds, directory: directory.mkdir(parents=True))
-    found = compute.open_records(["nonlinear_mnist"], recompute_first=True, directory=records_directory)
-    assert found.nonlinear_mnist == compute.load(records_directory).nonlinear_mnist
-    with pytest.raises(compute.InputError, match=re.escape("linear.json is missing")):
+    monkeypatch.setattr(sources, "recompute", lambda kinds, directory: directory.mkdir(parents=True))
+    found = sources.open_records(["nonlinear_mnist"], recompute_first=True, directory=records_directory)
+    assert found.nonlinear_mnist == sources.load(records_directory).nonlinear_mnist
+    with pytest.raises(sources.InputError, match=re.escape("linear.json is missing")):
         monkeypatch.chdir(records_directory.parent)
-        compute.open_records(["linear"], recompute_first=True, directory=records_directory)
+        sources.open_records(["linear"], recompute_first=True, directory=records_directory)

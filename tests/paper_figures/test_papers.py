@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from paper_figures import (
-    compute,
-    outcomes,
-    paper_table,
-    registry,
+from paper_figures import registry
+from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.paper_scale import SCALES
+from paper_figures.drawing.table import Table
+from paper_figures.records import sources
+from paper_figures.tables import (
+    paper_comparison,
     tab_counterparts,
     tab_paper_arithmetic,
     tab_paper_llama,
@@ -21,8 +23,6 @@ from paper_figures import (
     tab_paper_uplink,
     tab_papers,
 )
-from paper_figures.paper_scale import SCALES
-from paper_figures.table import Table
 from rolora.__main__ import packaged_configs
 from rolora.evaluation import benchmarks
 from rolora.experiment import sweep
@@ -43,18 +43,18 @@ TABLES = (
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
 @pytest.fixture(scope="module")
-def committed() -> compute.Records:
-    return compute.load(compute.COMMITTED)
+def committed() -> sources.Records:
+    return sources.load(sources.COMMITTED)
 
 
 @pytest.fixture
-def nothing(tmp_path: Path) -> compute.Records:
-    return compute.load(tmp_path)
+def nothing(tmp_path: Path) -> sources.Records:
+    return sources.load(tmp_path)
 
 
 def cells(table: Table, *first: str) -> list[dict[str, str]]:
@@ -62,7 +62,7 @@ def cells(table: Table, *first: str) -> list[dict[str, str]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows if row[: len(first)] == first]
 
 
-def test_every_printed_number_is_shown_with_its_deviation(nothing: compute.Records) -> None:
+def test_every_printed_number_is_shown_with_its_deviation(nothing: sources.Records) -> None:
     shown: list[str] = []
     for make in TABLES:
         table = make(nothing)
@@ -74,7 +74,7 @@ def test_every_printed_number_is_shown_with_its_deviation(nothing: compute.Recor
             assert wanted in text, cell.where
 
 
-def test_what_is_from_memory_says_so_in_its_cell(nothing: compute.Records) -> None:
+def test_what_is_from_memory_says_so_in_its_cell(nothing: sources.Records) -> None:
     remembered = {cell.text for row in printed_numbers.rows() for cell in row.cells.values() if cell.trust == "M"}
     assert len(remembered) == 8
     found = [cell for make in TABLES for row in make(nothing).rows for cell in row if cell.split(" ")[0] in remembered]
@@ -83,7 +83,7 @@ def test_what_is_from_memory_says_so_in_its_cell(nothing: compute.Records) -> No
     assert sure["whose"] == "paper [V]" and sure["RTE"] == "82.43 ± .84" and sure["average"] == "88.28"
 
 
-def test_without_records_every_line_says_what_it_needs_and_how(nothing: compute.Records) -> None:
+def test_without_records_every_line_says_what_it_needs_and_how(nothing: sources.Records) -> None:
     for make in TABLES[:-1]:
         table = make(nothing)
         ours = [row for row, mark in zip(table.rows, table.marks, strict=True) if mark != "paper"]
@@ -92,9 +92,9 @@ def test_without_records_every_line_says_what_it_needs_and_how(nothing: compute.
         assert any(note.startswith("Command: python -m rolora ") for note in table.notes)
 
 
-def alone(runs: list[dict[str, Any]]) -> compute.Records:
+def alone(runs: list[dict[str, Any]]) -> sources.Records:
     """Records of nothing else."""
-    return compute.Records(Path(), finetuning=runs)
+    return sources.Records(Path(), finetuning=runs)
 
 
 def as_if(runs: list[dict[str, Any]], **sections: dict[str, Any]) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def as_if(runs: list[dict[str, Any]], **sections: dict[str, Any]) -> list[dict[s
     return made
 
 
-def test_our_number_is_found_by_what_the_record_is(committed: compute.Records) -> None:
+def test_our_number_is_found_by_what_the_record_is(committed: sources.Records) -> None:
     """The committed runs, as if they had been SST-2 at rank 2, stand in arXiv 2409.02346, Table 2, and nowhere else."""
     sst2 = as_if(committed.finetuning, data={"name": "glue/sst2"}, lora={"rank": 2})
     table = tab_paper_table1.table(alone(sst2))
@@ -137,14 +137,14 @@ def test_our_number_is_found_by_what_the_record_is(committed: compute.Records) -
     ids=str,
 )
 def test_a_run_of_another_kind_does_not_stand_for_a_printed_one(
-    committed: compute.Records, changes: dict[str, dict[str, Any]]
+    committed: sources.Records, changes: dict[str, dict[str, Any]]
 ) -> None:
     other = alone(as_if(committed.finetuning, **changes))
     assert "ours" in tab_paper_table1.table(alone(committed.finetuning)).marks
     assert "ours" not in tab_paper_table1.table(other).marks
 
 
-def test_quantised_runs_stand_in_their_own_table(committed: compute.Records) -> None:
+def test_quantised_runs_stand_in_their_own_table(committed: sources.Records) -> None:
     small = as_if(committed.finetuning[:9], model={"quantization": "4bit"}, lora={"rank": 2}, data={"name": "glue/qqp"})
     for run in small:
         run["final"] = {"f1": 0.5} | run["final"]
@@ -154,7 +154,7 @@ def test_quantised_runs_stand_in_their_own_table(committed: compute.Records) -> 
     assert eight[1]["QQP"] == "not run"
 
 
-def test_of_several_records_the_one_with_most_seeds_is_shown(committed: compute.Records) -> None:
+def test_of_several_records_the_one_with_most_seeds_is_shown(committed: sources.Records) -> None:
     longer = as_if(
         [run for run in committed.finetuning if run["seed"] == 0], training={"local_steps": 9, "batch_size": 32}
     )
@@ -163,7 +163,7 @@ def test_of_several_records_the_one_with_most_seeds_is_shown(committed: compute.
     assert "(3 seeds)" in ours["Rotten Tomatoes"] and "3 steps of 8" in ours[table.columns[-1]]
 
 
-def test_nothing_of_ours_is_called_by_the_papers_model(records: compute.Records) -> None:
+def test_nothing_of_ours_is_called_by_the_papers_model(records: sources.Records) -> None:
     for make in TABLES[:-1]:
         table = make(records)
         for row, mark in zip(table.rows, table.marks, strict=True):
@@ -203,7 +203,7 @@ def test_benchmarks_in_print_are_those_of_the_records() -> None:
     assert names == set(tab_paper_llama.BENCHMARKS)
 
 
-def test_a_decoders_scores_stand_below_the_method_that_tuned_it(records: compute.Records) -> None:
+def test_a_decoders_scores_stand_below_the_method_that_tuned_it(records: sources.Records) -> None:
     table = tab_paper_llama.commonsense(records)
     paper, ours = cells(table, "RoLoRA")
     assert paper["BoolQ"] == "61.83" and paper["whose"] == "paper [S]"
@@ -213,14 +213,14 @@ def test_a_decoders_scores_stand_below_the_method_that_tuned_it(records: compute
     assert cells(tab_paper_llama.generation(records), "RoLoRA")[1]["MMLU"].endswith("[b]")
 
 
-def test_the_uplink_is_that_of_the_named_layers(nothing: compute.Records) -> None:
+def test_the_uplink_is_that_of_the_named_layers(nothing: sources.Records) -> None:
     row = cells(tab_paper_uplink.table(nothing), "QNLI", "FedAvg-LoRA")[0]
     assert row["modules of Table 5"] == "18"
     assert row["computed, KiB"] == "144.0", "2 factors x 18 modules x 1,024 numbers x 4 bytes"
     assert row["printed / computed"] == "0.651"
 
 
-def test_arithmetic_shows_every_audit_with_a_control_that_fails(nothing: compute.Records) -> None:
+def test_arithmetic_shows_every_audit_with_a_control_that_fails(nothing: sources.Records) -> None:
     table = tab_paper_arithmetic.table(nothing)
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert len(rows) == 12
@@ -260,7 +260,7 @@ def test_an_audit_follows_the_digits(
     audit: str,
     before: str,
     after: str,
-    nothing: compute.Records,
+    nothing: sources.Records,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Corrected digits take the alarm away, and a slip of one digit raises it: no alarm is built in."""
@@ -286,7 +286,7 @@ PANELS = {
 }  # fmt: skip
 
 
-def test_every_figure_and_table_has_a_counterpart_or_says_what_it_needs(nothing: compute.Records) -> None:
+def test_every_figure_and_table_has_a_counterpart_or_says_what_it_needs(nothing: sources.Records) -> None:
     table = tab_counterparts.table(nothing)
     found: dict[str, set[str]] = {}
     for row in table.rows:
@@ -301,7 +301,7 @@ def test_every_figure_and_table_has_a_counterpart_or_says_what_it_needs(nothing:
     assert "1 ours, 0 partly, 19 not run" in table.notes[0]
 
 
-def test_counterparts_follow_the_records(records: compute.Records) -> None:
+def test_counterparts_follow_the_records(records: sources.Records) -> None:
     rows = {(row[0], row[1]): row for row in tab_counterparts.table(records).rows}
     assert rows[tab_counterparts.P1, "Figure 2"][4] == "ours"
     assert rows[tab_counterparts.P1, "Figure 5"][4] == "partly"
@@ -316,11 +316,11 @@ def test_counterparts_name_entries_that_exist() -> None:
     ids = {entry.id for entry in registry.ENTRIES}
     assert {name for one in tab_counterparts.COUNTERPARTS for name in one.ids} <= ids
     kinds = {kind for one in tab_counterparts.COUNTERPARTS for kind in one.kinds}
-    assert kinds <= compute.SOURCES.keys()
+    assert kinds <= sources.SOURCES.keys()
     assert {one.scale for one in tab_counterparts.COUNTERPARTS} - {""} <= SCALES.keys()
 
 
 def test_a_printed_line_is_plain_where_nothing_is_added() -> None:
     federation = {"num_clients": 5, "clients_per_round": 5}
     run = {"config": {"federation": federation, "training": {"learning_rate": 0.1, "learning_rate_a": 0.1}}}
-    assert paper_table.plain(run)
+    assert paper_comparison.plain(run)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from paper_figures import compute, fig_linear, fig_nonlinear_mnist, questions, registry, report, trust
+from paper_figures import questions, registry, report
+from paper_figures.analysis import trust
+from paper_figures.drawing.table import Table
+from paper_figures.figures import fig_linear, fig_nonlinear_mnist
+from paper_figures.records import sources as compute
 from paper_figures.report import claims, pictures, summary
-from paper_figures.table import Table
 from tests.paper_figures.conftest import fake_claims
 
 VOID = {"meta", "img", "input", "path", "circle", "br", "link", "hr"}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from paper_figures import compute, registry, report
+from paper_figures import registry, report
+from paper_figures.records import sources
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +34,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def address(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("browser") / "report.html"
-    path.write_text(report.page(compute.load(records_directory)), encoding="utf-8")
+    path.write_text(report.page(sources.load(records_directory)), encoding="utf-8")
     return path.as_uri()
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paper_figures import (
-    compute,
-    converging,
-    evaluated,
+from paper_figures.analysis import benchmarks
+from paper_figures.analysis import runs as outcomes
+from paper_figures.figures import (
+    convergence,
     fig_budgets,
     fig_communication,
     fig_dolly,
@@ -28,12 +28,10 @@ from paper_figures import (
     fig_ranks,
     fig_rate_ratios,
     fig_schedules,
-    outcomes,
-    swept,
-    tab_benchmarks,
-    tab_encoder_tasks,
-    tab_open_questions,
+    swept_setting,
 )
+from paper_figures.records import sources
+from paper_figures.tables import tab_benchmarks, tab_encoder_tasks, tab_open_questions
 from rolora.errors import InputError
 from rolora.evaluation.intervals import student
 from tests.paper_figures.conftest import fake_finetuning, fake_methods, fake_run
@@ -41,8 +39,8 @@ from tests.paper_figures.made_up_studies import changed
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
 def titles(figure: Any) -> list[str]:
@@ -67,7 +65,7 @@ def accuracies(runs: list[dict[str, Any]], method: str, **section: Any) -> float
     return float(np.mean(chosen))
 
 
-def test_label_skew_goes_from_one_label_to_equal_shares(records: compute.Records) -> None:
+def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records) -> None:
     (ax,) = fig_label_skew.figure(records).axes
     assert ticks(ax) == ["1 label", "0.5", "1", "10", "IID"]
     drawn = heights(ax, "RoLoRA")
@@ -76,7 +74,7 @@ def test_label_skew_goes_from_one_label_to_equal_shares(records: compute.Records
     assert drawn[4] == pytest.approx(accuracies(records.label_skew, "rolora", partition="iid"))
 
 
-def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(records: compute.Records) -> None:
+def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_participation.figure(records)
     assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 client-steps"]
     rounds, steps = figure.axes
@@ -85,13 +83,13 @@ def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(record
     assert heights(steps, "FFA-LoRA")[0] == pytest.approx(accuracies(longer, "ffa-lora"))
 
 
-def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(records: compute.Records) -> None:
+def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_local_steps.figure(records)
     assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 client-steps"]
     assert ticks(figure.axes[0]) == ["1", "20"]
 
 
-def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: compute.Records) -> None:
+def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: sources.Records) -> None:
     figure = fig_ranks.figure(records)
     first, second, third = figure.axes
     assert "4 rounds" in titles(figure)[0] and "16 rank × rounds" in titles(figure)[1]
@@ -105,20 +103,20 @@ def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: co
     assert any(place == pytest.approx(outcomes.megabytes(sent[0])[-1], rel=0.1) for place in places)
 
 
-def test_schedules_are_ordered_by_the_share_of_a(records: compute.Records) -> None:
+def test_schedules_are_ordered_by_the_share_of_a(records: sources.Records) -> None:
     (ax,) = fig_schedules.figure(records).axes
     assert ticks(ax) == ["B\n0 %", "10\n10 %", "BBA\n33 %", "BA\n50 %", "both"]
     assert len(heights(ax, "RoLoRA")) == 3 and len(heights(ax, "FFA-LoRA")) == len(heights(ax, "FedAvg-LoRA")) == 1
 
 
-def test_rate_ratios_have_a_line_for_each_rate_of_b(records: compute.Records) -> None:
+def test_rate_ratios_have_a_line_for_each_rate_of_b(records: sources.Records) -> None:
     figure = fig_rate_ratios.figure(records)
     assert ticks(figure.axes[0]) == ["0.25", "1", "4"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["RoLoRA, B 0.001", "RoLoRA, B 0.01"]
 
 
-def test_the_open_questions_are_differences_at_equal_seed(records: compute.Records) -> None:
+def test_the_open_questions_are_differences_at_equal_seed(records: sources.Records) -> None:
     table = tab_open_questions.table(records)
     by_place = {(row[0], row[2]): row[3:] for row in table.rows}
     assert {row[0] for row in table.rows} == {kind.replace("_", " ") for kind in tab_open_questions.KINDS}
@@ -135,7 +133,7 @@ def test_the_open_questions_are_differences_at_equal_seed(records: compute.Recor
     assert by_place["layer budgets", "2"][2] == "–"
 
 
-def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: compute.Records) -> None:
+def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: sources.Records) -> None:
     better = [
         run | {"final": run["final"] | {"accuracy": run["final"]["accuracy"] + 0.5 + 0.001 * run["seed"]}}
         if run["config"]["algorithm"] == "rolora"
@@ -146,11 +144,11 @@ def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: compu
     assert all(row[3].endswith(" ▲") for row in table.rows if row[0] == "label skew")
 
 
-def test_layer_budgets_count_matrices(records: compute.Records) -> None:
+def test_layer_budgets_count_matrices(records: sources.Records) -> None:
     assert ticks(fig_layer_budgets.figure(records).axes[0]) == ["2", "4"]
 
 
-def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: compute.Records) -> None:
+def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: sources.Records) -> None:
     """Where rounds are selected, a record's rounds are validation text: the axis says so, and the test score stands apart."""
     figure = fig_encoder_tasks.figure(records)
     assert [title.split(" ")[1].rstrip(",") for title in titles(figure)] == ["SST-2", "TREC"]
@@ -165,13 +163,13 @@ def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: comput
 
 def test_fine_tuning_figures_say_so_where_their_curves_are_validation_text() -> None:
     runs = [changed(run, "chosen", evaluation={"select": "validation"}) for run in fake_finetuning(2)]
-    made = compute.Records(Path(), finetuning=runs)
+    made = sources.Records(Path(), finetuning=runs)
     assert fig_finetuning.figure(made).axes[0].get_ylabel() == "validation accuracy"
     assert fig_communication.figure(made).axes[0].get_ylabel() == "validation accuracy"
     assert fig_budgets.figure(made).axes[0].get_ylabel() == "validation accuracy"
 
 
-def test_the_papers_protocol_draws_the_test_text(records: compute.Records) -> None:
+def test_the_papers_protocol_draws_the_test_text(records: sources.Records) -> None:
     run = copy.deepcopy(fake_run("rolora", 3, 5, 0))
     run["config"]["evaluation"] |= {"select": "test", "split": "test"}
     for entry in run["rounds"]:
@@ -180,7 +178,7 @@ def test_the_papers_protocol_draws_the_test_text(records: compute.Records) -> No
     assert (rounds, set(values), split) == ([1, 2, 3, 4, 5], {0.9}, "test")
 
 
-def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(records: compute.Records) -> None:
+def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(records: sources.Records) -> None:
     figure = fig_dolly.figure(records)
     assert sorted(title.split(", ")[1] for title in titles(figure)) == ["Dirichlet(0.5)", "IID", "clients of the data"]
     assert all(ax.get_ylabel() == "test loss" for ax in figure.axes)
@@ -190,7 +188,7 @@ def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(records: com
     assert "a-made-up-decoder" in figure.texts[0].get_text()
 
 
-def test_budgets_draw_the_same_curve_against_three_costs(records: compute.Records) -> None:
+def test_budgets_draw_the_same_curve_against_three_costs(records: sources.Records) -> None:
     figure = fig_budgets.figure(records)
     assert len(figure.axes) == 9
     rounds, steps, sent = (
@@ -202,7 +200,7 @@ def test_budgets_draw_the_same_curve_against_three_costs(records: compute.Record
     assert sent.get_xdata()[-1] == pytest.approx(outcomes.megabytes(run)[-1])
 
 
-def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: compute.Records) -> None:
+def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: sources.Records) -> None:
     figure = fig_interference_layers.figure(records)
     left, right = figure.axes
     assert ticks(left) == ["first", "second"]
@@ -214,13 +212,13 @@ def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: co
     assert not fig_interference_layers.applies(replace(records, methods=exact)), "there is nothing to draw of zeros"
 
 
-def test_a_setting_that_varies_beside_the_axis_makes_its_own_panel(records: compute.Records) -> None:
+def test_a_setting_that_varies_beside_the_axis_makes_its_own_panel(records: sources.Records) -> None:
     other = [changed(run, "sgd", training={"optimizer": "sgd"}) for run in records.label_skew]
-    found = swept.panels([*records.label_skew, *other], fig_label_skew.AXIS)
+    found = swept_setting.panels([*records.label_skew, *other], fig_label_skew.AXIS)
     assert [panel.title for panel in found] == ["Rotten Tomatoes, optimizer adamw", "Rotten Tomatoes, optimizer sgd"]
 
 
-def test_nothing_is_drawn_of_a_setting_that_does_not_vary(records: compute.Records) -> None:
+def test_nothing_is_drawn_of_a_setting_that_does_not_vary(records: sources.Records) -> None:
     one = [run for run in records.label_skew if run["config"]["federation"]["partition"] == "iid"]
     assert not fig_label_skew.applies(replace(records, label_skew=one))
 
@@ -250,12 +248,12 @@ def test_the_same_run_twice_is_refused() -> None:
         outcomes.by_seed([fake_run("rolora", 3, 5, 0), fake_run("rolora", 3, 5, 0)])
 
 
-def test_tasks_are_named_as_a_reader_knows_them(records: compute.Records) -> None:
+def test_tasks_are_named_as_a_reader_knows_them(records: sources.Records) -> None:
     assert {outcomes.task(run) for run in records.encoder_tasks} == {"SST-2", "TREC"}
     assert {outcomes.task(run) for run in records.dolly} == {"Dolly"}
 
 
-def test_the_table_of_tasks_has_test_scores_and_where_they_began(records: compute.Records) -> None:
+def test_the_table_of_tasks_has_test_scores_and_where_they_began(records: sources.Records) -> None:
     table = tab_encoder_tasks.table(records)
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [(row["task"], row["method"]) for row in rows[:3]] == [
@@ -272,7 +270,7 @@ def test_the_table_of_tasks_has_test_scores_and_where_they_began(records: comput
     assert len(losses.rows) == 9
 
 
-def test_the_run_that_was_asked_may_lie_beside_its_evaluation(records: compute.Records) -> None:
+def test_the_run_that_was_asked_may_lie_beside_its_evaluation(records: sources.Records) -> None:
     alone = replace(records, dolly=[])
     row = next(row for row in tab_benchmarks.table(alone).rows if row[0].startswith("boolq") and "before" not in row[3])
     assert row[3] not in ("RoLoRA", "– (before)")
@@ -280,7 +278,7 @@ def test_the_run_that_was_asked_may_lie_beside_its_evaluation(records: compute.R
     assert any(row[3] == "RoLoRA" for row in tab_benchmarks.table(beside).rows)
 
 
-def test_benchmarks_are_paired_question_by_question(records: compute.Records) -> None:
+def test_benchmarks_are_paired_question_by_question(records: sources.Records) -> None:
     table = tab_benchmarks.table(records)
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows if row[0].startswith("boolq")]
     before, after = rows
@@ -291,42 +289,42 @@ def test_benchmarks_are_paired_question_by_question(records: compute.Records) ->
     assert after["lost"] == "0"
 
 
-def test_one_fine_tuned_model_has_an_interval_over_questions(records: compute.Records) -> None:
+def test_one_fine_tuned_model_has_an_interval_over_questions(records: sources.Records) -> None:
     fewer = [one for one in records.evaluations if "-s1-" not in one["model"]["name"]]
-    found = [one for one in evaluated.compared(replace(records, evaluations=fewer)) if one.method]
+    found = [one for one in benchmarks.compared(replace(records, evaluations=fewer)) if one.method]
     low, high = found[0].comparisons[0]["interval"]
     assert found[0].difference() == (f"+25.0 ({100 * low:+.1f} to {100 * high:+.1f})", "questions")
     assert low < 0.25 < high
     assert found[0].score() == "50.0 (10.0 to 90.0)", "the ends, as an interval of a share has no middle"
 
 
-def test_an_adapter_of_no_known_run_keeps_its_folders_name(records: compute.Records) -> None:
-    found = evaluated.compared(replace(records, dolly=[]))
+def test_an_adapter_of_no_known_run_keeps_its_folders_name(records: sources.Records) -> None:
+    found = benchmarks.compared(replace(records, dolly=[]))
     assert any(one.method.startswith("rolora-n10-s0") for one in found)
 
 
-def test_without_a_base_on_the_same_questions_there_is_no_difference(records: compute.Records) -> None:
+def test_without_a_base_on_the_same_questions_there_is_no_difference(records: sources.Records) -> None:
     after = [one for one in records.evaluations if "base" in one["model"]]
-    assert all(one.difference() == ("–", "–") for one in evaluated.compared(replace(records, evaluations=after)))
+    assert all(one.difference() == ("–", "–") for one in benchmarks.compared(replace(records, evaluations=after)))
 
 
-def test_an_evaluation_that_was_interrupted_is_refused(tmp_path: Path, records: compute.Records) -> None:
+def test_an_evaluation_that_was_interrupted_is_refused(tmp_path: Path, records: sources.Records) -> None:
     (tmp_path / "evaluations").mkdir()
     record = records.evaluations[0] | {"complete": False}
     (tmp_path / "evaluations" / "one.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="expected a complete record"):
-        compute.load(tmp_path)
+        sources.load(tmp_path)
 
 
 def test_a_study_is_named_and_never_started_by_the_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    compute.recompute(["ranks"], tmp_path)
+    sources.recompute(["ranks"], tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert "make study SCALE=cpu ONLY=ranks" in capfd.readouterr().err
     with pytest.raises(InputError, match="make study SCALE=cpu ONLY=dolly"):
-        compute.load(tmp_path).require("fig_dolly", ("dolly",))
+        sources.load(tmp_path).require("fig_dolly", ("dolly",))
 
 
-def test_panels_say_in_which_state_their_clients_are(records: compute.Records) -> None:
-    found = [panel.title for panel in swept.panels(records.confound, converging.ROUNDS, least=1)]
+def test_panels_say_in_which_state_their_clients_are(records: sources.Records) -> None:
+    found = [panel.title for panel in swept_setting.panels(records.confound, convergence.ROUNDS, least=1)]
     for words in ("isolated clients", "chained clients", "clients share one model"):
         assert any(words in title for title in found), (words, found)

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from paper_figures import studies
 from paper_figures.__main__ import app
-from paper_figures.studies import STUDIES, BeforeAndAfter, Sweep
+from paper_figures.records import studies
+from paper_figures.records.studies import STUDIES, BeforeAndAfter, Sweep
 from rolora import config as configuration
 from rolora.__main__ import locate
 

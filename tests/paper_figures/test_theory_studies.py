@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from paper_figures import compute, fig_contraction, fig_sample_complexity, render
+from paper_figures.building import render
+from paper_figures.figures import fig_contraction, fig_sample_complexity
+from paper_figures.records import sources
 from tests.paper_figures.conftest import fake_contraction, fake_sample_complexity
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> compute.Records:
-    return compute.load(records_directory)
+def records(records_directory: Path) -> sources.Records:
+    return sources.load(records_directory)
 
 
 def note(figure: Figure) -> str:
@@ -36,7 +38,7 @@ def points(ax: Axes) -> np.ndarray:
 
 @pytest.mark.parametrize(("index", "factor", "end"), [(0, 1, 1.36), (1, 2, 0.84)])
 def test_contraction_shows_the_claim_the_measurement_and_where_the_claim_ends(
-    records: compute.Records, index: int, factor: int, end: float
+    records: sources.Records, index: int, factor: int, end: float
 ) -> None:
     ax = fig_contraction.figure(records).axes[index]
     assert f"gradient factor {factor}" in ax.get_title(loc="left")
@@ -52,7 +54,7 @@ def test_contraction_shows_the_claim_the_measurement_and_where_the_claim_ends(
     assert any(f"= {end:.2f}" in text.get_text() for text in ax.texts)
 
 
-def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(records: compute.Records) -> None:
+def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(records: sources.Records) -> None:
     figure = fig_contraction.figure(records)
     ax = figure.axes[2]
     predicted = line(ax, "|1 − 2κ|")
@@ -63,12 +65,12 @@ def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(records: comp
         assert words in note(figure)
 
 
-def test_contraction_of_one_seed_says_so(records: compute.Records) -> None:
+def test_contraction_of_one_seed_says_so(records: sources.Records) -> None:
     figure = fig_contraction.figure(replace(records, contraction=fake_contraction(seeds=1)))
     assert "one seed: no interval can be drawn" in note(figure)
 
 
-def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(records: compute.Records) -> None:
+def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(records: sources.Records) -> None:
     per_client, pooled, _ = fig_sample_complexity.figure(records).axes
     for ax in (per_client, pooled):
         assert ax.get_xscale() == ax.get_yscale() == "log"
@@ -80,7 +82,7 @@ def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(reco
     assert len(pooled.collections) == 3, "a band for every number of clients"
 
 
-def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(records: compute.Records) -> None:
+def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(records: sources.Records) -> None:
     figure = fig_sample_complexity.figure(records)
     ax = figure.axes[2]
     np.testing.assert_allclose(line(ax, "N = 4"), [[8, 512], [16, 1024], [32, 2048]])
@@ -90,12 +92,12 @@ def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(
     assert "mean of 5 seeds" in note(figure)
 
 
-def test_sample_complexity_of_one_seed_has_no_bands(records: compute.Records) -> None:
+def test_sample_complexity_of_one_seed_has_no_bands(records: sources.Records) -> None:
     figure = fig_sample_complexity.figure(replace(records, sample_complexity=fake_sample_complexity(seeds=1)))
     assert not any(ax.collections for ax in figure.axes)
     assert "one seed: no interval can be drawn" in note(figure)
 
 
-def test_contraction_is_drawn_the_same_every_time(records: compute.Records) -> None:
+def test_contraction_is_drawn_the_same_every_time(records: sources.Records) -> None:
     """The layout of four panels and a colour bar once ended in another last digit."""
     assert len({render.image(fig_contraction.figure(records), "pdf") for _ in range(6)}) == 1

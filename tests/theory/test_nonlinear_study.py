@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import theory.__main__ as cli
-from paper_figures import compute
+from paper_figures.records import sources
 from rolora.errors import InputError
 from rolora.keys import Key
 from tests.theory.test_images import tiny, write
@@ -96,7 +96,7 @@ def test_experiment_is_json_ready_complete_and_repeatable(monkeypatch: pytest.Mo
 
 def test_the_committed_digits_record_is_what_the_code_gives() -> None:
     """The first rounds of one cell at two rates at which rounding does not grow; the largest ones are chaotic."""
-    record = compute.load(compute.COMMITTED).nonlinear
+    record = sources.load(sources.COMMITTED).nonlinear
     settings = study.Settings()
     parameters = study.parameters(record["seed"], False, DIGITS, study.PANELS, settings)
     assert json.loads(json.dumps(parameters)) == record["parameters"]

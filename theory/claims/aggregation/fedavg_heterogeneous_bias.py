@@ -18,7 +18,8 @@ to leading order in K eta. K = 1 has no bias, whatever its interference.
 **Source.** Derived here.
 
 **Derivation.** ``theory.linear.fedavg_drift``: K steps of client i are
-:math:`-K\eta g_i + \eta^2\tfrac{K(K-1)}{2}\nabla\tfrac12\|g_i\|^2`, and different heads have g_i of mean zero but not zero, with mean :math:`\|g_i\|^2 = f^2(b^T\Sigma b + \|a\|^2\,\mathrm{tr}\,\Sigma)`. A round
+:math:`-K\eta g_i + \eta^2\tfrac{K(K-1)}{2}\nabla\tfrac12\|g_i\|^2`, and different heads have
+g_i of mean zero but not zero, with mean :math:`\|g_i\|^2 = f^2(b^T\Sigma b + \|a\|^2\,\mathrm{tr}\,\Sigma)`. A round
 takes :math:`fK\eta\|a\|^2` of r across b-bar* and :math:`fK\eta(\|a\|^2 + \|b\|^2)` of r along it. RoLoRA has no such term: with the
 other factor fixed a client's K steps are linear in its head, with one matrix for all.
 

@@ -1,0 +1,1 @@
+"""Rendering, freshness of what is committed, findings in words, README tables."""

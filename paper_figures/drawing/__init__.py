@@ -1,0 +1,1 @@
+"""Style of figures, and tables as values."""

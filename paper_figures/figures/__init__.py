@@ -1,0 +1,1 @@
+"""One file a figure, and the drawings that several share."""

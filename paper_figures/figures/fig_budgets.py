@@ -1,0 +1,58 @@
+"""Accuracy at equal rounds, equal client-steps and equal bytes, a row for each number of clients."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.groups import Group, describe, groups
+from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
+from paper_figures.records.sources import Records
+
+BUDGETS = {
+    "rounds": lambda run: list(range(len(run["rounds"]) + 1)),
+    "client-steps": outcomes.client_steps,
+    "megabytes sent, all clients": outcomes.megabytes,
+}
+"""What is below a column -> how much of it a run has used after 0, 1, 2 ... rounds."""
+
+
+def _isolated(records: Records) -> list[Group]:
+    return [group for group in groups(records.finetuning) if group.client_state == "isolated"]
+
+
+def applies(records: Records) -> bool:
+    """Whether there are isolated clients."""
+    return bool(_isolated(records))
+
+
+@styled
+def figure(records: Records) -> Figure:
+    """The same curves three times, against what they cost in three senses."""
+    found = _isolated(records)
+    result, axes = grid(len(found), len(BUDGETS), height=2.1 * len(found))
+    handles, counts = {}, []
+    for row, group in enumerate(found):
+        for column, (name, spent) in enumerate(BUDGETS.items()):
+            ax = axes[row, column]
+            for method, runs in group.runs.items():
+                rounds, values, split = outcomes.curves(runs)
+                places = spent(runs[0])  # shapes, rounds and steps decide it, not the seed
+                handles[method] = plot_seeds(ax, method, [places[done] for done in rounds], values)
+                counts.append(len(runs))
+            letter(ax, row * len(BUDGETS) + column, group.title)
+            ax.set_xlabel(name)
+            ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            if column == 0:
+                ax.set_ylabel(f"{split} {outcomes.metric(group.any_run)}")
+        low = min(ax.get_ylim()[0] for ax in axes[row])
+        high = max(ax.get_ylim()[1] for ax in axes[row])
+        for ax in axes[row]:
+            ax.set_ylim(low, high)
+    note = (
+        f"{describe(found[0].any_run)}. Curves: {count_note(counts)}. A client-step is one optimiser step of one client. Bytes are "
+        "counted from the tensors sent, the first broadcast included."
+    )
+    title = f"{found[0].any_run['model']['name']}: equal rounds, equal client-steps, equal bytes"
+    return furnish(result, title, note, [handles[name] for name in in_order(handles)])

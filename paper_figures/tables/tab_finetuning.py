@@ -1,0 +1,51 @@
+"""Federated fine-tuning: final accuracy by number of clients and method, with what each run cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paper_figures.analysis.groups import Group, accuracy_text, describe, groups, traffic
+from paper_figures.drawing.style import method_style
+from paper_figures.drawing.table import Table
+from paper_figures.records.sources import Records
+
+COLUMNS = (
+    "clients", "method", "learning rate", "rounds", "steps of one model", "client-steps", "seeds", "test accuracy", "MB sent", "minutes",
+)  # fmt: skip
+
+
+def table(records: Records) -> Table:
+    """One row a group and method."""
+    found = groups(records.finetuning)
+    rows = tuple(_row(group, name, runs) for group in found for name, runs in group.runs.items())
+    first = found[0].any_run
+    return Table(
+        title=f"Federated fine-tuning of {first['model']['name']}",
+        columns=COLUMNS,
+        rows=rows,
+        notes=(
+            f"{describe(first)}. Share of the larger class in the test set: {first['data']['majority_rate']:.3f}.",
+            "Test accuracy of the aggregated model after the last round; mean of the seeds and half the width of "
+            "Student's 95 % interval where there is more than one seed. Steps of one model: rounds times local steps. "
+            "Client-steps: the same times the clients that take part.",
+        ),
+        numeric=frozenset(COLUMNS) - {"clients", "method"},
+    )
+
+
+def _row(group: Group, name: str, runs: list[dict[str, Any]]) -> tuple[str, ...]:
+    config = runs[0]["config"]
+    steps = config["training"]["local_steps"]
+    client_rounds = sum(len(entry["clients"]) for entry in runs[0]["rounds"])
+    return (
+        group.title,
+        method_style(name).label,
+        ", ".join(sorted({f"{run['config']['training']['learning_rate']:g}" for run in runs})),
+        str(group.rounds),
+        f"{group.rounds * steps:,}",
+        f"{client_rounds * steps:,}",
+        str(len(runs)),
+        accuracy_text(runs),
+        f"{sum(traffic(entry) for entry in runs[0]['rounds']) / 1e6:.1f}",
+        f"{sum(run['seconds'] for run in runs) / len(runs) / 60:.1f}" if all("seconds" in run for run in runs) else "–",
+    )

@@ -1,0 +1,126 @@
+"""The open questions in differences: RoLoRA against the two others and against its plain form, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.confound import judged
+from paper_figures.analysis.runs import Run
+from paper_figures.drawing.table import Table
+from paper_figures.figures import (
+    fig_label_skew,
+    fig_layer_budgets,
+    fig_local_steps,
+    fig_participation,
+    fig_ranks,
+    fig_rate_ratios,
+    fig_schedules,
+    swept_setting,
+)
+from paper_figures.figures.swept_setting import Panel
+from paper_figures.records.sources import Records
+from rolora.evaluation.intervals import Mean, student
+
+KINDS = ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps")
+
+OTHERS = {"fedavg-lora": "RoLoRA − FedAvg-LoRA", "ffa-lora": "RoLoRA − FFA-LoRA"}
+
+PLAIN = "RoLoRA − BA at equal rates"
+
+MARKS = {"higher": " ▲", "lower": " ▼"}
+
+
+def found(records: Records) -> dict[str, list[Panel]]:
+    """Kind of record -> its panels, as its figure has them."""
+    budgets = {"participation": fig_participation, "ranks": fig_ranks, "local_steps": fig_local_steps}
+    plain = {
+        "label_skew": fig_label_skew,
+        "layer_budgets": fig_layer_budgets,
+        "schedules": fig_schedules,
+        "rate_ratios": fig_rate_ratios,
+    }
+    made = {kind: swept_setting.panels(getattr(records, kind), module.AXIS) for kind, module in plain.items()}
+    for kind, module in budgets.items():
+        made[kind] = swept_setting.by_budget(getattr(records, kind), module.AXIS, module.BUDGETS)
+    return {kind: made[kind] for kind in KINDS if made[kind]}
+
+
+def applies(records: Records) -> bool:
+    """Whether there is any such panel."""
+    return bool(found(records))
+
+
+def table(records: Records) -> Table:
+    """One row a setting of a panel."""
+    entries = [
+        (kind, panel.title, *row) for kind, panels in found(records).items() for panel in panels for row in rows(panel)
+    ]
+    columns = ("question", "setting", "at", *OTHERS.values(), PLAIN)
+    any_panel = next(iter(found(records).values()))[0]
+    return Table(
+        title="The open questions: paired differences",
+        columns=columns,
+        rows=tuple(
+            (kind.replace("_", " "), title, at, *(_text(means.get(name)) for name in columns[3:]))
+            for kind, title, at, means in entries
+        ),
+        notes=(
+            f"{outcomes.models([any_panel.any_run])}. Differences of the final test {outcomes.metric(any_panel.any_run)} at equal "
+            "seed, which have equal data and first adapter: their mean, half the width of Student's 95 % interval and the number "
+            "of seeds; ▲ or ▼ where the interval leaves zero out. Each method at the learning rate that validation chose.",
+            *(_counted(name, [means for *_, means in entries]) for name in columns[3:]),
+        ),
+        numeric=frozenset(columns[3:]),
+    )
+
+
+def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
+    """(label, title of a difference -> it) for every place and line of RoLoRA's in a panel."""
+    for (method, line), places in panel.lines.items():
+        if method != "rolora":
+            continue
+        plain = [runs for runs in places.values() if _is_plain(runs[0])]
+        reference = plain[0] if len(plain) == 1 else []  # with several, it is not the form of RoLoRA that varies
+        for place, runs in places.items():
+            against = {title: _of(panel, name, place) for name, title in OTHERS.items()}
+            against[PLAIN] = reference if runs is not reference else []
+            means = {title: mean for title, other in against.items() if (mean := difference(runs, other)) is not None}
+            yield " ".join((panel.labels[place].replace("\n", ", "), line)).strip(), means
+
+
+def difference(runs: list[Run], others: list[Run]) -> Mean | None:
+    """The mean over common seeds of what ``runs`` came to less what ``others`` did; None without a common seed."""
+    second = {run["seed"]: outcomes.value(run) for run in others}
+    pairs = [outcomes.value(run) - second[run["seed"]] for run in runs if run["seed"] in second]
+    return student(pairs) if pairs else None
+
+
+def _of(panel: Panel, method: str, place: object) -> list[Run]:
+    """The other method's runs at a place, or all it has where it has but one place (a schedule is RoLoRA's alone)."""
+    for (name, _), places in panel.lines.items():
+        if name == method:
+            return places.get(place) or (next(iter(places.values())) if len(places) == 1 else [])
+    return []
+
+
+def _is_plain(run: Run) -> bool:
+    """Whether B and A take turns and have one learning rate."""
+    training, method = run["config"]["training"], run["config"].get("method") or {}
+    own = training.get("learning_rate_a")
+    return method.get("schedule") in (None, "BA") and own in (None, training["learning_rate"])
+
+
+def _text(mean: Mean | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean.text(3, sign=True)} ({mean.n}){MARKS.get(judged(mean), '')}"
+
+
+def _counted(name: str, entries: list[Mapping[str, Mean]]) -> str:
+    known = [means[name] for means in entries if name in means]
+    words = [judged(mean) for mean in known]
+    return (
+        f"{name}: of {len(known)} differences the interval lies above zero in {words.count('higher')}, below in "
+        f"{words.count('lower')}, and holds zero in {words.count('not told apart')}."
+    )
