@@ -91,7 +91,7 @@ audit: $(READY) ## Known vulnerabilities of the locked packages (fails too where
 	@rm -f $(VENV)-audit/answer.json
 	@$(VENV)-audit/bin/pip-audit -r requirements.lock --no-deps --disable-pip --progress-spinner off -f json \
 	  >$(VENV)-audit/answer.json 2>/dev/null || true
-	@$(BIN)/python -m tests.audit $(VENV)-audit/answer.json $(AUDIT)
+	@$(BIN)/python -m tests.tools.audit $(VENV)-audit/answer.json $(AUDIT)
 
 figures: $(READY) ## Draw the committed records again: figures, README tables
 	$(BIN)/python -m paper_figures build
@@ -99,10 +99,10 @@ figures: $(READY) ## Draw the committed records again: figures, README tables
 
 bench: $(READY) ## Simulation and training engines against plain loops, as ratios (about 15 minutes; leave the machine alone)
 	$(BIN)/python -m theory bench
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.tools.bench
 
 mutation: $(READY) ## Make mistakes on purpose, one at a time, and see what notices them (minutes)
-	$(BIN)/python -m tests.mutation --jobs $(JOBS)
+	$(BIN)/python -m tests.tools.mutation --jobs $(JOBS)
 
 notebooks: $(READY) ## Execute the notebooks from their .py sources
 	$(BIN)/python -m paper_figures notebooks

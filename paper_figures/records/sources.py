@@ -109,14 +109,17 @@ SOURCES = {
     "methods": Source(
         "methods/*/record.json", "rolora", ("run", "methods", "--resume", "--out", "{directory}/methods")
     ),
-    "engines": Source("engines.json", "tests.bench", ("--json", "{directory}/engines.json")),
-    "profile": Source("profile.json", "tests.bench.profile", ("--json", "{directory}/profile.json")),
+    "engines": Source("engines.json", "tests.tools.bench", ("--json", "{directory}/engines.json")),
+    "profile": Source("profile.json", "tests.tools.bench.profile", ("--json", "{directory}/profile.json")),
     "gpu_speed": Source(
-        "gpu_speed/*.json", "tests.bench.gpu", ("--out", "{directory}/gpu_speed"), given="a CUDA device of this machine"
+        "gpu_speed/*.json",
+        "tests.tools.bench.gpu",
+        ("--out", "{directory}/gpu_speed"),
+        given="a CUDA device of this machine",
     ),
     "gpu_memory": Source(
         "gpu_memory.json",
-        "tests.bench.memory",
+        "tests.tools.bench.memory",
         ("--json", "{directory}/gpu_memory.json"),
         given="a CUDA device of this machine",
     ),

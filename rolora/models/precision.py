@@ -77,7 +77,7 @@ class AttentionInFloat32(TorchFunctionMode):
     """Within it, fused attention on bfloat16 tensors of a CPU is computed in float32 and rounded once.
 
     For the short texts of fine-tuning the CPU's bfloat16 kernel is several times slower than the float32 one: of a step of 8 x
-    32 tokens it took 37 %, against 9 % (``python -m tests.bench.profile``).
+    32 tokens it took 37 %, against 9 % (``python -m tests.tools.bench.profile``).
     """
 
     def __torch_function__(

@@ -23,7 +23,7 @@ from rolora.experiment import loop
 from rolora.federation import aggregate, close_round, open_round, pack
 from rolora.federation.communication import Ledger
 from tests.conftest import changed, relative_error
-from tests.test_federation import perturbing, state
+from tests.federation.test_round import perturbing, state
 
 ROUNDING = 2.0**-52
 

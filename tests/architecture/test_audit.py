@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.audit import judged
+from tests.tools.audit import judged
 
 GOOD = {"name": "good", "version": "1.0", "vulns": []}
 BAD = {"name": "bad", "version": "2.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}

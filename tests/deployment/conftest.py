@@ -16,7 +16,7 @@ from rolora.deployment import certificates
 from rolora.deployment.loopback import free_port
 from rolora.experiment import loop
 from tests.conftest import changed
-from tests.deployment.processes import Federation, federation
+from tests.tools.deployment.processes import Federation, federation
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import changed
 from tests.deployment.conftest import record, same_bits, simulated
-from tests.deployment.processes import LIMIT
+from tests.tools.deployment.processes import LIMIT
 
 
 def rolora(*words, folder=None):
@@ -88,7 +88,7 @@ def test_three_terminals_with_data_of_their_own(config, tmp_path, tiny_text, fed
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(words, said, config, keys, tmp_path):
-    from tests.deployment.processes import Process
+    from tests.tools.deployment.processes import Process
 
     filled = [word.format(config=config[1], keys=keys) for word in words]
     process = Process(filled, tmp_path / "said.log")
@@ -100,7 +100,7 @@ def test_what_cannot_be_done_is_said_in_one_line(words, said, config, keys, tmp_
 
 def test_insecure_by_name_alone(config, federate, tmp_path):
     """Without TLS and keys the clients say who they are, in whatever order they come; and the server says so."""
-    from tests.deployment.processes import Process
+    from tests.tools.deployment.processes import Process
 
     one, path = config
     run = federate(one)

@@ -25,7 +25,7 @@ from rolora.deployment.byte_meter import LIMIT
 from rolora.deployment.protocol import Answer
 from rolora.errors import InputError
 from rolora.federation.communication import Message as Tensors
-from tests.deployment.wire import activate, fleet, linked, status_of
+from tests.tools.deployment.wire import activate, fleet, linked, status_of
 
 
 def asked(link, node, text="round 0"):

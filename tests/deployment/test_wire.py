@@ -17,7 +17,7 @@ from rolora.deployment.protocol import Answer, Question
 from rolora.deployment.supernode import Node
 from rolora.federation import ServerState, open_round, pack, sent_down
 from rolora.federation.communication import Ledger
-from tests.deployment.wire import Relay, linked
+from tests.tools.deployment.wire import Relay, linked
 
 LAYERS, WIDTH, RANK = 24, 1024, 8
 """RoBERTa-large with adapters of rank 8 at query and value of all layers; the numbers are drawn, as they do not matter here."""

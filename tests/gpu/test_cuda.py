@@ -7,8 +7,8 @@ import pytest
 
 from rolora.experiment import loop
 from tests.conftest import changed
-from tests.engine.test_isolation import differences, leaks, play
-from tests.test_experiment import adapter, measured
+from tests.experiment.test_experiment import adapter, measured
+from tests.training.test_isolation import differences, leaks, play
 
 pytestmark = pytest.mark.gpu
 

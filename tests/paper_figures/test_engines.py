@@ -11,8 +11,8 @@ from paper_figures.analysis.engines import COLORS, LABELS
 from paper_figures.figures import fig_engines, fig_profile
 from paper_figures.records import sources
 from paper_figures.tables import tab_engines, tab_gpu_memory, tab_gpu_speed
-from tests.bench import profile
-from tests.bench.child import ENGINES
+from tests.tools.bench import profile
+from tests.tools.bench.child import ENGINES
 
 
 @pytest.fixture(scope="module")

