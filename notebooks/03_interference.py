@@ -31,8 +31,9 @@ import numpy as np
 from IPython.display import Image, Markdown
 
 from paper_figures.building import render
-from paper_figures.figures import fig_interference, interference_by_layer
+from paper_figures.figures import fig_interference
 from paper_figures.notebook_support import answers, rerun
+from paper_figures.panels import interference_by_layer
 from paper_figures.records import sources
 from paper_figures.tables import tab_conformance
 from theory.studies import toy_layers

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from paper_figures.analysis.confound import METHODS, STATES, VARIES, cells, clients_of, rounds_of
 from paper_figures.drawing.style import furnish, grid, letter, method_style, share_heights, styled, within
-from paper_figures.figures import swept_setting
+from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
 
 SHIFT = 0.09

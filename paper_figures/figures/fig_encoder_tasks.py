@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from paper_figures.drawing.style import styled
-from paper_figures.figures import convergence
+from paper_figures.panels import convergence
 from paper_figures.records.sources import Records
 
 

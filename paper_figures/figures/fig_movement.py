@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from paper_figures.analysis.confound import VARIES, movement
 from paper_figures.drawing.style import furnish, grid, letter, method_style, styled
-from paper_figures.figures import swept_setting
+from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
 from rolora.evaluation.intervals import student
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from paper_figures.analysis import runs as outcomes
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import furnish, grid, letter, method_style, styled
-from paper_figures.figures import swept_setting
+from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import styled
-from paper_figures.figures import swept_setting
+from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
 
 

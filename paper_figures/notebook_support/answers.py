@@ -18,8 +18,8 @@ from paper_figures.analysis.groups import Group, accuracy_text, groups
 from paper_figures.analysis.methods import EXACT
 from paper_figures.building import findings
 from paper_figures.drawing.style import in_order, method_style
-from paper_figures.figures.interference_by_layer import by_layer, exact_methods, of_records
 from paper_figures.notebook_support import rerun
+from paper_figures.panels.interference_by_layer import by_layer, exact_methods, of_records
 from paper_figures.records.sources import Records
 from paper_figures.tables import tab_conformance
 from theory.printed_numbers import load

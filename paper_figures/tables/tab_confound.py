@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper_figures.analysis.confound import COMPARISONS, VARIES, cells, clients_of, compared, difference, edges
 from paper_figures.drawing.table import Table
-from paper_figures.figures import swept_setting
+from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from paper_figures.analysis import runs as outcomes
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.table import Table
+from paper_figures.panels.paper_comparison import NOT_RUN
 from paper_figures.records.sources import Records
 from paper_figures.tables import tab_paper_llama, tab_paper_table1, tab_papers
-from paper_figures.tables.paper_comparison import NOT_RUN
 
 P1, P2 = "arXiv 2502.01755v4", "arXiv 2409.02346"
 

@@ -9,8 +9,8 @@ from paper_figures.analysis.groups import partition
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
-from paper_figures.figures.convergence import ROUNDS
-from paper_figures.figures.swept_setting import Panel, described_runs, panels
+from paper_figures.panels.convergence import ROUNDS
+from paper_figures.panels.swept_setting import Panel, described_runs, panels
 from paper_figures.records.sources import Records
 from rolora.evaluation.intervals import Mean, student
 

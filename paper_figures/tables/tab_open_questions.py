@@ -16,9 +16,9 @@ from paper_figures.figures import (
     fig_ranks,
     fig_rate_ratios,
     fig_schedules,
-    swept_setting,
 )
-from paper_figures.figures.swept_setting import Panel
+from paper_figures.panels import swept_setting
+from paper_figures.panels.swept_setting import Panel
 from paper_figures.records.sources import Records
 from rolora.evaluation.intervals import Mean, student
 

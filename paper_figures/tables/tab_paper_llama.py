@@ -6,8 +6,8 @@ from paper_figures.analysis.benchmarks import Compared, compared
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
+from paper_figures.panels.paper_comparison import NOT_RUN, common_notes, printed_text
 from paper_figures.records.sources import Records
-from paper_figures.tables.paper_comparison import NOT_RUN, common_notes, printed_text
 from theory.printed_numbers import Row, load, rows
 
 BENCHMARKS = {

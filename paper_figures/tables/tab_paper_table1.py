@@ -5,8 +5,8 @@ from __future__ import annotations
 from paper_figures.analysis import runs
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.table import Table
+from paper_figures.panels.paper_comparison import Line, build, by_task, fits
 from paper_figures.records.sources import Records
-from paper_figures.tables.paper_comparison import Line, build, by_task, fits
 from theory.printed_numbers import load, rows
 
 TABLES = ("P1-1-r4", "P1-1-r8", "P2-2")

@@ -9,8 +9,8 @@ from paper_figures.analysis import runs
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
+from paper_figures.panels.paper_comparison import Line, build, by_task, fits
 from paper_figures.records.sources import Records
-from paper_figures.tables.paper_comparison import Line, build, by_task, fits
 from theory.printed_numbers import RANKS, Number, Row, load, rows
 
 

@@ -18,10 +18,10 @@ from typer.testing import CliRunner, Result
 
 from paper_figures import registry
 from paper_figures.__main__ import app
-from paper_figures.figures import interference_by_layer
 from paper_figures.notebook_support import answers, execute, gallery, linear_sliders, rerun
 from paper_figures.notebook_support import shell as terminals
 from paper_figures.notebook_support.sliders import PNG, WIDGET, Slider, Sliders
+from paper_figures.panels import interference_by_layer
 from paper_figures.records import sources
 from paper_figures.records.sources import Records
 from rolora.errors import InputError

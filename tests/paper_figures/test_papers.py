@@ -13,9 +13,9 @@ from paper_figures import registry
 from paper_figures.analysis import runs as outcomes
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.table import Table
+from paper_figures.panels import paper_comparison
 from paper_figures.records import sources
 from paper_figures.tables import (
-    paper_comparison,
     tab_counterparts,
     tab_paper_arithmetic,
     tab_paper_llama,

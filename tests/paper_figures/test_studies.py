@@ -14,7 +14,6 @@ import pytest
 from paper_figures.analysis import benchmarks
 from paper_figures.analysis import runs as outcomes
 from paper_figures.figures import (
-    convergence,
     fig_budgets,
     fig_communication,
     fig_dolly,
@@ -28,8 +27,8 @@ from paper_figures.figures import (
     fig_ranks,
     fig_rate_ratios,
     fig_schedules,
-    swept_setting,
 )
+from paper_figures.panels import convergence, swept_setting
 from paper_figures.records import sources
 from paper_figures.tables import tab_benchmarks, tab_encoder_tasks, tab_open_questions
 from rolora.errors import InputError

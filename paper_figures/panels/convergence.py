@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figures.analysis import runs as outcomes
 from paper_figures.drawing.style import count_note, plot_seeds, within
-from paper_figures.figures.swept_setting import Axis, Panel, described_runs, laid_out, larger_class, panels
+from paper_figures.panels.swept_setting import Axis, Panel, described_runs, laid_out, larger_class, panels
 
 ROUNDS = Axis(frozenset(), lambda run: 0, lambda run: "", "communication rounds")
 """Nothing varies but method and seed."""

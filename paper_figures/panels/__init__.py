@@ -1,0 +1,1 @@
+"""Drawings that several figures or tables share."""
