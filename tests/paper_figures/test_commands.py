@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import paper_figures
 from paper_figures import registry
 from paper_figures.__main__ import app
-from paper_figures.building import readme, render
+from paper_figures.building import readme
 from paper_figures.notebook_support import execute
 from paper_figures.records import sources
 from tests.paper_figures.conftest import fake_run
@@ -208,7 +209,9 @@ def test_an_executed_notebook_is_the_same_every_time(tmp_path: Path) -> None:
     assert not execute.in_step(first.replace('"2"', '"3"'), source.with_suffix(".ipynb"))
 
 
-def test_figures_do_not_import_each_other() -> None:
-    for path in Path(render.__file__).parent.glob("fig_*.py"):
-        code = path.read_text(encoding="utf-8")
-        assert not re.search(r"import fig_|from paper_figures\.fig_|pyplot", code)
+def test_no_drawing_has_pyplots_state() -> None:
+    paths = [
+        path for room in ("figures", "panels") for path in (Path(paper_figures.__file__).parent / room).glob("*.py")
+    ]
+    assert len(paths) > 25
+    assert not [path for path in paths if "pyplot" in path.read_text(encoding="utf-8")]

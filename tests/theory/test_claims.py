@@ -19,7 +19,7 @@ from theory.verification.claim import EPS, Claim, Direction, Result, at_least, a
 from theory.verification.registry import choose, document, load, names, registry, select
 
 FOLDER = Path(theory.claims.__file__).parent
-FILES = sorted(FOLDER.glob("[a-z]*.py"))
+FILES = sorted(FOLDER.glob("*/[a-z]*.py"))
 HEADINGS = ("Statement", "Assumptions", "Direction", "Source", "Corrected", "Derivation", "Test", "Control")
 OPTIONAL = {"Corrected", "Test"}
 
@@ -181,8 +181,10 @@ def test_claim_files_are_short_documented_and_independent(file):
 
 
 def test_one_new_file_is_enough(tmp_path, monkeypatch):
-    shutil.copy(FOLDER / "_template.py", tmp_path / "my_statement.py")
-    file = tmp_path / "my_statement.py"
+    file = tmp_path / "mine" / "my_statement.py"
+    file.parent.mkdir()
+    shutil.copy(FOLDER / "_template.py", file)
+    (file.parent / "__init__.py").touch()
     file.write_text(file.read_text().replace('id="template"', 'id="my-statement"'))
     monkeypatch.setattr(theory.claims, "__path__", [*theory.claims.__path__, str(tmp_path)])
     try:
@@ -191,7 +193,8 @@ def test_one_new_file_is_enough(tmp_path, monkeypatch):
         assert run(claim, seed=0).passed
         assert "**Control.**" in document("my-statement")
     finally:
-        sys.modules.pop("theory.claims.my_statement", None)
+        for name in ("theory.claims.mine", "theory.claims.mine.my_statement"):
+            sys.modules.pop(name, None)
 
 
 def test_the_template_itself_is_no_claim():
