@@ -129,9 +129,9 @@ def test_a_file_without_its_claim_is_refused(monkeypatch, claim):
 
 
 def test_a_file_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "__init__.py").touch()
-    (tmp_path / "mine" / "half_written.py").write_text("CLAIM = Claim(\n")
+    (tmp_path / "drafts").mkdir()
+    (tmp_path / "drafts" / "__init__.py").touch()
+    (tmp_path / "drafts" / "half_written.py").write_text("CLAIM = Claim(\n")
     monkeypatch.setattr(theory.claims, "__path__", [*theory.claims.__path__, str(tmp_path)])
     with pytest.raises(InputError, match=r"half_written\.py cannot be imported: SyntaxError"):
         load("half-written")
