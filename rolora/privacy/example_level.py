@@ -32,7 +32,8 @@ from rolora.keys import Key
 from rolora.privacy import accounting
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.batched import shares_positions
-from rolora.training.local_update import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, Parts, forward, optimizer, skipping, take_turns
 
 
 @dataclass(frozen=True)

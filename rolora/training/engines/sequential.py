@@ -17,7 +17,8 @@ from rolora.privacy import accounting
 from rolora.privacy.example_level import ExamplePrivacy, refuse_shared_positions
 from rolora.training import local_update as local_training
 from rolora.training.engines.base import Job, Observer
-from rolora.training.local_update import Examples, HiddenStates
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates
 
 
 class SequentialEngine:
