@@ -92,7 +92,7 @@ def data(data: DataConfig, federation: FederationConfig, training: TrainingConfi
             yield InputError(
                 key=f"data.{field}",
                 got=getattr(data, field),
-                expected=f'data.task = "generation" with it, not "{data.task}"',
+                expected=f'{json.dumps(default)} with data.task = "{data.task}"',
             )
     if training.micro_batch_size is not None and runtime.engine == "batched":
         yield InputError(
@@ -177,6 +177,7 @@ def privacy(
         ):
             if fails:
                 yield InputError(key="algorithm", got=algorithm.name, expected=f'with privacy.mode = "client" {wanted}')
+                break
         values += [
             (
                 "federation.client_weights",
