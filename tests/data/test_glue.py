@@ -12,8 +12,8 @@ import pytest
 
 from rolora.config import DataConfig
 from rolora.data import BENCHMARKS, NAMES, load
-from rolora.data.glue import GLUE
 from rolora.data.known_tasks import outputs
+from rolora.data.tasks.glue import TASKS as GLUE
 from rolora.errors import InputError
 from rolora.experiment.setup import prepare
 from tests.conftest import changed
