@@ -20,6 +20,26 @@ Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""
 
 
+@runtime_checkable
+class LocalTraining(Protocol):
+    """Trains ``parts`` in place and returns the mean loss: :func:`train` with its config, or a private counterpart."""
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        parts: Parts,
+        examples: Examples,
+        indices: np.ndarray,
+        *,
+        key: Key,
+        device: torch.device,
+        schedule: str = "",
+        prefix: HiddenStates | None = None,
+    ) -> float:
+        """Arguments as those of :func:`train`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Examples:
     """Tokenised examples: token ids and segment ids by example, what is to be learned of them, and how it is measured.
