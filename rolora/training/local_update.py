@@ -20,6 +20,26 @@ Parts = Mapping[str, list[torch.nn.Parameter]]
 
 
 @runtime_checkable
+class LocalTraining(Protocol):
+    """Trains ``parts`` in place and returns the mean loss: :func:`train` with its config, or a private counterpart."""
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        parts: Parts,
+        examples: Examples,
+        indices: np.ndarray,
+        *,
+        key: Key,
+        device: torch.device,
+        schedule: str = "",
+        prefix: HiddenStates | None = None,
+    ) -> float:
+        """Arguments as those of :func:`train`."""
+        ...
+
+
+@runtime_checkable
 class HiddenStates(Protocol):
     """What stands for the layers below the lowest adapted one (``rolora.training.prefix_cache``)."""
 
