@@ -20,7 +20,7 @@ from paper_figures.figures import (
 from paper_figures.panels import swept_setting
 from paper_figures.panels.swept_setting import Panel
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 KINDS = ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps")
 
@@ -75,7 +75,7 @@ def table(records: Records) -> Table:
     )
 
 
-def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
+def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, MeanInterval]]]:
     """(label, title of a difference -> it) for every place and line of RoLoRA's in a panel."""
     for (method, line), places in panel.lines.items():
         if method != "rolora":
@@ -89,7 +89,7 @@ def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
             yield " ".join((panel.labels[place].replace("\n", ", "), line)).strip(), means
 
 
-def difference(runs: list[Run], others: list[Run]) -> Mean | None:
+def difference(runs: list[Run], others: list[Run]) -> MeanInterval | None:
     """The mean over common seeds of what ``runs`` came to less what ``others`` did; None without a common seed."""
     second = {run["seed"]: outcomes.value(run) for run in others}
     pairs = [outcomes.value(run) - second[run["seed"]] for run in runs if run["seed"] in second]
@@ -111,13 +111,13 @@ def _is_plain(run: Run) -> bool:
     return method.get("schedule") in (None, "BA") and own in (None, training["learning_rate"])
 
 
-def _text(mean: Mean | None) -> str:
+def _text(mean: MeanInterval | None) -> str:
     if mean is None:
         return "–"
     return f"{mean.text(3, sign=True)} ({mean.n}){MARKS.get(judged(mean), '')}"
 
 
-def _counted(name: str, entries: list[Mapping[str, Mean]]) -> str:
+def _counted(name: str, entries: list[Mapping[str, MeanInterval]]) -> str:
     known = [means[name] for means in entries if name in means]
     words = [judged(mean) for mean in known]
     return (

@@ -13,7 +13,7 @@ from rich.table import Table
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 from rolora.experiment.progress import named
 from rolora.experiment.sweep import Cell, Choice, Protocol, Rate, differing, flat, label, rate_text
 
@@ -160,7 +160,7 @@ def _shown(rate: dict[str, float]) -> str:
 
 
 def _mean(found: dict[str, Any], sign: bool = False) -> str:
-    return Mean(found["mean"], found["half_width"], found["n"]).text(sign=sign)
+    return MeanInterval(found["mean"], found["half_width"], found["n"]).text(sign=sign)
 
 
 def _listed(values: Sequence[int]) -> str:

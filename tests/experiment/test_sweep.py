@@ -13,7 +13,6 @@ from scipy import stats
 
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import student
 from rolora.experiment import sweep, sweep_report
 from rolora.experiment.parallel import run_all
 from tests.config.test_config import write
@@ -131,13 +130,6 @@ def test_cells_are_compared_with_the_reference_of_their_own_setting(table):
     assert labels[-1] == "rolora, num_clients 3"
     differences = [row["difference"]["mean"] for row in record["cells"] if "difference" in row]
     assert differences == pytest.approx([0.01, 0.01])
-
-
-def test_students_interval_is_scipys_own():
-    values = [0.71, 0.75, 0.74, 0.78]
-    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    found = student(values)
-    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(
