@@ -49,7 +49,7 @@ from rolora.privacy import accounting, client_level, example_level
 from rolora.training import process_group
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.engines.distributed import DistributedEngine, fingerprint
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 Watch = Callable[[dict[str, Any]], None]
 """Takes a round's entry of the record when it is written."""
