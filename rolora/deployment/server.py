@@ -21,8 +21,8 @@ from rolora.deployment.sessions import Seat, Seats
 from rolora.deployment.superlink import Link
 from rolora.errors import InputError
 from rolora.experiment.loop import Experiment
-from rolora.federation import ClientUpdate, OpenRound, UpdateError, acceptance, open_round, sent_down
-from rolora.federation.acceptance import Acceptance
+from rolora.federation import ClientUpdate, OpenRound, UpdateError, open_round, sent_down, validation
+from rolora.federation.validation import Acceptance
 from rolora.records import installed_version
 
 POLL_SECONDS = 0.02
@@ -72,7 +72,7 @@ def accept(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Algori
         algorithm: the run's.
         rules: what they have to satisfy beside their form.
     """
-    accepted = acceptance.accept(opened, updates, algorithm, rules)
+    accepted = validation.accept(opened, updates, algorithm, rules)
     came = {update.client for update in updates}
     return Collected(
         {update.client: update for update in accepted.updates},
