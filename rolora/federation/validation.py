@@ -102,8 +102,9 @@ def accept(
             client = update.client if _is_count(update.client) else -1
             refused.append(Refusal(client, reason, received_bytes(update.message)))
     received = {refusal.client for refusal in refused} | taken.keys()
+    because = {client: f" ({reason})" for client, reason in (missing or {}).items()}
     refused += [
-        Refusal(client, f"client {client}, round {opened.t}: {(missing or {}).get(client, 'no update received')}")
+        Refusal(client, f"client {client}, round {opened.t}: no update received{because.get(client, '')}")
         for client in opened.clients
         if client not in received
     ]

@@ -15,8 +15,8 @@ from rolora.errors import InputError
 from rolora.experiment import loop
 from rolora.experiment.checkpoint import load_checkpoint
 from rolora.federation import Accepted, ServerState, UpdateError, close_round, open_round, pack, sent_down
-from rolora.federation.validation import Acceptance, accept, change_norm
 from rolora.federation.communication import Ledger, Message
+from rolora.federation.validation import Acceptance, accept, change_norm
 from rolora.keys import Key
 from rolora.privacy import client_level
 from rolora.training.engines import ENGINES
