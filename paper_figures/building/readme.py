@@ -21,27 +21,28 @@ NOTHING = "Not made yet: there are no records. `python -m paper_figures list` na
 
 def claims(records: Records) -> str:
     """The verdicts on what the papers say, without the statements, and where the others are."""
-    if not records.claims:
+    if not records["claims"]:
         return NOTHING
-    papers = tuple(claim for claim in records.claims if not claim["source"].lower().startswith("derived here"))
-    table = tab_claims.table(replace(records, claims=list(papers))).select(CLAIM_COLUMNS)
+    papers = tuple(claim for claim in records["claims"] if not claim["source"].lower().startswith("derived here"))
+    table = tab_claims.table(records.having(claims=list(papers))).select(CLAIM_COLUMNS)
     notes = (tab_claims.summary(records), f"Shown: {len(papers)} that stand in the papers or are read out of them.")
     table = replace(table, notes=(*notes, *table.notes[1:]))
-    return f"{table.to_markdown()}\nAll {len(records.claims)}, with their statements: [tab_claims](paper_figures/rendered/tab_claims.md).\n"
+    count = len(records["claims"])
+    return f"{table.to_markdown()}\nAll {count}, with their statements: [tab_claims](paper_figures/rendered/tab_claims.md).\n"
 
 
 def results(records: Records) -> str:
     """The table of fine-tuning, and what the records of training say."""
     table = _table(records, "tab_finetuning", None)
     # The claims have a table of their own below.
-    sentences = findings.shows(replace(records, claims=None, linear=None))
+    sentences = findings.shows(records.having(claims=None, linear=None))
     said = f"What the records show:\n\n{findings.bullets(sentences)}\n" if sentences else ""
     return f"{table}\n{said}What they do not show:\n\n{findings.bullets(findings.shows_not(records))}"
 
 
 def figures(records: Records) -> str:
     """Every figure that can be drawn, with what it shows."""
-    available = [entry for entry in registry.ENTRIES if entry.kind == "figure" and entry.available(records)]
+    available = [entry for entry in registry.select() if entry.kind == "figure" and entry.available(records)]
     if not available:
         return NOTHING
     return "\n".join(
