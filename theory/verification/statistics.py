@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
@@ -148,8 +149,8 @@ def mean_interval(sample: Float[Array, "n"], confidence: float = CONFIDENCE) -> 
         >>> interval.estimate, round(interval.half_width, 3)
         (2.0, 2.484)
     """
-    if sample.shape[0] < 2:
-        raise ValueError(f"an interval needs two draws, got {sample.shape[0]}")
+    if np.size(sample) < 2:
+        raise ValueError(f"an interval needs two draws, got {np.size(sample)}")
     result = student(sample, confidence)
     return Interval(result.mean, result.mean - result.half_width, result.mean + result.half_width)
 
