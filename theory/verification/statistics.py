@@ -151,7 +151,7 @@ def mean_interval(sample: Float[Array, "n"], confidence: float = CONFIDENCE) -> 
     """
     if np.size(sample) < 2:
         raise ValueError(f"an interval needs two draws, got {np.size(sample)}")
-    result = student(sample, confidence)
+    result = student(sample.tolist(), confidence)
     return Interval(result.mean, result.mean - result.half_width, result.mean + result.half_width)
 
 
