@@ -32,16 +32,8 @@ from rolora.keys import Key
 from rolora.privacy import accounting
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.batched import shares_positions
-from rolora.training.local_update import (
-    Examples,
-    HiddenStates,
-    LocalTraining,
-    Parts,
-    forward,
-    optimizer,
-    skipping,
-    take_turns,
-)
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, LocalTraining, Parts, forward, optimizer, skipping, take_turns
 
 
 def local_training(config: Config, guarantee: accounting.Guarantee | None, model: PeftModel) -> LocalTraining | None:

@@ -18,7 +18,7 @@ from rolora.privacy import accounting
 from rolora.privacy.accounting import Spending, epsilon
 from rolora.privacy.example_level import ExamplePrivacy, gradients, local_training, per_example_gradients, poisson
 from rolora.training.engines import ENGINES
-from rolora.training.local_update import pad
+from rolora.training.examples import pad
 from tests.conftest import changed
 from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
 from tests.models.test_families import FAMILIES, config_of

@@ -25,11 +25,11 @@ from rolora import config as configuration
 from rolora.algorithms import ALGORITHMS
 from rolora.errors import InputError
 from rolora.experiment import loop
-from rolora.experiment.checkpoint import everything
 from rolora.experiment.parallel import run_all
 from rolora.federation import close_round, open_round
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
+from rolora.federation.state_tensors import state_tensors
 from rolora.models import peft_boundary
 from rolora.training import process_group
 from rolora.training.engines import ENGINES
@@ -79,7 +79,7 @@ def play(config):
         losses.append(report.loss)
         asked += len(clients)
     assert len(told) == asked  # every client is told of once, whoever trained it
-    return {f"{kind}|{name}": array.contiguous() for kind, name, array in everything(server)}, losses
+    return {label: array.contiguous() for label, array in state_tensors(server).items()}, losses
 
 
 class Launch:

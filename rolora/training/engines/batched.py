@@ -23,7 +23,8 @@ from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.base import Job, Observer
 from rolora.training.engines.stacked_adapters import Stack
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
-from rolora.training.local_update import Examples, HiddenStates, LocalTraining, batches, pad, skipping, take_turns
+from rolora.training.examples import Examples, pad
+from rolora.training.local_update import HiddenStates, LocalTraining, batches, skipping, take_turns
 
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""

@@ -16,7 +16,8 @@ from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.training import local_update
 from rolora.training.engines.base import Job, Observer
-from rolora.training.local_update import Examples, HiddenStates, LocalTraining
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, LocalTraining
 
 
 class SequentialEngine:
