@@ -318,7 +318,7 @@ class Experiment:
         peft_boundary.write(model, server)
         with records.naming(folder):
             peft_boundary.save(model, folder)
-            records.write_bytes(folder / model_card.FILE, model_card.of_adapter(record).encode())
+            records.write_bytes(folder / model_card.FILE, model_card.model_card(record).encode())
             records.flush(folder)
         save_beside_adapter(self.directory, server)
         records.write_json(self.directory / "record.json", record)
