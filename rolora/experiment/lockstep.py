@@ -77,7 +77,7 @@ def run(configs: Sequence[Config], out: Path, *, resume: bool, progress: Progres
                 out / name,
                 resume=resume,
                 progress=lambda event, name=name: progress(name, event),
-                beside=running[0] if running else None,
+                setup=running[0].setup.reused if running else None,
             )
         )
     for experiment in running:

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.evaluation.selection import TEST_EVALUATION
@@ -95,6 +93,7 @@ def log_finished(names: Sequence[str], config: Config, directory: Path, record: 
 
 
 def _start(name: str, config: Config, directory: Path) -> Any:
+    import torch
     from accelerate import PartialState, tracking
 
     threads = torch.get_num_threads()
