@@ -24,18 +24,18 @@ from rolora.federation import (
     OpenRound,
     ServerState,
     UpdateError,
-    acceptance,
     close_round,
     cost,
     open_round,
 )
 from rolora.federation.communication import Ledger
 from rolora.federation.sampling import sample_clients
-from rolora.privacy import accounting, client_level
+from rolora.federation.validation import Acceptance, accept
+from rolora.privacy import accounting, client_level, example_level
 from rolora.training import process_group
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.engines.distributed import DistributedEngine, fingerprint
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 
 def run(
@@ -106,6 +106,7 @@ class Experiment:
         """
         self.config, self.directory, self.checkpoint = config, directory, directory / CHECKPOINT
         check(config, self.checkpoint, resume)
+        process_group.take_gpu(config.runtime.device)
         self.setup = (setup or prepare)(config)
         self.server = self.setup.first
         self.guarantee = accounting.guarantee(config, [len(indices) for indices in self.setup.clients])
@@ -115,7 +116,7 @@ class Experiment:
         self.ledger = Ledger()
         self.history: list[dict[str, Any]] = []
         self.selected: ServerState | None = None  # of the best round so far, where rounds are selected
-        self.rules = acceptance.Acceptance.of(config)
+        self.rules = acceptance_of(config)
         self.failed: list[dict[str, Any]] = []  # attempts at the next round
         self.runs_together = 1
         if self.checkpoint.exists():
@@ -139,7 +140,14 @@ class Experiment:
     def _engine(self) -> Engine:
         setup, report = self.setup, self.reporter.local_update_done
         engine = ENGINES[self.config.runtime.engine](
-            setup.model, setup.train, setup.clients, self.config, setup.key, after_client=report, prefix=setup.prefix
+            setup.model,
+            setup.train,
+            setup.clients,
+            self.config,
+            setup.key,
+            after_client=report,
+            prefix=setup.prefix,
+            train=example_level.local_training(self.config, self.guarantee, setup.model),
         )
         if process_group.count() == 1:
             return engine
@@ -168,14 +176,16 @@ class Experiment:
         updates: Sequence[ClientUpdate],
         started: float,
         more: Mapping[str, Any] | None = None,
+        missing: Mapping[int, str] | None = None,
     ) -> bool:
         """Accept what can be aggregated, aggregate it, and let the observers have the round.
 
         Args:
             opened: what :meth:`open_round` gave.
-            updates: of its clients, in its order.
+            updates: the received updates of its clients.
             started: ``time.perf_counter()`` when the round began.
-            more: what else the round's entry in the record has to say.
+            more: further fields of the round's entry in the record.
+            missing: client -> why no update of it was received, where that is known.
 
         Returns:
             Whether the round is done; if not, :meth:`open_round` opens it once more.
@@ -183,7 +193,7 @@ class Experiment:
         Raises:
             UpdateError: it is not, and has been tried as often as the config allows; the checkpoint is that of the round before.
         """
-        accepted = acceptance.accept(opened, updates, self.algorithm, self.rules)
+        accepted = accept(opened, updates, self.algorithm, self.rules, missing)
         self.reporter.refused([refusal.reason for refusal in accepted.refused])
         try:
             if (shortage := self.rules.shortage(opened, accepted)) is not None:
@@ -216,7 +226,7 @@ class Experiment:
         if len(self.failed) == self.rules.round_attempts:
             tried = f"; attempt {len(self.failed)} of {self.rules.round_attempts}" if len(self.failed) > 1 else ""
             raise UpdateError(f"{reason}{tried}")
-        self.ledger = self.ledger.after_round(opened.t, opened.clients, ())
+        self.ledger = self.ledger.after_round(opened.t, accepted.reached(opened.clients), ())
         self.reporter.round_repeated(len(opened.clients))
 
     def _protect(self, opened: OpenRound, updates: Sequence[ClientUpdate]) -> Sequence[ClientUpdate]:
@@ -265,6 +275,18 @@ def evaluate_round(experiment: Experiment, entry: dict[str, Any]) -> None:
         entry[selection.TEST_EVALUATION] = experiment.measured(experiment.setup.test)
 
 
+def acceptance_of(config: Config) -> Acceptance:
+    """Return the conditions on updates that a config sets."""
+    federation = config.federation
+    return Acceptance(
+        minimum_clients=federation.minimum_clients,
+        round_attempts=federation.round_attempts,
+        norm_bound=federation.update_norm_bound,
+        weight=1.0 if federation.client_weights == "uniform" else None,
+        finite_loss=True,
+    )
+
+
 def select_round(experiment: Experiment, entry: dict[str, Any]) -> None:
     """Keep the state of the best round so far, where rounds are selected."""
     if experiment.selects and entry["evaluation"] and selection.best_round(experiment.history) == entry["round"]:
@@ -304,12 +326,12 @@ def check(config: Config, checkpoint: Path, resume: bool) -> None:
         )
     if process_group.count() > 1 and config.federation.client_state != "isolated":
         raise InputError(
-            f'federation.client_state: got "{config.federation.client_state}" with {process_group.count()} processes, expected '
-            '"isolated": a chain of clients cannot be divided'
-        )
+            key="federation.client_state", got=config.federation.client_state,
+            expected=f"'isolated' with {process_group.count()} processes: a chain of clients cannot be divided",
+        )  # fmt: skip
     if process_group.count() > 1 and config.privacy.mode == "client" and config.privacy.noise == "secret":
         raise InputError(
-            f'privacy.noise: got "secret" with {process_group.count()} processes, expected "reproducible", or one process: '
-            "each of them aggregates, and all have to draw the same"
-        )
+            key="privacy.noise", got="secret",
+            expected=f"'reproducible' with {process_group.count()} processes: each aggregates, and all have to draw the same",
+        )  # fmt: skip
     accounting.check(config)
