@@ -17,8 +17,8 @@ INDENT = "    "
 STYLES = {"refuted": "red", "not run": "yellow"}
 GREEK = dict(
     zip(
-        "alpha beta gamma delta epsilon eps eta theta kappa lambda xi pi rho sigma tau phi psi omega Sigma".split(),
-        "α β γ δ ε ε η θ κ λ ξ π ρ σ τ φ ψ ω Σ".split(),
+        ["alpha", "beta", "gamma", "delta", "epsilon", "eps", "eta", "theta", "kappa", "lambda", "xi", "pi", "rho", "sigma", "tau", "phi", "psi", "omega", "Sigma"],
+        ["α", "β", "γ", "δ", "ε", "ε", "η", "θ", "κ", "λ", "ξ", "π", "ρ", "σ", "τ", "φ", "ψ", "ω", "Σ"],
         strict=True,
     )
 )
