@@ -83,12 +83,12 @@ def _percent(mean: Mean, sign: bool = False) -> str:
 
 def compared(records: Records) -> list[Compared]:
     """Every benchmark, way, base model and method, base models first."""
-    before = [one for one in records.evaluations if "base" not in one["model"]]
+    before = [one for one in records["evaluations"] if "base" not in one["model"]]
     found: dict[tuple[str, ...], list[tuple[int, dict[str, Any], dict[str, Any] | None]]] = {}
     for record in before:
         for result in _measured(record):
             found.setdefault((*_key(result), record["model"]["name"], ""), []).append((-1, result, None))
-    for record in records.evaluations:
+    for record in records["evaluations"]:
         if "base" in record["model"]:
             method, seed = _origin(record, records)
             pairs = _pairs(record, before)
@@ -137,7 +137,7 @@ def _origin(record: Evaluation, records: Records) -> tuple[str, int]:
     """Method and seed of the run whose adapter was evaluated, by the run's name."""
     name = PurePath(record["model"]["name"]).name
     for kind in ("evaluation_runs", *runs.KINDS):
-        for run in getattr(records, kind):
+        for run in records[kind]:
             if run["name"] == name:
                 return run["config"]["algorithm"], run["seed"]
     return name, 0

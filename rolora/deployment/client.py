@@ -28,6 +28,7 @@ from rolora.experiment.setup import Setup, keep_hidden_states, prepare
 from rolora.federation import ServerState, communication
 from rolora.keys import Key
 from rolora.models import peft_boundary
+from rolora.privacy import accounting, example_level
 from rolora.training.engines import ENGINES, Engine
 
 
@@ -60,7 +61,16 @@ def training_context(config: Config, own: tuple[int, Path] | None = None) -> Tra
     setup = prepare(config, None if own is None else own_data(config, own[1]))
     parts = dict(enumerate(setup.clients)) if own is None else {own[0]: setup.clients[0]}
     keep_hidden_states(setup, None)
-    engine = ENGINES[config.runtime.engine](setup.model, setup.train, parts, config, setup.key, prefix=setup.prefix)
+    guarantee = accounting.guarantee(config, [len(indices) for indices in setup.clients])
+    engine = ENGINES[config.runtime.engine](
+        setup.model,
+        setup.train,
+        parts,
+        config,
+        setup.key,
+        prefix=setup.prefix,
+        train=example_level.local_training(config, guarantee, setup.model),
+    )
     sizes = {client: len(indices) for client, indices in parts.items()}
     return TrainingContext(config, setup, engine, sizes)
 

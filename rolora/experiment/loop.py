@@ -45,11 +45,11 @@ from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
 from rolora.federation.validation import Acceptance, accept
 from rolora.models import peft_boundary
-from rolora.privacy import accounting, client_level
+from rolora.privacy import accounting, client_level, example_level
 from rolora.training import process_group
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.engines.distributed import DistributedEngine, fingerprint
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 Watch = Callable[[dict[str, Any]], None]
 """Takes a round's entry of the record when it is written."""
@@ -142,6 +142,7 @@ class Experiment:
                 "each of them aggregates, and all have to draw the same"
             )
         accounting.check(config)
+        process_group.take_gpu(config.runtime.device)
         self.setup = prepare(config, beside=beside.setup if beside else None)
         self.guarantee = accounting.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
@@ -178,6 +179,7 @@ class Experiment:
             self.setup.key,
             after_client=self.reporter.local_update_done,
             prefix=self.setup.prefix,
+            train=example_level.local_training(config, self.guarantee, self.setup.model),
         )
         if process_group.count() > 1:
             told = self.reporter.local_update_done

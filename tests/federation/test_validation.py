@@ -404,11 +404,11 @@ PRIVATE = {"mode": "client", "clip": 1.0, "noise_multiplier": 1.0, "delta": 1e-3
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"minimum_clients": 4}, "minimum_clients is 4, expected at most the 3 clients of a round"),
+        ({"minimum_clients": 4}, "minimum_clients: got 4, expected at most the 3 clients of a round"),
         ({"clients_per_round": 2, "minimum_clients": 3}, "expected at most the 2 clients"),
         ({"round_attempts": 0}, "round_attempts: got 0"),
         ({"update_norm_bound": 0.0}, "update_norm_bound: got 0.0"),
-        ({"round_attempts": 2, "privacy": PRIVATE}, "round_attempts is 2, expected 1 with privacy.mode"),
+        ({"round_attempts": 2, "privacy": PRIVATE}, "round_attempts: got 2, expected 1 with privacy.mode"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(table, changes, words):
