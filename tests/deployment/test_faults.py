@@ -122,10 +122,10 @@ def test_a_round_is_repeated_as_often_as_the_config_says(tiny, federate):
     """Then the server ends with one line, in deployment as in simulation."""
     run = federate(tiny(federation__round_attempts=2))
     server = run.server("--deadline", "1")
-    assert server.finish() == 2
+    assert server.finish() == 1
     (line,) = [line for line in server.text().splitlines() if line.startswith("error: ")]
     assert "client 0, round 0: no update received (not connected)" in line
-    assert line.endswith("0 of 3 updates can be used, expected at least 3; attempt 2 of 2")
+    assert "0 of 3 updates can be used, expected at least 3; attempt 2 of 2" in line
 
 
 def test_a_server_that_is_killed(tiny, federate, tmp_path):
