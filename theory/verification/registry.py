@@ -66,7 +66,7 @@ def load(name: str) -> Claim:
     }
     missing = [part for part, present in parts.items() if not present]
     if missing:
-        raise InputError(f"{file} has no {missing[0]}", where=file, expected=missing[0])
+        raise InputError(f"{file} has no {missing[0]}")
     return Claim(
         **asdict(module.CLAIM),
         id=name,
