@@ -113,7 +113,7 @@ class BeforeAndAfter:
 def _run_name(config: str, overrides: Sequence[str]) -> str:
     """The folder of a config's one run, below its ``--out``."""
     from rolora import config as configuration
-    from rolora.__main__ import locate
+    from rolora.config import locate
 
     (one,) = configuration.read(locate(Path(config)), overrides)
     return one.run_name()
@@ -202,7 +202,7 @@ def steps(scale: str, only: Sequence[str] = ()) -> dict[str, tuple[Step, ...]]:
 
 def estimate(step: Step, folder: Path, data: Path | None, jobs: int) -> str:
     """What a step will take, in words: from finished runs of its folder where there are some, else from the plan."""
-    from rolora.__main__ import locate
+    from rolora.config import locate
     from rolora.experiment import sweep
     from rolora.experiment.sweep_report import Protocol
 

@@ -22,8 +22,8 @@ from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.experiment import model_card
-from rolora.experiment.checkpoint import restored
 from rolora.federation import ServerState
+from rolora.federation.state_tensors import state_from
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary, precision
 from rolora.models.seeding import named_stream
@@ -185,7 +185,7 @@ def _evaluated(run: Path, record: dict[str, Any], config: Config, client: int | 
 
 def _of_client(run: Path, state: ServerState, client: int) -> ServerState:
     """The server's state with the factors that a client kept; one that never took part has the server's."""
-    kept = restored({f"personal|{name}": tensor for name, tensor in load_file(run / "personal.safetensors").items()})
+    kept = state_from({f"personal|{name}": tensor for name, tensor in load_file(run / "personal.safetensors").items()})
     own = kept.personal.get(client, {})
     return replace(state, layers={name: replace(layer, **own.get(name, {})) for name, layer in state.layers.items()})
 

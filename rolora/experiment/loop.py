@@ -36,7 +36,6 @@ from rolora.federation import (
     RoundReport,
     ServerState,
     UpdateError,
-    acceptance,
     close_round,
     cost,
     open_round,
@@ -44,12 +43,13 @@ from rolora.federation import (
 )
 from rolora.federation.communication import Ledger, total
 from rolora.federation.sampling import sample_clients
+from rolora.federation.validation import Acceptance, accept
 from rolora.models import peft_boundary
-from rolora.privacy import accounting, client_level
+from rolora.privacy import accounting, client_level, example_level
 from rolora.training import process_group
 from rolora.training.engines import ENGINES, Engine
 from rolora.training.engines.distributed import DistributedEngine, fingerprint
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 Watch = Callable[[dict[str, Any]], None]
 """Takes a round's entry of the record when it is written."""
@@ -142,6 +142,7 @@ class Experiment:
                 "each of them aggregates, and all have to draw the same"
             )
         accounting.check(config)
+        process_group.take_gpu(config.runtime.device)
         self.setup = prepare(config, beside=beside.setup if beside else None)
         self.guarantee = accounting.guarantee(config, [len(indices) for indices in self.setup.clients])
         self.server = peft_boundary.read(self.setup.model, head=config.model.head == "trained")
@@ -155,7 +156,7 @@ class Experiment:
         self.history: list[dict[str, Any]] = []
         self.selected: ServerState | None = None  # of the best round so far, where rounds are selected
         self.runs_together = 1
-        self.rules = acceptance.Acceptance.of(config)
+        self.rules = acceptance_of(config)
         self.failed: list[dict[str, Any]] = []  # attempts at the next round
         if self.checkpoint.exists():
             self.server, self.ledger, self.history, self.initial = load_checkpoint(self.checkpoint, config)
@@ -178,6 +179,7 @@ class Experiment:
             self.setup.key,
             after_client=self.reporter.local_update_done,
             prefix=self.setup.prefix,
+            train=example_level.local_training(config, self.guarantee, self.setup.model),
         )
         if process_group.count() > 1:
             told = self.reporter.local_update_done
@@ -205,14 +207,16 @@ class Experiment:
         updates: Sequence[ClientUpdate],
         started: float,
         more: Mapping[str, Any] | None = None,
+        missing: Mapping[int, str] | None = None,
     ) -> bool:
         """Check, aggregate, evaluate where it is due, and write the checkpoint.
 
         Args:
             opened: what :meth:`open_round` gave.
-            updates: of its clients, in its order.
+            updates: the received updates of its clients.
             started: ``time.perf_counter()`` when the round began.
             more: what else the round's entry in the record has to say.
+            missing: client -> why no update of it was received, where that is known.
 
         Returns:
             Whether the round is done; if not, :meth:`open_round` opens it once more.
@@ -220,7 +224,7 @@ class Experiment:
         Raises:
             UpdateError: it is not, and has been tried as often as the config allows; the checkpoint is that of the round before.
         """
-        accepted = acceptance.accept(opened, updates, self.algorithm, self.rules)
+        accepted = accept(opened, updates, self.algorithm, self.rules, missing)
         self.reporter.refused([refusal.reason for refusal in accepted.refused])
         try:
             self._enough(opened, accepted)
@@ -269,7 +273,7 @@ class Experiment:
         if len(self.failed) == self.rules.round_attempts:
             tried = f"; attempt {len(self.failed)} of {self.rules.round_attempts}" if len(self.failed) > 1 else ""
             raise UpdateError(f"{reason}{tried}")
-        self.ledger = self.ledger.after_round(opened.t, opened.clients, ())
+        self.ledger = self.ledger.after_round(opened.t, accepted.reached(opened.clients), ())
         self.reporter.round_repeated(len(opened.clients))
 
     def _protect(self, opened: OpenRound, updates: Sequence[ClientUpdate]) -> Sequence[ClientUpdate]:
@@ -320,6 +324,18 @@ class Experiment:
         records.write_json(self.directory / "record.json", record)
         self.checkpoint.unlink(missing_ok=True)
         return record
+
+
+def acceptance_of(config: Config) -> Acceptance:
+    """Return the conditions on updates that a config sets."""
+    federation = config.federation
+    return Acceptance(
+        minimum_clients=federation.minimum_clients,
+        round_attempts=federation.round_attempts,
+        norm_bound=federation.update_norm_bound,
+        weight=1.0 if federation.client_weights == "uniform" else None,
+        finite_loss=True,
+    )
 
 
 def entry(report: RoundReport) -> dict[str, Any]:

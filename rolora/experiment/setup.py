@@ -16,7 +16,7 @@ from rolora.keys import Key
 from rolora.models import backbone as models
 from rolora.models import peft_boundary, precision
 from rolora.training import gradient_checkpointing
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 from rolora.training.prefix_cache import Prefix, Refused
 from rolora.training.tokenisation import packed, tokenise
 

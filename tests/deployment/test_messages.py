@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rolora.adapter import Layer
 from rolora.deployment import protocol, support
-from rolora.deployment.protocol import Answer, Question
+from rolora.deployment.protocol import TrainReply, TrainRequest
 from rolora.federation import ServerState, UpdateError, communication
 
 CPU = torch.device("cpu")
@@ -40,16 +40,16 @@ def test_tensors_keep_their_bits(dtype):
 
 
 def test_headers_keep_their_bits():
-    answer = Answer(protocol=1, round=3, client=2, weight=1 / 3, loss=0.1 + 0.2)
-    assert protocol.header_of(protocol.content(answer), Answer) == answer
-    lost = Answer(protocol=1, round=3, client=2, weight=1.0, loss=float("nan"))
-    assert str(protocol.header_of(protocol.content(lost), Answer).loss) == "nan"
+    answer = TrainReply(protocol=1, round=3, client=2, weight=1 / 3, loss=0.1 + 0.2)
+    assert protocol.header_of(protocol.content(answer), TrainReply) == answer
+    lost = TrainReply(protocol=1, round=3, client=2, weight=1.0, loss=float("nan"))
+    assert str(protocol.header_of(protocol.content(lost), TrainReply).loss) == "nan"
 
 
 def test_a_large_blob_travels_in_pieces():
     """Flower's array is cut where one request would be too large."""
     large = communication.Message({"A": {"one": torch.arange(2_000_000, dtype=torch.float32).reshape(1000, 2000)}})
-    found = protocol.content(Answer(protocol=1, round=0, client=0), large)
+    found = protocol.content(TrainReply(protocol=1, round=0, client=0), large)
     assert protocol.TENSORS in found.array_records
     assert torch.equal(protocol.tensors_of(found, CPU).factors["A"]["one"], large.factors["A"]["one"])
 
@@ -71,7 +71,7 @@ def test_whatever_the_bytes_are_it_is_one_line(noise, place):
 @given(st.text(max_size=60))
 def test_whatever_the_header_is_it_is_one_line(text):
     with pytest.raises(UpdateError) as caught:
-        protocol.header_of(RecordDict({protocol.HEADER: ConfigRecord({"json": text})}), Question)
+        protocol.header_of(RecordDict({protocol.HEADER: ConfigRecord({"json": text})}), TrainRequest)
     assert "\n" not in str(caught.value)
 
 

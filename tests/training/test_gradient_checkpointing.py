@@ -128,11 +128,11 @@ def test_hidden_states_are_not_kept_where_hooks_run_again(table, folders, monkey
     [
         (
             {"lora__dropout": 0.1, "model__dropout": 0.0},
-            "lora.dropout is 0.1, expected 0.0 with runtime.gradient_check",
+            "lora.dropout: got 0.1, expected 0.0 with runtime.gradient_check",
         ),
         (
             {"lora__dropout": 0.0, "model__dropout": 0.2},
-            "model.dropout is 0.2, expected 0.0 with runtime.gradient_check",
+            "model.dropout: got 0.2, expected 0.0 with runtime.gradient_check",
         ),
         (NO_DROPOUT | {"runtime__compile": True, "runtime__engine": "batched"}, "expected false with runtime.compile"),
     ],
