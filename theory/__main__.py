@@ -114,7 +114,7 @@ def simulate(
     with one_line_errors(debug):
         _writable(json_file)
         if model != "nonlinear" and images is not None:
-            raise InputError(f"--images: got {images!r} for {model}, expected it for nonlinear only")
+            raise InputError(key="--images", got=images, expected="the model nonlinear", where=f"simulate {model}")
         # Imported here, so that checking claims does not depend on what the simulations need.
         study = importlib.import_module(f"theory.studies.{model}")
         experiment = study.experiment
@@ -212,7 +212,7 @@ def _progress(name: str) -> Iterator[tuple[Progress, Any]]:
 def _writable(path: Path | None) -> None:
     # Before the work: minutes of computing must not end in an error about the file's name.
     if path is not None and path.is_dir():
-        raise InputError(f"--json: got the directory {path}, expected a file name such as {path / 'record.json'}")
+        raise InputError(key="--json", got=path, expected=f"a file name such as {path / 'record.json'}, no directory")
 
 
 if __name__ == "__main__":
