@@ -103,7 +103,7 @@ def summary(outcomes: Sequence[Outcome | Failure], file: str | None) -> Iterator
     verdicts = Counter(outcome.result.verdict if isinstance(outcome, Outcome) else "not run" for outcome in outcomes)
     counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
     missed = sum(not outcome.passed for outcome in outcomes)
-    yield Text(f"{len(outcomes)} claims: {counts}.", "bold")
+    yield Text(f"{len(outcomes)} {'claim' if len(outcomes) == 1 else 'claims'}: {counts}.", "bold")
     expected = "All verdicts are as expected, and all controls are refuted."
     yield Text(f"{missed} not as expected, see the errors." if missed else expected, "red" if missed else "green")
     refuted = [each for each in outcomes if isinstance(each, Outcome) and each.result.verdict == "refuted"]
@@ -112,4 +112,4 @@ def summary(outcomes: Sequence[Outcome | Failure], file: str | None) -> Iterator
     for outcome in refuted:
         yield from _lines(f"{outcome.claim.id}: {outcome.claim.statement}")
     yield Text(f"JSON: {file}" if file else "JSON: not written (--json FILE writes it)")
-    yield Text("Table of all claims: theory/README.md")
+    yield Text("Table of all claims: paper_figures/rendered/tab_claims.md")
