@@ -223,7 +223,10 @@ def test_a_check_ends_in_its_summary():
     assert end[1] == "All verdicts are as expected, and all controls are refuted."
     assert end[2] == "Refuted:"
     assert end[3].startswith("    audit-averages: all 12 printed averages")
-    assert end[-2:] == ["JSON: not written (--json FILE writes it)", "Table of all claims: paper_figures/rendered/tab_claims.md"]
+    assert end[-2:] == [
+        "JSON: not written (--json FILE writes it)",
+        "Table of all claims: paper_figures/rendered/tab_claims.md",
+    ]
 
 
 @pytest.mark.parametrize(
