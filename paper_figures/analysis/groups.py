@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from paper_figures.analysis import runs as outcomes
 from paper_figures.drawing.style import in_order
 from rolora.errors import InputError
-from theory.verification.statistics import Interval, mean_interval
+from rolora.evaluation.intervals import Mean, student
 
 COMPARED = {
     "algorithm",
@@ -157,18 +155,9 @@ def curves(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[list[float]]
     return common, [[points[rounds] for rounds in common] for points in every]
 
 
-def final_accuracy(runs: Sequence[dict[str, Any]]) -> Interval:
-    """The mean final accuracy over seeds with its 95 % interval; the interval is a point where there is one seed."""
-    values = np.array([run["final"]["accuracy"] for run in runs])
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return mean_interval(values, 0.95)
-
-
-def accuracy_text(runs: list[dict[str, Any]]) -> str:
-    """The mean final accuracy, with its interval where there is more than one seed."""
-    found = final_accuracy(runs)
-    return f"{found.estimate:.3f}" if len(runs) == 1 else f"{found.estimate:.3f} ± {found.half_width:.3f}"
+def final_accuracy(runs: Sequence[dict[str, Any]]) -> Mean:
+    """Return the mean final accuracy over seeds with its interval."""
+    return student([run["final"]["accuracy"] for run in runs])
 
 
 def traffic(entry: dict[str, Any]) -> int:

@@ -69,6 +69,11 @@ def value(run: Run) -> float:
     return run["final"][metric(run)]
 
 
+def values(runs: Iterable[Run]) -> dict[int, float]:
+    """Return seed -> what the run came to."""
+    return {run["seed"]: value(run) for run in runs}
+
+
 def on_test(runs: Iterable[Run]) -> list[Run]:
     """Those that end with a measurement on test text; the others chose a learning rate."""
     return [run for run in runs if run["config"]["evaluation"].get("split", "test") == "test"]
@@ -94,7 +99,7 @@ def setting(run: Run) -> str:
 def by_seed(runs: Sequence[Run]) -> list[Run]:
     """The runs of one setting in the order of their seeds, at one learning rate.
 
-    Where every rate was run on test text, as the papers' protocol does, the rate that is best on validation text counts.
+    Where every rate was run on test text, for selection on test data, the rate that is best on validation text counts.
 
     Raises:
         InputError: two runs are the same but for their rate, and nothing chooses between them.
@@ -162,7 +167,7 @@ def percent(runs: Sequence[Run], name: str | None = None) -> str:
 def curve(run: Run) -> tuple[list[int], list[float], str]:
     """Rounds, the metric that counts after each, and the split that it was measured on.
 
-    Where the round is selected, a record's rounds are measured on validation text; on test text too with the papers' protocol.
+    Where the round is selected, a record's rounds are measured on validation text, or on test text too.
     """
     evaluation = run["config"]["evaluation"]
     select, name = evaluation.get("select", "last"), metric(run)
@@ -190,7 +195,7 @@ def curves(runs: Sequence[Run]) -> tuple[list[int], list[list[float]], str]:
     return common, [[one[done] for done in common] for one in points], found[0][2]
 
 
-def client_steps(run: Run) -> list[int]:
+def total_local_steps(run: Run) -> list[int]:
     """The local steps of all clients together after 0, 1, 2 ... rounds."""
     steps = run["config"]["training"]["local_steps"]
     return [0, *np.cumsum([steps * len(entry["clients"]) for entry in run["rounds"]]).tolist()]

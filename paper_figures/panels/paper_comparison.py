@@ -153,7 +153,7 @@ def printed_text(cell: Number) -> str:
 def _ours(runs: Sequence[Run]) -> dict[str, tuple[dict[str, list[Run]], str]]:
     """Model -> the runs of every task, and their scale in words.
 
-    Where several settings fit, the one with most seeds counts, then the one with most client-steps.
+    Where several settings fit, the one with most seeds counts, then the one with most total local steps.
     """
     settings: dict[tuple[str, str, str, float], list[Run]] = {}
     for run in runs:
@@ -164,9 +164,9 @@ def _ours(runs: Sequence[Run]) -> dict[str, tuple[dict[str, list[Run]], str]]:
     best: dict[tuple[str, str], list[Run]] = {}
     for (model, task, _, _), several in settings.items():
         chosen = outcomes.by_seed(several)
-        rank = (len(chosen), outcomes.client_steps(chosen[0])[-1])
+        rank = (len(chosen), outcomes.total_local_steps(chosen[0])[-1])
         held = best.get((model, task))
-        if held is None or rank > (len(held), outcomes.client_steps(held[0])[-1]):
+        if held is None or rank > (len(held), outcomes.total_local_steps(held[0])[-1]):
             best[model, task] = chosen
     found: dict[str, tuple[dict[str, list[Run]], str]] = {}
     for model in sorted({model for model, _ in best}):
@@ -192,7 +192,7 @@ def common_notes(scale: Scale, some: bool) -> tuple[str, ...]:
         found.append(
             "Ours: per cent on test text, ± half the width of Student's 95 % interval over the seeds in brackets; another model, "
             "fewer rounds, rates chosen on validation text. It can agree with the paper in the order of methods, never in a "
-            "number. Where several records fit, the one with most seeds is shown, then the one with most client-steps."
+            "number. Where several records fit, the one with most seeds is shown, then the one with most total local steps."
         )
     found.append(f"At the paper's scale: {scale.needs}. {scale.remark}".strip())
     found += [f"Command: {command}" for command in scale.commands]

@@ -77,7 +77,7 @@ def _local_steps(run: Run) -> int:
 
 
 def _total_steps(run: Run) -> int:
-    return runs.client_steps(run)[-1]
+    return runs.total_local_steps(run)[-1]
 
 
 AXES = {
@@ -117,9 +117,9 @@ AXES = {
 """Kind of record -> what varies in it."""
 
 BUDGETS: dict[str, dict[str, Callable[[Run], int]]] = {
-    "participation": {"rounds": _rounds, "client-steps": _total_steps},
+    "participation": {"rounds": _rounds, "total local steps": _total_steps},
     "ranks": {"rounds": _rounds, "rank × rounds": lambda run: _rounds(run) * _rank(run)},
-    "local_steps": {"rounds": _rounds, "client-steps": _total_steps},
+    "local_steps": {"rounds": _rounds, "total local steps": _total_steps},
 }
 """Kind of record -> the senses in which its runs have equal budgets; kinds that are not here have one budget."""
 

@@ -254,19 +254,23 @@ def draw(ax: Axes, panel: Panel) -> dict[str, Any]:
             elinewidth=1,
             label=label,
         )
-    handles |= larger_class(ax, panel)
+    handles |= majority_class(ax, panel)
     within(ax, outcomes.metric(panel.any_run))
     ax.set_xticks(range(len(places)), [panel.labels[place] for place in places])
     ax.grid(axis="x", visible=False)
     return handles
 
 
-def larger_class(ax: Axes, panel: Panel) -> dict[str, Any]:
+def majority_class(ax: Axes, panel: Panel) -> dict[str, Any]:
     """The constant answer's line, and its handle, where accuracy is drawn and the record knows it."""
     majority = panel.any_run["data"].get("majority_rate")
     if majority is None or outcomes.metric(panel.any_run) != "accuracy":
         return {}
-    return {"larger class": ax.axhline(majority, color="#777777", linestyle="--", linewidth=1, label="larger class")}
+    return {
+        "majority-class baseline": ax.axhline(
+            majority, color="#777777", linestyle="--", linewidth=1, label="majority-class baseline"
+        )
+    }
 
 
 def _share_heights(axes: Iterable[Axes], found: Sequence[Panel]) -> None:
@@ -282,7 +286,7 @@ def in_legend(handles: dict[str, Any]) -> list[Any]:
     """Methods in the order of all legends, whichever panel has them first, and what is no method after them.
 
     Example:
-        >>> in_legend({"RoLoRA": 3, "larger class": 4, "FedAvg-LoRA": 1, "RoLoRA, B 0.01": 2})
+        >>> in_legend({"RoLoRA": 3, "majority-class baseline": 4, "FedAvg-LoRA": 1, "RoLoRA, B 0.01": 2})
         [1, 3, 2, 4]
     """
     labels = [look.label for look in METHODS.values()]

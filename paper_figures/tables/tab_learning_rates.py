@@ -50,7 +50,7 @@ def table(records: Records) -> Table:
         notes=(
             f"Accuracy on {data['validation']:,} validation texts that no client holds, after the last round; "
             f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}. With {data['validation']:,} texts an accuracy of 0.8 has "
-            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates are often not told apart.",
+            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates often have no significant difference.",
         ),
         numeric=frozenset(columns) - {"method"},
     )
