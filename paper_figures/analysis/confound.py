@@ -16,6 +16,7 @@ import numpy as np
 
 from paper_figures.analysis import differences
 from paper_figures.analysis.differences import NOT_SIGNIFICANT
+from paper_figures.analysis.run_table import grouped, run_table
 from rolora.evaluation.intervals import CONFIDENCE, Mean, student
 from rolora.records import read_json
 
@@ -72,26 +73,23 @@ class Cell:
 Key = tuple[int, str, str]
 """(clients, state, method)"""
 
+CELL = ("federation.num_clients", "federation.client_state", "algorithm", "federation.rounds")
+"""Columns whose values make a cell."""
+
 
 def cells(records: Sequence[dict[str, Any]]) -> dict[Setting, dict[Key, Cell]]:
     """All cells, by setting. A number of clients whose rounds fit both budgets stands in both."""
-    by_rounds: dict[tuple[str, int, int], dict[tuple[str, str], dict[int, dict[str, Any]]]] = {}
-    for run in records:
-        federation = run["config"]["federation"]
-        where = (run["config"]["training"]["optimizer"], federation["num_clients"], federation["rounds"])
-        state = federation.get("client_state", "isolated")
-        by_rounds.setdefault(where, {}).setdefault((state, run["config"]["algorithm"]), {})[run["seed"]] = run
     found: dict[Setting, dict[Key, Cell]] = {}
-    for optimizer in sorted({name for name, _, _ in by_rounds}):
-        for budget, value in budgets([(n, t) for name, n, t in by_rounds if name == optimizer]):
-            fits = {
-                (clients, *names): Cell(rounds, runs)
-                for (name, clients, rounds), group in by_rounds.items()
-                if name == optimizer and (clients * rounds if budget == "client-rounds" else rounds) == value
-                for names, runs in group.items()
+    for optimizer, rows in run_table(records).groupby("training.optimizer"):
+        clients, rounds = rows["federation.num_clients"], rows["federation.rounds"]
+        for budget, value in budgets(sorted(set(zip(clients, rounds, strict=True)))):
+            size = clients * rounds if budget == "client-rounds" else rounds
+            cells = {
+                tuple(key): Cell(rounds_of_runs, {run["seed"]: run for run in runs})
+                for (*key, rounds_of_runs), runs in grouped(rows[size == value], *CELL)
             }
-            if len({clients for clients, _, _ in fits}) > 1:
-                found[Setting(optimizer, budget)] = fits
+            if len(clients_of(cells)) > 1:
+                found[Setting(optimizer, budget)] = cells
     return found
 
 
@@ -155,14 +153,10 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     Returns:
         (optimiser, state, method, factor) -> clients -> the ratio of every seed.
     """
-    runs = {}
-    for run in records:
-        config = run["config"]
-        federation = config["federation"]
-        where = (config["training"]["optimizer"], config["algorithm"], federation["num_clients"], run["seed"])
-        runs[(federation.get("client_state", "isolated"), *where)] = run
+    columns = ["federation.client_state", "training.optimizer", "algorithm", "federation.num_clients", "seed"]
+    runs = dict(run_table(records).set_index(columns)["run"].sort_index().items())
     found: dict[tuple[str, str, str, str], dict[int, list[float]]] = {}
-    for (state, optimizer, method, clients, seed), run in sorted(runs.items()):
+    for (state, optimizer, method, clients, seed), run in runs.items():
         alone = runs.get(("isolated", optimizer, method, clients, seed))
         if state == "isolated" or alone is None:
             continue
@@ -185,7 +179,7 @@ def growth(group: dict[Key, Cell], title: str) -> Mean | None:
     return differences.mean(gaps[1], gaps[0])
 
 
-ASKED = (
+CONCLUDED = (
     "RoLoRA − FedAvg-LoRA, both isolated",
     "RoLoRA chained − FedAvg-LoRA isolated",
     "RoLoRA: chained − isolated",
@@ -198,7 +192,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     """What the intervals say, whichever way they fall: a sentence a comparison, and one on how it grows with the clients."""
     found = cells(records)
     sentences = []
-    for title in ASKED:
+    for title in CONCLUDED:
         known = everywhere(found, (title,))
         if not known:
             continue
@@ -212,7 +206,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
             f"{largest[1]} clients)."
         )
     for setting, group in found.items():
-        grown = [(title, growth(group, title)) for title in ASKED[:2]]
+        grown = [(title, growth(group, title)) for title in CONCLUDED[:2]]
         parts = [f"{title} by {entry.text(3, sign=True)}" for title, entry in grown if entry is not None]
         few, many = clients_of(group)[0], clients_of(group)[-1]
         if parts:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
+from paper_figures.analysis import run_table
+from paper_figures.analysis.run_table import Run
 from paper_figures.records.sources import STUDIES, Records
 from rolora.config.layer_budgets import task_of
 from rolora.errors import InputError
 from rolora.evaluation import selection
 from rolora.evaluation.intervals import Mean, student
-
-Run = dict[str, Any]
 
 TASKS = {
     "sst2": "SST-2",
@@ -104,26 +103,24 @@ def by_seed(runs: Sequence[Run]) -> list[Run]:
     Raises:
         InputError: two runs are the same but for their rate, and nothing chooses between them.
     """
-    rates: dict[tuple[float, float], list[Run]] = {}
-    for run in runs:
-        training = run["config"]["training"]
-        own = training["learning_rate"]
-        rates.setdefault((own, training.get("learning_rate_a") or own), []).append(run)
+    table = run_table.run_table(runs, rate=_rates)
+    rates = {rate: list(rows["run"]) for rate, rows in table.groupby("rate", sort=False)}
     chosen = next(iter(rates.values()))
     if len(rates) > 1 and len({run["seed"] for run in runs}) < len(runs):
         if not all("selection" in run for run in runs):
             raise InputError(
-                f"{runs[0]['name']} and others of its setting: got the rates {sorted({rate for rate, _ in rates})} on test "
+                f"{runs[0]['name']} and others of its setting: got the rates {', '.join(sorted(rates))} on test "
                 "text and no validation metric to choose by, expected one rate, or evaluation.select"
             )
         chosen = max(rates.values(), key=_goodness)
     elif len(rates) > 1:
         chosen = list(runs)
-    seeds = {run["seed"]: run for run in chosen}
-    if len(seeds) < len(chosen):
-        names = " and ".join(run["name"] for run in chosen if run["seed"] == chosen[0]["seed"])
-        raise InputError(f"{names} have the same setting, method and seed, expected one run of each")
-    return [seeds[seed] for seed in sorted(seeds)]
+    return run_table.by_seed(chosen)
+
+
+def _rates(run: Run) -> str:
+    training = run["config"]["training"]
+    return f"{training['learning_rate']} {training.get('learning_rate_a') or training['learning_rate']}"
 
 
 def _goodness(runs: Sequence[Run]) -> float:

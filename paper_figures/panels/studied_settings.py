@@ -8,7 +8,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from paper_figures.analysis import runs
-from paper_figures.analysis.runs import Run
+from paper_figures.analysis.run_table import PARTITION_KEYS, Run
 from paper_figures.drawing.style import styled
 from paper_figures.panels import swept_setting
 from paper_figures.panels.swept_setting import Axis, Panel
@@ -81,7 +81,7 @@ def _total_steps(run: Run) -> int:
 
 
 AXES = {
-    "label_skew": Axis(swept_setting.PARTITION_KEYS, _skew, _skew_label, "Dirichlet α (left: most skewed)"),
+    "label_skew": Axis(PARTITION_KEYS, _skew, _skew_label, "Dirichlet α (left: most skewed)"),
     "participation": Axis(
         frozenset({"federation.clients_per_round", "federation.rounds"}),
         _participants,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.groups import partition
+from paper_figures.analysis.run_table import partition
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
