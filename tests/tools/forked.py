@@ -53,7 +53,7 @@ class Process:
         log: Path | None = None,
     ) -> None:
         self.returncode: int | None = None
-        files = [log.open("a+b")] if log else [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
+        files = [log.open("a+b")] if log else [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # closed at its end
         self._output: list[Any] = [files[0], files[-1]]
         self._status, status = os.pipe()
         with tempfile.TemporaryFile() as request:
@@ -151,6 +151,7 @@ def _command(module: str, words: list[str], first: Callable[[], Any] | None) -> 
     if first is not None:
         first()
     sys.argv = [module, *words]
+    sys.modules.pop(f"{module}.__main__", None)  # imported by what ``first`` came with
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.tools import forked
 
 def told():
     """Print what a process knows of itself."""
-    print(os.getcwd(), os.environ, os.getpid() == os.getsid(0), sys.argv)
+    print(Path.cwd(), os.environ, os.getpid() == os.getsid(0), sys.argv)
     sys.exit("a reason")
 
 
