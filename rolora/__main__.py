@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from rolora.algorithms import ALGORITHMS
 from rolora.cli import deployment as deployment
 from rolora.cli import errors
 from rolora.cli.errors import one_line_errors
-from rolora.config import Config
+from rolora.config import Config, locate, packaged_configs
 from rolora.data.partition import PARTITIONS
 from rolora.errors import InputError
 from rolora.evaluation.selection import primary
@@ -99,6 +98,7 @@ def sweep(
         from rolora import records
         from rolora.experiment import sweep as sweeping
         from rolora.experiment import sweep_report, tracking
+        from rolora.planning.estimate import estimate_runs
 
         process_group.join()
         console.quiet = not process_group.is_first()
@@ -112,8 +112,9 @@ def sweep(
         cells = sweeping.read(locate(config), overrides or [], over or [])
         sweep_report.check_reference(cells, protocol)
         tracking.check(track or ())
+        estimate = partial(estimate_runs, out=out, jobs=jobs)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, out, jobs)}")
+        say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, estimate)}")
         found = sweeping.sweep(
             cells, protocol, lambda configs: run_all(configs, out, resume, jobs, console, together, track or ()), say
         )
@@ -299,22 +300,6 @@ def list_() -> None:
     asked = [*benchmarks.BENCHMARKS, *(f"{name} (several)" for name in benchmarks.GROUPS)]
     table.add_row("benchmarks", ", ".join(asked) + " (evaluate)")
     console.print(table)
-
-
-def packaged_configs() -> dict[str, Path]:
-    """The configs that come with the package, by name without ``.toml``."""
-    folder = Path(str(resources.files("rolora.config") / "presets"))
-    return {path.stem: path for path in folder.glob("*.toml")}
-
-
-def locate(config: Path) -> Path:
-    """The file of a config argument: a path, or the name of a packaged config."""
-    packaged = packaged_configs()
-    if not config.exists() and str(config) in packaged:
-        return packaged[str(config)]
-    if not config.exists():
-        raise InputError(f"config: got {config}, expected a TOML file or one of {', '.join(sorted(packaged))}")
-    return config
 
 
 def summarise(config: Config) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rolora.evaluation.intervals import CONFIDENCE, Mean, student
+from rolora.evaluation.intervals import CONFIDENCE, MeanInterval, student
 from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
@@ -62,7 +62,7 @@ class Cell:
         return found
 
     @property
-    def mean(self) -> Mean:
+    def mean(self) -> MeanInterval:
         """Over seeds, with its interval."""
         return student(list(self.accuracies().values()))
 
@@ -113,7 +113,7 @@ def rounds_of(group: dict[Key, Cell], clients: int) -> int:
     return next(cell.rounds for (number, _, _), cell in group.items() if number == clients)
 
 
-def difference(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> Mean | None:
+def difference(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> MeanInterval | None:
     """The mean of ``one`` minus ``other`` over the seeds of both, with Student's interval; None where a cell is missing.
 
     Args:
@@ -133,7 +133,7 @@ def by_seed(one: Cell | None, other: Cell | None, shares: tuple[float, float] = 
     return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
-def judged(found: Mean | None) -> str:
+def judged(found: MeanInterval | None) -> str:
     """What an interval says: higher, lower, or nothing that can be told apart from zero.
 
     Example:
@@ -157,7 +157,7 @@ COMPARISONS = {
 """Title -> (state, method) and what it is compared with."""
 
 
-def compared(group: dict[Key, Cell], title: str, clients: int) -> Mean | None:
+def compared(group: dict[Key, Cell], title: str, clients: int) -> MeanInterval | None:
     """One of the :data:`COMPARISONS` at a number of clients."""
     one, other = COMPARISONS[title]
     return difference(group.get((clients, *one)), group.get((clients, *other)))
@@ -191,7 +191,7 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     return found
 
 
-def growth(group: dict[Key, Cell], title: str) -> Mean | None:
+def growth(group: dict[Key, Cell], title: str) -> MeanInterval | None:
     """How much one of the :data:`COMPARISONS` grows from the fewest clients to the most, seed by seed."""
     one, other = COMPARISONS[title]
     numbers = clients_of(group)
@@ -237,7 +237,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, Mean]]:
+def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, MeanInterval]]:
     """Some of the :data:`COMPARISONS` in every setting and at every number of clients where both cells are there."""
     return [
         (setting, clients, entry)
@@ -248,7 +248,7 @@ def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> 
     ]
 
 
-def words(known: Sequence[tuple[Setting, int, Mean]]) -> dict[str, int]:
+def words(known: Sequence[tuple[Setting, int, MeanInterval]]) -> dict[str, int]:
     """How often their intervals say each of the words of :func:`judged`."""
     said = [judged(entry) for *_, entry in known]
     return {word: said.count(word) for word in ("higher", "lower", "not told apart")}

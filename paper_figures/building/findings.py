@@ -19,46 +19,68 @@ from theory.verification.statistics import Interval, mean_interval
 def shows(records: Records) -> list[str]:
     """Sentences on what the records show; what has no record is not mentioned."""
     return [
-        *(claims(records) if records.claims else []),
-        *(linear(records) if records.linear else []),
-        *(nonlinear(records.nonlinear, "Digits") if records.nonlinear else []),
-        *(nonlinear(records.nonlinear_mnist, "MNIST") if records.nonlinear_mnist else []),
-        *(finetuning(records) if records.finetuning else []),
-        *([f"The method, or a chain of clients? {confound.verdict(records.confound)}"] if records.confound else []),
-        *([confound.moved(records.movement)] if records.movement else []),
+        *(claims(records) if records["claims"] else []),
+        *(linear(records) if records["linear"] else []),
+        *(nonlinear(records["nonlinear"], "Digits") if records["nonlinear"] else []),
+        *(nonlinear(records["nonlinear_mnist"], "MNIST") if records["nonlinear_mnist"] else []),
+        *(finetuning(records) if records["finetuning"] else []),
+        *(
+            [f"The method, or a chain of clients? {confound.verdict(records['confound'])}"]
+            if records["confound"]
+            else []
+        ),
+        *([confound.moved(records["movement"])] if records["movement"] else []),
     ]
+
+
+def headline(records: Records) -> list[str]:
+    """Return the five sentences of the front page: claims, the method, the chain, movement, and what is not shown."""
+    sentences = [tab_claims.summary(records)] if records["claims"] else []
+    gaps = [
+        f"{group.title} {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        for group in groups(records["finetuning"] or [])
+        if (gap := difference(paired(group))) is not None
+    ]
+    if gaps:
+        sentences.append(
+            "RoLoRA less FedAvg-LoRA, test accuracy of a small encoder at chosen learning rates, with 95 % intervals over "
+            f"seeds: {'; '.join(gaps)}."
+        )
+    if records["confound"]:
+        sentences.append(f"The method, or a chain of clients? {confound.verdict(records['confound'])}")
+    return [*sentences, shows_not(records)[0]]
 
 
 def shows_not(records: Records) -> list[str]:
     """Sentences on what must not be concluded."""
     result = ["No number of the papers' tables is reproduced: models, data and budgets here are smaller."]
-    if records.linear and linear_model.fedavg_converges(records.linear):
+    if records["linear"] and linear_model.fedavg_converges(records["linear"]):
         result.append(
             "The linear model with equal heads is no evidence for RoLoRA over FedAvg-LoRA: both converge on it."
         )
-    if records.nonlinear_mnist:
-        parameters = records.nonlinear_mnist["parameters"]
+    if records["nonlinear_mnist"]:
+        parameters = records["nonlinear_mnist"]["parameters"]
         result.append(
             f"The two-layer model on MNIST has the paper's sizes, but its gradient clip ({parameters['clip']:g}), number "
             f"of rounds ({parameters['rounds']}), first B and grid of learning rates are this project's, its seeds are "
             f"{parameters['seeds']}, and rates are chosen after {parameters['sweep']['rounds']} rounds with "
             f"{parameters['sweep']['seeds']} seed: curves can be compared in their order, not number by number."
         )
-    if records.nonlinear:
-        parameters = records.nonlinear["parameters"]
+    if records["nonlinear"]:
+        parameters = records["nonlinear"]["parameters"]
         result.append(
             f"The two-layer model is trained on {parameters['data']}; the paper uses {parameters['paper_data']}. "
             "An order of methods found on one need not hold on the other."
         )
-    if records.finetuning:
-        found = groups(records.finetuning)
+    if records["finetuning"]:
+        found = groups(records["finetuning"])
         result.append(
             f"Fine-tuning is done with {found[0].any_run['model']['name']}, not with RoBERTa-Large, and rounds become "
             "fewer as clients become more, so a fall of accuracy with clients mixes both."
         )
         if any(len(runs) == 1 for group in found for runs in group.runs.values()):
             result.append("Where there is one seed, a difference between methods has no interval and is not evidence.")
-        if not records.confound and not any(group.client_state != "isolated" for group in found):
+        if not records["confound"] and not any(group.client_state != "isolated" for group in found):
             result.append(
                 "Every client starts from the server's state. What happens if clients of a round share one model "
                 "object, as an implementation can by mistake, is not in these records."
@@ -84,7 +106,7 @@ def plain(text: str) -> str:
 def claims(records: Records) -> Iterator[str]:
     """Verdicts counted, and every claim whose verdict is not plain."""
     yield tab_claims.summary(records)
-    for claim in records.claims or []:
+    for claim in records["claims"] or []:
         if claim["verdict"] != "holds" or tab_claims.surprise(claim):
             yield f"{claim['id']}: {claim['verdict']}{tab_claims.surprise(claim)} ({claim['source']})."
 
@@ -93,7 +115,7 @@ def linear(records: Records) -> Iterator[str]:
     """How far the angle distance went, by method."""
     for name, title in linear_model.TITLES.items():
         ends = []
-        for one in linear_model.curves(records.linear, name):
+        for one in linear_model.curves(records["linear"], name):
             start, end = one.travelled()
             ends.append(f"{one.label} from {start:.2g} to {end:.2g}")
         if ends:
@@ -161,7 +183,7 @@ def _difference(finals: dict[str, Sequence[float]]) -> str:
 
 def finetuning(records: Records) -> Iterator[str]:
     """Final accuracies by group."""
-    for group in groups(records.finetuning):
+    for group in groups(records["finetuning"]):
         texts = [f"{method_style(name).label} {accuracy_text(runs)}" for name, runs in group.runs.items()]
         yield (
             f"{group.any_run['model']['name']} on {group.any_run['data']['name']}, {group.title}, {group.rounds} rounds: "

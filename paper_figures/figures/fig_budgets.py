@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import Group, describe, groups
 from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
 from paper_figures.records.sources import Records
@@ -19,7 +20,7 @@ BUDGETS = {
 
 
 def _isolated(records: Records) -> list[Group]:
-    return [group for group in groups(records.finetuning) if group.client_state == "isolated"]
+    return [group for group in groups(records["finetuning"]) if group.client_state == "isolated"]
 
 
 def applies(records: Records) -> bool:
@@ -56,3 +57,17 @@ def figure(records: Records) -> Figure:
     )
     title = f"{found[0].any_run['model']['name']}: equal rounds, equal client-steps, equal bytes"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
+
+
+ENTRY = Entry(
+    "fig_budgets",
+    title="Federated fine-tuning: equal rounds, client-steps, bytes",
+    shows=(
+        "The same curves against rounds, against the optimiser steps of all clients and against all bytes sent, for growing "
+        "numbers of isolated clients."
+    ),
+    counterpart="arXiv 2502.01755v4, Figures 3 and 12",
+    needs=("finetuning",),
+    make=figure,
+    applies=applies,
+)

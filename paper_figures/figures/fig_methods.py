@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import curves, describe, final_accuracy, measured, traffic
 from paper_figures.analysis.methods import Run, by_method
 from paper_figures.drawing.style import count_note, furnish, grid, letter, method_style, styled
@@ -18,7 +19,7 @@ from paper_figures.records.sources import Records
 @styled
 def figure(records: Records) -> Figure:
     """(a) final accuracy with its interval and every seed; (b, c) mean accuracy against rounds and megabytes sent."""
-    methods = by_method(records.methods)
+    methods = by_method(records["methods"])
     result, (finals, rounds, sent) = _panels()
     _finals(finals, methods)
     letter(finals, 0, "last round")
@@ -96,3 +97,13 @@ def _against(ax: Axes, methods: dict[str, list[Run]], place: Callable[[Run, list
             color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=4, label=look.label,
         )  # fmt: skip
     return handles
+
+
+ENTRY = Entry(
+    "fig_methods",
+    title="Federated fine-tuning: all methods",
+    shows="Final accuracy of every method with its interval, and accuracy against rounds and against all bytes sent.",
+    counterpart="none: no paper compares them all on one footing",
+    needs=("methods",),
+    make=figure,
+)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from paper_figures.analysis.engines import label, machine
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, styled
 from paper_figures.records.sources import Records
 
@@ -27,7 +28,7 @@ KINDS = {
 @styled
 def figure(records: Records) -> Figure:
     """Milliseconds a client-step, stacked by kind, a bar an engine."""
-    record = records.profile
+    record = records["profile"]
     result, axes = grid(1, 1, height=0.7 + 0.55 * len(record["engines"]))
     ax = axes[0, 0]
     for row, (_, found) in enumerate(record["engines"].items()):
@@ -64,3 +65,13 @@ def _short(kind: str) -> str:
     return (
         kind.replace("normalisation and", "norm,").replace("backbone products", "backbone").replace("operations", "ops")
     )
+
+
+ENTRY = Entry(
+    "fig_profile",
+    title="The training engines: where the time goes",
+    shows="A client's step by kind of operation, before and after batching.",
+    counterpart="none",
+    needs=("profile",),
+    make=figure,
+)

@@ -19,9 +19,9 @@ from paper_figures.analysis.methods import EXACT
 from paper_figures.building import findings
 from paper_figures.drawing.style import in_order, method_style
 from paper_figures.notebook_support import rerun
+from paper_figures.panels import laws
 from paper_figures.panels.interference_by_layer import by_layer, exact_methods, of_records
 from paper_figures.records.sources import Records
-from paper_figures.tables import tab_conformance
 from theory.printed_numbers import load
 from theory.verification.statistics import mean_interval
 
@@ -39,21 +39,21 @@ def linear_model(records: Records, new: Records) -> Iterator[str]:
         records: with the linear record and the claims.
         new: draws that are not in it.
     """
-    converges = linear_record.fedavg_converges(records.linear)
+    converges = linear_record.fedavg_converges(records["linear"])
     told = "No: it shows the floor of FFA-LoRA, which both of the others leave. " if converges else "Yes. "
-    yield f"{told}{linear_record.headline(records.linear)}."
-    for claim in records.claims or []:
+    yield f"{told}{linear_record.headline(records['linear'])}."
+    for claim in records["claims"] or []:
         if claim["id"] in ("linear-model-separates", "linear-model-separates-ffa"):
             yield f"Checked as a claim, on {claim['instances']:,} instances: {claim['statement']}: {claim['verdict']}."
-    same = linear_record.fedavg_converges(new.linear) == converges
-    ends = linear_record.headline(new.linear).partition(": ")[2]
-    count = len({one["seed"] for one in new.linear["series"]})
+    same = linear_record.fedavg_converges(new["linear"]) == converges
+    ends = linear_record.headline(new["linear"]).partition(": ")[2]
+    count = len({one["seed"] for one in new["linear"]["series"]})
     yield f"{count} new draws say {'the same' if same else 'something ELSE'}: {ends}."
 
 
 def nonlinear_model(records: Records) -> Iterator[str]:
     """Notebook 02: what alternating buys on the two-layer model."""
-    studies = {"MNIST": (records.nonlinear_mnist, "final", "sweep"), "digits": (records.nonlinear, None, None)}
+    studies = {"MNIST": (records["nonlinear_mnist"], "final", "sweep"), "digits": (records["nonlinear"], None, None)}
     told, ahead, floors = [], [], []
     for data, (record, final, sweep) in studies.items():
         window = record["parameters"]["window"]
@@ -79,7 +79,7 @@ def nonlinear_model(records: Records) -> Iterator[str]:
         + ". A comparison at one rate for all methods shows this and not the answer above."
     )
     yield f"FFA-LoRA, which never moves A, ends below both on {sum(floors)} of {len(floors)} panels."
-    for claim in records.claims or []:
+    for claim in records["claims"] or []:
         if claim["id"] == "communication-halved" and claim["verdict"] == "holds":
             yield f"What it does buy is traffic: RoLoRA sends {claim['measured']:g} of FedAvg-LoRA's bytes up a round."
 
@@ -103,7 +103,7 @@ def _small_only(leads: Sequence[float], rates: Sequence[float]) -> bool:
 
 def quoted_beside(records: Records) -> Iterator[str]:
     """What is quoted of the paper's Figure 2 and of others' rerun, beside the same panel here."""
-    quoted, record = nonlinear_record.quoted(), records.nonlinear_mnist
+    quoted, record = nonlinear_record.quoted(), records["nonlinear_mnist"]
     panels = {panel.name: panel.chosen for panel in nonlinear_record.panels(record, "final")}
     panels["centralised"] = nonlinear_record.reference(record, "final")
     whose = {"paper": "the paper", "rerun": "an independent rerun"}
@@ -139,8 +139,8 @@ def _rerun_gap(record: dict[str, Any], numbers: Sequence[dict[str, Any]]) -> Ite
 
 def new_digits(records: Records, new: Records) -> Iterator[str]:
     """Whether a new draw of the digits shows what the record shows."""
-    (panel,) = nonlinear_record.panels(new.nonlinear)
-    old, made = (rerun.ends(one.nonlinear, panel.name) for one in (records, new))
+    (panel,) = nonlinear_record.panels(new["nonlinear"])
+    old, made = (rerun.ends(drawn["nonlinear"], panel.name) for drawn in (records, new))
     for what, choose in (("smallest", min), ("best", None)):
         found = []
         for ends in (old, made):
@@ -162,7 +162,7 @@ def interference(records: Records, toy: dict[str, list[Any]]) -> Iterator[str]:
         toy: what was found on the toy layers.
     """
     real, small = of_records(records), by_layer(toy)
-    run = records.methods[0]
+    run = records["methods"][0]
     clients = run["config"]["federation"]["num_clients"]
     kept = exact_methods(real)
     fedavg = sorted(real["fedavg-lora"].values())
@@ -171,7 +171,7 @@ def interference(records: Records, toy: dict[str, list[Any]]) -> Iterator[str]:
         f"{percent(fedavg[-1])} of a round's movement, by layer (medians over rounds and seeds); "
         f"{_labels(kept)} miss nothing: less than {percent(EXACT, 3)} in every layer."
     )
-    laws = {entry["subject"] for entry in records.conformance if entry["law"] == 3 and _exact_by_law(entry)}
+    laws = {entry["subject"] for entry in records["conformance"] if entry["law"] == 3 and _exact_by_law(entry)}
     also = {name for name in exact_methods(small) if name in real}
     agree = set(kept) == also == laws & real.keys()
     yield (
@@ -194,12 +194,12 @@ def interference(records: Records, toy: dict[str, list[Any]]) -> Iterator[str]:
 
 
 def _exact_by_law(entry: dict[str, Any]) -> bool:
-    return tab_conformance.MARKS[entry["verdict"]] == "✓" and not entry["words"].startswith("misses")
+    return laws.MARKS[entry["verdict"]] == "✓" and not entry["words"].startswith("misses")
 
 
 def _what_a_miss_costs(records: Records) -> Iterator[str]:
     """FedEx-LoRA trains as FedAvg-LoRA does and gives back what is missed: their difference is what the miss costs."""
-    runs = methods.by_method(records.methods)
+    runs = methods.by_method(records["methods"])
     if not {"fedex-lora", "fedavg-lora"} <= runs.keys():
         return
     ends = {
@@ -218,7 +218,7 @@ def _what_a_miss_costs(records: Records) -> Iterator[str]:
 def federated_finetuning(records: Records) -> Iterator[str]:
     """Notebook 04: whether RoLoRA holds its accuracy as the clients become many."""
     found = [
-        one for one in groups(records.finetuning) if one.client_state == "isolated" and set(PAIR) <= one.runs.keys()
+        one for one in groups(records["finetuning"]) if one.client_state == "isolated" and set(PAIR) <= one.runs.keys()
     ]
     few, many = found[0], found[-1]
     falls = {name: _by_seed(few, name) - _by_seed(many, name) for name in few.runs if name in many.runs}
@@ -250,9 +250,9 @@ def _told(pairs: Sequence[float] | np.ndarray) -> str:
 
 def the_confound(records: Records) -> Iterator[str]:
     """Notebook 05: whether the method, the chain of clients, both or neither makes the difference."""
-    yield confound.verdict(records.confound)
-    yield from confound.conclusion(records.confound)
-    yield confound.moved(records.movement)
+    yield confound.verdict(records["confound"])
+    yield from confound.conclusion(records["confound"])
+    yield confound.moved(records["movement"])
 
 
 def paper_tables(records: Records) -> Iterator[str]:
@@ -277,7 +277,7 @@ def paper_tables(records: Records) -> Iterator[str]:
         + ", ".join(f"{count} are {load()['trust'][letter]}" for letter, count in trust.items() if count)
         + "."
     )
-    audits = [claim for claim in records.claims or [] if claim["id"].startswith("audit-")]
+    audits = [claim for claim in records["claims"] or [] if claim["id"].startswith("audit-")]
     refuted = [claim for claim in audits if claim["verdict"] == "refuted"]
     if audits:
         yield (
@@ -290,7 +290,7 @@ def paper_tables(records: Records) -> Iterator[str]:
 def _orders(records: Records) -> Iterator[tuple[int, str, str, np.ndarray]]:
     """Clients, the method that is ahead in print at rank 4, the one that is ahead here, and our paired differences."""
     table = "P1-1-r4"
-    for group in groups(records.finetuning):
+    for group in groups(records["finetuning"]):
         plain = group.client_state == "isolated" and group.partition == "IID" and not group.variant
         if not plain or group.any_run["config"]["lora"]["rank"] != load()["tables"][table]["rank"]:
             continue

@@ -45,17 +45,20 @@ class Duel:
 def tiles(records: Records) -> list[Tile]:
     """The numbers that open the page, all of them counted in the records."""
     found = []
-    if records.claims:
-        verdicts = Counter(claim["verdict"] for claim in records.claims)
-        refuted = sum(claim["control_verdict"] == "refuted" for claim in records.claims)
-        found.append(Tile(str(len(records.claims)), "statements checked", "tab_claims"))
+    if records["claims"]:
+        verdicts = Counter(claim["verdict"] for claim in records["claims"])
+        refuted = sum(claim["control_verdict"] == "refuted" for claim in records["claims"])
+        found.append(Tile(str(len(records["claims"])), "statements checked", "tab_claims"))
         found += [Tile(str(count), verdict, "tab_claims", verdict) for verdict, count in verdicts.most_common()]
-        found.append(Tile(f"{refuted}/{len(records.claims)}", "controls refuted, as a sound check needs", "tab_claims"))
-    runs = sum(len(content) for kind in SOURCES if _runs(content := getattr(records, kind)))
+        found.append(
+            Tile(f"{refuted}/{len(records['claims'])}", "controls refuted, as a sound check needs", "tab_claims")
+        )
+    runs = sum(len(content) for kind in SOURCES if _runs(content := records[kind]))
     if runs:
         found.append(Tile(str(runs), "fine-tuning runs on record", "records"))
-    made = sum(entry.available(records) for entry in registry.ENTRIES)
-    found.append(Tile(f"{made}/{len(registry.ENTRIES)}", "figures and tables made from these records", "contents"))
+    entries = registry.select()
+    made = sum(entry.available(records) for entry in entries)
+    found.append(Tile(f"{made}/{len(entries)}", "figures and tables made from these records", "contents"))
     seconds = sum(provenance(records, kind).seconds or 0 for kind in SOURCES if not records.missing([kind]))
     if seconds:
         found.append(Tile(duration(seconds), "of computing behind them", "records"))
@@ -76,7 +79,7 @@ def duels(records: Records) -> list[Duel]:
 
 
 def _finals(records: Records) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    for record, data in ((records.nonlinear, "digits"), (records.nonlinear_mnist, "MNIST")):
+    for record, data in ((records["nonlinear"], "digits"), (records["nonlinear_mnist"], "MNIST")):
         if record:
             staged = "stage" in record["series"][0]
             for panel in nonlinear_model.panels(record, "final" if staged else None):
@@ -85,7 +88,7 @@ def _finals(records: Records) -> Iterator[tuple[str, dict[str, list[float]]]]:
                     for name, runs in panel.chosen.items()
                 }
                 yield f"Two-layer model, {data}: {panel.name}", finals
-    for group in groups(records.finetuning):
+    for group in groups(records["finetuning"]):
         yield (
             f"{group.any_run['model']['name']}, {group.any_run['data']['name']}: {group.title}",
             findings.paired(group),

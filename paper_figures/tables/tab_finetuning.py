@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import Group, accuracy_text, describe, groups, traffic
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
@@ -16,7 +17,7 @@ COLUMNS = (
 
 def table(records: Records) -> Table:
     """One row a group and method."""
-    found = groups(records.finetuning)
+    found = groups(records["finetuning"])
     rows = tuple(_row(group, name, runs) for group in found for name, runs in group.runs.items())
     first = found[0].any_run
     return Table(
@@ -49,3 +50,13 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]]) -> tuple[str, ...]
         f"{sum(traffic(entry) for entry in runs[0]['rounds']) / 1e6:.1f}",
         f"{sum(run['seconds'] for run in runs) / len(runs) / 60:.1f}" if all("seconds" in run for run in runs) else "–",
     )
+
+
+ENTRY = Entry(
+    "tab_finetuning",
+    title="Federated fine-tuning: final accuracy",
+    shows="Final accuracy by clients and method, with rounds, steps, traffic and time.",
+    counterpart="arXiv 2502.01755v4, Table 1",
+    needs=("finetuning",),
+    make=table,
+)

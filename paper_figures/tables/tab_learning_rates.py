@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import in_order, method_style
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
@@ -30,7 +31,7 @@ def chosen(cell: dict[float, dict[str, Any]]) -> float:
 
 def table(records: Records) -> Table:
     """One row a cell, one column a rate."""
-    found = sweep(records.sweep)
+    found = sweep(records["sweep"])
     rates = sorted({rate for cell in found.values() for rate in cell})
     rows = []
     for clients in sorted({clients for clients, _ in found}):
@@ -41,7 +42,7 @@ def table(records: Records) -> Table:
             edge = ", the edge" if best in (min(cell), max(cell)) else ""
             rows.append((str(clients), method_style(name).label, *accuracies, f"{best:g}{edge}"))
     columns = ("clients", "method", *(f"{rate:g}" for rate in rates), "chosen")
-    data, seeds = records.sweep[0]["data"], {run["seed"] for run in records.sweep}
+    data, seeds = records["sweep"][0]["data"], {run["seed"] for run in records["sweep"]}
     return Table(
         title="Federated fine-tuning: choice of the learning rate",
         columns=columns,
@@ -53,3 +54,14 @@ def table(records: Records) -> Table:
         ),
         numeric=frozenset(columns) - {"method"},
     )
+
+
+ENTRY = Entry(
+    "tab_learning_rates",
+    title="Federated fine-tuning: choice of the learning rate",
+    shows="Validation accuracy at every rate of the sweep, by clients and method, and the rate that was chosen.",
+    counterpart="both papers choose on the test set; this does not",
+    needs=("sweep",),
+    make=table,
+    applies=lambda records: bool(sweep(records["sweep"])),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import accuracy_text, describe, traffic
 from paper_figures.analysis.methods import Run, by_method, chosen_rates
 from paper_figures.drawing.style import method_style
@@ -22,7 +23,7 @@ COLUMNS = (
 
 def table(records: Records) -> Table:
     """One row a method."""
-    methods, rates = by_method(records.methods), chosen_rates(records.methods_rates)
+    methods, rates = by_method(records["methods"]), chosen_rates(records["methods_rates"])
     run = next(iter(methods.values()))[0]
     federation = run["config"]["federation"]
     return Table(
@@ -56,3 +57,13 @@ def _row(name: str, runs: list[Run], rates: dict[float, float]) -> tuple[str, ..
         f"{(everything - up) / 1e6:.1f}",
         f"{sum(run['seconds'] for run in runs) / len(runs) / 60:.1f}",
     )
+
+
+ENTRY = Entry(
+    "tab_methods",
+    title="Federated fine-tuning: all methods",
+    shows="Accuracy, the choice of the learning rate, traffic and time of every method.",
+    counterpart="none: no paper compares them all on one footing",
+    needs=("methods", "methods_rates"),
+    make=table,
+)

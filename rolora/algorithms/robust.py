@@ -34,7 +34,7 @@ class RobustAggregation(Around):
 
     Example:
         >>> import numpy as np
-        >>> from rolora.algorithms import FFALoRA
+        >>> from rolora.algorithms.ffa_lora import FFALoRA
         >>> server = Layer(np.ones((2, 1)), np.zeros((1, 2)))
         >>> clients = [Layer(server.A, x * np.ones((1, 2))) for x in (1.0, 2.0, 1e6)]
         >>> RobustAggregation(FFALoRA(), "median").aggregate(0, server, clients, [1 / 3] * 3).B

@@ -28,7 +28,7 @@ class ServerOptimizer(Around):
 
     Example:
         >>> import numpy as np
-        >>> from rolora.algorithms import FedAvgLoRA
+        >>> from rolora.algorithms.fedavg_lora import FedAvgLoRA
         >>> client = Layer(np.ones((2, 1)), np.ones((1, 2)))
         >>> server = Layer(np.zeros((2, 1)), np.zeros((1, 2)))
         >>> method = ServerOptimizer(FedAvgLoRA(), "momentum", 1.0, 0.5, 0.0, 1.0)

@@ -53,7 +53,7 @@ def register(app: typer.Typer, console: Console, locate: Callable[[Path], Path])
         with one_line_errors(debug):
             from rolora.deployment import serve_and_join
 
-            serve_and_join.need_flower()
+            serve_and_join.require_flower()
             from rolora.deployment import certificates
 
             for place in certificates.make(folder, clients, host or (), days):

@@ -17,7 +17,7 @@ import pytest
 
 from rolora import config as configuration
 from rolora import records
-from rolora.experiment import loop
+from rolora.experiment import loop, record
 from rolora.experiment.checkpoint import load_checkpoint
 from rolora.keys import Key
 from tests.config.test_config import write
@@ -123,7 +123,7 @@ def test_interrupted_within_finish(finished_run, tmp_path, monkeypatch, place):
         raise Stop
 
     with monkeypatch.context() as patched, pytest.raises(Stop):
-        patched.setattr(loop if place == "save_beside_adapter" else records, place, stop)
+        patched.setattr(record if place == "save_beside_adapter" else records, place, stop)
         loop.run(config, tmp_path / "cut")
     assert (tmp_path / "cut" / loop.CHECKPOINT).exists()
     loop.run(config, tmp_path / "cut", resume=True)

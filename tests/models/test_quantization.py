@@ -48,7 +48,7 @@ def quantised(table, kind, **changes):
     ],
 )
 def test_what_cannot_be_quantised_is_refused_by_the_config(table, kind, changes, words):
-    with pytest.raises(InputError, match=f'model.quantization is "{kind}", {words}') as fault:
+    with pytest.raises(InputError, match=f"model.quantization: got '{kind}', {words}") as fault:
         quantised(table, kind, **changes)
     assert "\n" not in str(fault.value)
 

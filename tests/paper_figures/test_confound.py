@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,7 @@ def test_equal_bytes_are_half_the_rounds(runs: list[dict[str, Any]], tmp_path: P
 
 
 def test_the_figure_draws_every_cell(runs: list[dict[str, Any]]) -> None:
-    figure = fig_confound.figure(SimpleNamespace(confound=runs))  # type: ignore[arg-type]
+    figure = fig_confound.figure(Records(Path(), confound=runs))
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
         "AdamW, equal client-rounds", "AdamW, equal rounds", "SGD, equal client-rounds",
     ]  # fmt: skip
@@ -136,7 +135,7 @@ def test_movement_is_compared_where_both_start_from_the_same_state(moving: list[
             3: pytest.approx(2),
             20: pytest.approx(10.5),
         }
-    records = SimpleNamespace(movement=moving)
+    records = Records(Path(), movement=moving)
     gaps = [np.mean(ratios) / ((n + 1) / 2) - 1 for by_clients in found.values() for n, ratios in by_clients.items()]
     assert max(map(abs, gaps)) == pytest.approx(0, abs=1e-9)
     assert "20 clients 10.5 to 10.5 times (expected 10.5)" in confound.moved(moving)

@@ -1,4 +1,4 @@
-"""The registry of claims: find them by name in the topics of ``theory/claims``."""
+"""Registry of claims: the files in the topics of ``theory/claims``, found and loaded by name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
 
 from rolora.errors import InputError
-from theory.verification.claim import Claim
+from theory.verification.claim import Claim, Statement, verdict_of
+
+PACKAGE = "theory.claims"
 
 
 def names() -> list[str]:
@@ -25,34 +30,51 @@ def names() -> list[str]:
 
 def _modules() -> dict[str, str]:
     """Claim id -> module, over all topics; a name with a leading underscore is no claim's."""
-    import theory.claims
-
-    modules = (module.name for module in pkgutil.walk_packages(theory.claims.__path__, "theory.claims."))
+    # By name, not by an import statement: claims stand above this room and import it.
+    folders = importlib.import_module(PACKAGE).__path__
+    modules = (module.name for module in pkgutil.walk_packages(folders, f"{PACKAGE}."))
     stems = {name: name.rsplit(".", 1)[1] for name in modules if name.count(".") == 3}
     return {stem.replace("_", "-"): name for name, stem in stems.items() if stem[0] != "_"}
 
 
 def load(name: str) -> Claim:
-    """The claim of this id, from the module of that name with underscores.
+    """Return the claim of this id: its file's CLAIM with the functions ``check``, ``control``, ``printed``, ``contrast``.
+
+    The direction is the first word under the file's heading **Direction.**
 
     Raises:
-        InputError: the module has no CLAIM, its id is not the module's name with dashes, or its import fails.
+        InputError: the import fails, or one of CLAIM, check, control or the direction is missing.
 
     Example:
         >>> load("saddle").kind
         'identity'
     """
-    module = _modules()[name]
-    file = f"{module.replace('.', '/')}.py"
+    path = _modules()[name]
+    file = f"{path.replace('.', '/')}.py"
     try:
-        claim = getattr(importlib.import_module(module), "CLAIM", None)
+        module = importlib.import_module(path)
     except Exception as error:
         text = " ".join(str(error).split())
         raise InputError(f"{file} cannot be imported: {type(error).__name__}: {text}") from error
-    if not isinstance(claim, Claim) or claim.id != name:
-        found = f"the id {claim.id!r}" if isinstance(claim, Claim) else "no CLAIM"
-        raise InputError(f"{file} has {found}, expected a CLAIM with the id {name!r}")
-    return claim
+    functions = {part: getattr(module, part, None) for part in ("check", "control", "printed", "contrast")}
+    direction = re.search(r"^\*\*Direction\.\*\* (Tight|Upper|Lower)\b", module.__doc__ or "", flags=re.MULTILINE)
+    parts = {
+        "CLAIM = Statement(...)": isinstance(getattr(module, "CLAIM", None), Statement),
+        "def check(key)": functions["check"],
+        "def control(key)": functions["control"],
+        "**Direction.** Tight, Upper or Lower": direction,
+    }
+    missing = [part for part, present in parts.items() if not present]
+    if missing:
+        raise InputError(f"{file} has no {missing[0]}", where=file, expected=missing[0])
+    return Claim(
+        **asdict(module.CLAIM),
+        id=name,
+        direction=direction[1].lower(),
+        check=partial(verdict_of, functions["check"], functions["printed"]),
+        control=partial(verdict_of, functions["control"], None),
+        contrast=partial(verdict_of, functions["contrast"], None) if functions["contrast"] else None,
+    )
 
 
 def document(name: str) -> str:
