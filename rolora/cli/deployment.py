@@ -27,7 +27,7 @@ def keys(
     with one_line_errors(debug):
         from rolora.deployment import serve_and_join
 
-        serve_and_join.need_flower()
+        serve_and_join.require_flower()
         from rolora.deployment import certificates
 
         for place in certificates.make(folder, clients, host or (), days):

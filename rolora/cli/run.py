@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,7 @@ def sweep(
         from rolora.experiment import sweep as sweeping
         from rolora.experiment import sweep_report, tracking
         from rolora.experiment.parallel import run_all
+        from rolora.planning.estimate import estimate_runs
         from rolora.training import process_group
 
         numbers = options.whole_numbers("--seeds", seeds)
@@ -96,7 +98,7 @@ def sweep(
         cells = sweeping.read(configuration.locate(config), overrides or [], over or [])
         sweep_report.check_reference(cells, protocol)
         tracking.check(track or ())
-        cost = sweeping.announce(cells, protocol, out, jobs)
+        cost = sweeping.announce(cells, protocol, partial(estimate_runs, out=out, jobs=jobs))
         tables.say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {cost}")
         choices = sweeping.sweep(
             cells,

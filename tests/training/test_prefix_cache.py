@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from rolora.errors import InputError
-from rolora.evaluation.evaluate import by_length, evaluate
+from rolora.evaluation.evaluate import evaluate
 from rolora.experiment import loop
 from rolora.experiment.setup import keep_hidden_states, prepare
 from rolora.federation import close_round, open_round
@@ -23,6 +23,7 @@ from rolora.models.seeding import named_stream
 from rolora.training import local_update
 from rolora.training import prefix_cache as prefix_module
 from rolora.training.engines import ENGINES
+from rolora.training.examples import by_length
 from rolora.training.frozen_layers import LowerLayers, Refused
 from rolora.training.prefix_cache import Prefix
 from tests.conftest import changed

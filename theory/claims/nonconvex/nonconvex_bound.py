@@ -30,7 +30,7 @@ import numpy as np
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory.nonconvex import best_eta, random_waves, stationarity, stationarity_bound
-from theory.verification.claim import Claim, Instance, Result, at_most, judge
+from theory.verification.claim import Instance, Instances, Statement, at_most
 from theory.verification.statistics import mean_interval
 
 OBJECTIVES, RUNS, WAVES, SIZE = 3, 12, 4, (3, 2, 3)
@@ -51,24 +51,19 @@ def _instances(key: Key, num_clients: int, noise: float, iterations: int, common
     return [at_most(one.estimate, 1.0, one.half_width, where, met) for one in intervals]
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Four sizes, four objectives each, clients with functions of their own."""
-    return judge(i for n, case in enumerate(CASES) for i in _instances(key.fold("case", n), *case, common_noise=False))
+    return (i for n, case in enumerate(CASES) for i in _instances(key.fold("case", n), *case, common_noise=False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Sixty-four clients with one error."""
-    return judge(_instances(key, 64, 1.0, 300, common_noise=True))
+    return _instances(key, 64, 1.0, 300, common_noise=True)
 
 
-CLAIM = Claim(
-    id="nonconvex-bound",
+CLAIM = Statement(
     source="derived here; compare Theorem A4.4, arXiv 2502.01755v4 (constants unknown)",
     kind="bound",
-    direction="upper",
     statement="non-convex, eta <= 1/L: mean ||grad_B||^2 + ||grad_A||^2 <= 2 (f0 - f*)/(eta T) + (L_A + L_B) eta sigma^2/N (ratio)",
     convention="none: any smooth objective (checked on sums of cosines)",
-    expected="holds",
-    check=check,
-    control=control,
 )
