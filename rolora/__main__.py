@@ -51,7 +51,7 @@ def run(
 ) -> None:
     """Run the experiment of a config, or all of its grid. A finished run is not run again."""
     advice = "interrupted; the same command with --resume goes on"
-    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.speaks):
+    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.should_report_failure):
         process_group.join()
         console.quiet = not process_group.is_first()
         configs = configuration.read(locate(config), overrides)
@@ -94,7 +94,7 @@ def sweep(
 ) -> None:
     """Compare methods: learning rates chosen on validation text, then every seed measured once on test text."""
     advice = "interrupted; the same command with --resume goes on"
-    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.speaks):
+    with process_group.leaving_together(), one_line_errors(debug, advice, process_group.should_report_failure):
         from rolora import records
         from rolora.experiment import sweep as sweeping
         from rolora.experiment import sweep_report, tracking
