@@ -322,17 +322,6 @@ def ffa_client_loss() -> Derived:
 
 
 @lru_cache
-def noise_density() -> tuple[sp.Expr, sp.Symbol, sp.Symbol]:
-    r"""The density of xi, :math:`\int N(\xi; 0, 1/w)\,\chi^2_m(w)\,dw`, with its symbols xi and m.
-
-    Returns:
-        The density of :math:`t_m/\sqrt m`, and the symbols of its two arguments.
-    """
-    density = sp.integrate(_normal(1 / _WEIGHT) * _chi_squared(), (_WEIGHT, 0, sp.oo), conds="none")
-    return sp.simplify(density.subs(_EXTRA, SAMPLES - 2)), XI, SAMPLES
-
-
-@lru_cache
 def noise_moment(noise: Noise, power: int, weight_power: int) -> sp.Expr:
     r""":math:`E[\xi^i w^j]` by integration, :math:`w = \|X a\|^2 \sim \chi^2_m`; an expression of m > 2.
 

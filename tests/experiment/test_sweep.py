@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rolora.errors import InputError
 from rolora.evaluation import selection
 from rolora.experiment import sweep, sweep_report
 from rolora.experiment.parallel import run_all
+from rolora.planning.estimate import estimate_runs
 from tests.config.test_config import write
 from tests.conftest import changed
 
@@ -163,7 +165,8 @@ def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_no
     monkeypatch.setattr(loop, "measure", watched)
     console = Console(quiet=True)
     protocol = sweep.Protocol((0, 1), (0,), reference="ffa-lora")
-    first = sweep.announce(found, protocol, tmp_path / "runs", 1)
+    estimate = partial(estimate_runs, out=tmp_path / "runs", jobs=1)
+    first = sweep.announce(found, protocol, estimate)
     assert first.startswith("choosing learning rates: 4 runs, about")
     outcome = [
         sweep.sweep(found, protocol, lambda configs: run_all(configs, tmp_path / "runs", False, 1, console))
@@ -171,9 +174,7 @@ def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_no
     ]
     # Four choosing runs look at the 20 validation texts alone; each of the four others at the 40 test texts once.
     assert sizes == [20] * 4 * 3 + [20, 20, 20, 40] * 4
-    assert sweep.announce(found, protocol, tmp_path / "runs", 1).startswith(
-        "choosing learning rates: 4 runs, all finished"
-    )
+    assert sweep.announce(found, protocol, estimate).startswith("choosing learning rates: 4 runs, all finished")
     one, two = (sweep_report.as_record(each, protocol) for each in outcome)
     assert one == two
     best = max(one["cells"][0]["rates"], key=lambda rate: rate["validation"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 
 import theory.__main__ as cli
 from rolora.errors import InputError
-from theory.verification import runner
+from theory.verification import display, runner
 from theory.verification.claim import Claim, Result
 
 FAST = ["interference-identity", "communication-halved"]
@@ -33,7 +32,8 @@ def test_list_shows_every_claim():
     result = invoke("list")
     assert result.exit_code == 0
     for claim in cli.registry().values():
-        assert re.search(rf"{claim.id} .*{claim.kind} .*{claim.direction} ", result.stdout)
+        assert f"{claim.id}: {claim.kind}, {claim.direction}, expected: {claim.expected}\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
 
 
 def test_show_prints_the_fields_and_the_account():
@@ -49,7 +49,11 @@ def test_check_prints_the_verdicts_and_writes_the_record(tmp_path):
     file = tmp_path / "claims.json"
     result = invoke("check", *FAST, "--json", file, "--seed", 3)
     assert result.exit_code == 0, result.output
-    assert all(name in result.stdout for name in FAST)
+    lines = result.stdout.splitlines()
+    assert all(f"{name}: holds; control refuted" in lines for name in FAST)
+    assert max(map(len, lines)) <= 100
+    assert "2 claims: holds 2." in lines
+    assert f"JSON: {file}" in lines
     records = json.loads(file.read_text())
     assert [record["id"] for record in records] == FAST
     for record in records:
@@ -169,7 +173,7 @@ def test_an_interrupt_ends_the_workers_too(tmp_path):
 SLEEPING = """
 import os, sys, time
 from pathlib import Path
-from theory import checking
+from theory.verification import runner
 
 def sleeping(name, seed):
     started = Path(sys.argv[1])
@@ -178,7 +182,7 @@ def sleeping(name, seed):
     time.sleep(600)
 
 # Both the parent and each spawned worker run this file, so both know the sleeping work.
-checking._work = sleeping
+runner._work = sleeping
 if __name__ == "__main__":
     sys.argv[2:] = ["check", "saddle", "population-map", "--jobs", "2"]
     from theory.__main__ import app
@@ -202,12 +206,46 @@ def test_a_surprise_is_status_1(monkeypatch, check, control):
     def result(verdict):
         return lambda key: Result(1.0, 2.0, verdict, 1, "somewhere")
 
-    claim = Claim("made-up", "none", "bound", "upper", "", "", "holds", result(check), result(control))
+    claim = Claim(
+        id="made-up", source="", kind="bound", direction="upper", statement="", convention="", check=result(check), control=result(control),
+    )  # fmt: skip
     monkeypatch.setattr(cli, "choose", lambda ids: ["made-up"])
     monkeypatch.setattr(runner, "load", lambda name: claim)
     outcome = invoke("check")
     assert outcome.exit_code == 1
     assert "made-up" in outcome.stderr
+    assert "1 not as expected, see the errors." in outcome.stdout
+
+
+def test_a_check_ends_in_its_summary():
+    lines = invoke("check", "audit-averages", "saddle").stdout.splitlines()
+    end = lines[lines.index("2 claims: refuted 1, holds 1.") :]
+    assert end[1] == "All verdicts are as expected, and all controls are refuted."
+    assert end[2] == "Refuted:"
+    assert end[3].startswith("    audit-averages: all 12 printed averages")
+    assert end[-2:] == [
+        "JSON: not written (--json FILE writes it)",
+        "Table of all claims: paper_figures/rendered/tab_claims.md",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plain", "typeset"),
+    [
+        ("E delta_inf^2 = s^2 (d-1) / (N m ||b-bar*||^4)", "E δ_∞² = s² (d-1) / (N m ‖b̄*‖⁴)"),
+        ("delta_(t+1) / delta_t, delta_0 and c0 >= 0.5", "δₜ₊₁ / δₜ, δ₀ and c₀ ≥ 0.5"),
+        ("theta+ = arctan(2theta), (p+q), 1+2k, R^-1", "θ⁺ = arctan(2θ), (p+q), 1+2k, R⁻¹"),
+        ("(36 sqrt 3) + sqrt(sum p_i x_i)", "(36 √3) + √(Σ pᵢ xᵢ)"),
+        ("weights that sum to one, a beta test, 82.19 +- 1.03", "weights that sum to one, a β test, 82.19 ± 1.03"),
+        (
+            "|log|1 - f kappa|| an iteration, (1-x)^(K-1), T^(t/2), 3 x 5",
+            "|log|1 - f κ|| an iteration, (1-x)ᴷ⁻¹, T^(t/2), 3 × 5",
+        ),
+    ],
+)
+def test_formulas_are_shown_in_their_own_characters(plain, typeset):
+    assert display.typeset(plain) == typeset
+    assert display.typeset(typeset) == typeset
 
 
 def test_simulate_linear_writes_a_record_that_can_be_drawn(tmp_path):

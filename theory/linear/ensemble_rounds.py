@@ -91,7 +91,6 @@ def solve_b(ensemble: Ensemble, a: Float[Array, "*batch d r"]) -> Float[Array, "
     r"""The exact minimisers in B, :math:`B_i = (A^T S_i A)^{-1} A^T C_i`.
 
     Args:
-        ensemble: the clients.
         a: A with a client axis of length 1 or N; A^T S_i A must be invertible.
 
     Returns:
@@ -175,7 +174,6 @@ def rounds(
         algorithm: one of ``rolora.algorithms.ALGORITHMS``.
         start: the server's layer before round 0, with the ensemble's instance axes.
         training: the clients' local update.
-        num_rounds: how many rounds.
         retracted: orthonormalise A after every round that trains it (Algorithm 2).
         participants: who takes part in which round; everyone if it is None.
         weights: what each of the N clients counts for, positive; equal if None. They are normalised over a round's
@@ -252,7 +250,6 @@ def alt_min_gd(
         data: one ensemble, or (iteration -> ensemble) for fresh data; an iteration is two rounds on the same data.
         a0: the starts, orthonormal columns; B starts at zero, which nothing depends on.
         eta: the step size, of all instances or of each; kappa = eta ||b*||^2 at rank 1.
-        iterations: T.
         block: how many instances run together where the data stay the same, so that they stay in a core's cache too;
             as many as fit ``CACHE`` if left out.
 
@@ -294,10 +291,6 @@ def alt_min_gd(
 
 def subspace_distance(a: Float[Array, "*batch d r"], a_star: Float[Array, "*batch d r"]) -> Float[Array, "*batch"]:
     r"""The sine of the largest principal angle, :math:`\|(I - A A^T) A^*\|_{op}`, of orthonormal A and A*.
-
-    Args:
-        a: orthonormal columns.
-        a_star: orthonormal columns.
 
     Returns:
         A number in [0, 1], absolute accuracy a few units of rounding; ``geometry.angle_distance`` at rank 1.

@@ -47,7 +47,6 @@ def interference(ensemble: Ensemble, server: Layer, training: LocalTraining) -> 
     """The interference of FedAvg-LoRA's next round.
 
     Args:
-        ensemble: the clients.
         server: the layer that they start from.
         training: their local update.
 
@@ -93,9 +92,6 @@ def heterogeneous_interference(
 
     Args:
         heads: b_i*; Sigma is their covariance, with 1/N.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row beside a*; it depends on the product alone, not on how its scale is split between the factors.
@@ -118,12 +114,6 @@ def displacement(
     K gradient steps are :math:`x - K\eta\, g_i + \eta^2\tfrac{K(K-1)}{2} H_i g_i`, and the mean of
     :math:`H_i g_i = \nabla \tfrac12\|g_i\|^2` is not zero where that of :math:`g_i` is:
     :math:`\tfrac1N\sum\|g_i\|^2 = f^2(b^T\Sigma b + \|a\|^2\,\mathrm{tr}\,\Sigma)` there.
-
-    Args:
-        heads: b_i*.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row beside a*; zero for K = 1 and for equal heads.
@@ -150,11 +140,7 @@ def floor(
     along and across b-bar*. Not a fixed point: local steps also change ||a||, but slower by a factor K eta.
 
     Args:
-        heads: b_i*.
         a_norm: ||a||.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row r of the product a* (b-bar* + r)^T, to leading order in K eta.

@@ -30,9 +30,6 @@ def statistical_floor(noise: float, b_norm: float, dimension: int, rows: int) ->
     amount ``averaging_excess``.
 
     Args:
-        noise: sigma.
-        b_norm: ||b*||.
-        dimension: d.
         rows: N m > d + 1.
 
     Returns:
@@ -58,8 +55,6 @@ def averaging_excess(dimension: int, num_clients: int, samples: int) -> float:
     orthogonal projection.
 
     Args:
-        dimension: d.
-        num_clients: N.
         samples: m > 2.
 
     Returns:
@@ -90,12 +85,6 @@ def fresh_data_floor(
     To first order in d/n this is g / (2 - g) times the floor of fixed data.
 
     Args:
-        noise: sigma.
-        b_norm: ||b*||.
-        kappa: eta ||b*||^2.
-        gradient_factor: f.
-        dimension: d.
-        num_clients: N.
         samples: m > 2, of one client and iteration.
 
     Returns:
@@ -122,10 +111,6 @@ def product_risk(noise: float, dimension: int, outputs: int, num_clients: int, s
     parameter; the third is what averaging the clients' own b-steps costs in k directions.
 
     Args:
-        noise: sigma.
-        dimension: d.
-        outputs: k.
-        num_clients: N.
         samples: m > 2.
 
     Returns:
@@ -147,11 +132,7 @@ def ffa_risk(noise: float, b_norm: float, delta0: float, outputs: int, num_clien
         \|b^*\|^2\delta_0^2 + \frac{\|b^*\|^2\delta_0^2 + k\sigma^2}{N(m - 2)}
 
     Args:
-        noise: sigma.
-        b_norm: ||b*||.
         delta0: the frozen start's angle distance.
-        outputs: k.
-        num_clients: N.
         samples: m > 2.
 
     Returns:

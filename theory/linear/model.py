@@ -63,9 +63,7 @@ def sample_inputs(key: Key, num_clients: int, samples: int, dimension: int) -> F
 
     Args:
         key: the data's stream; a client's data do not depend on how many other clients there are.
-        num_clients: N.
         samples: m, the rows of every X_i.
-        dimension: d.
 
     Returns:
         The X_i, stacked.
@@ -84,8 +82,6 @@ def random_truth(key: Key, dimension: int, outputs: int) -> tuple[Float[Array, "
 
     Args:
         key: the stream of the pair.
-        dimension: d.
-        outputs: k.
 
     Returns:
         a* and b*.
@@ -130,12 +126,7 @@ def sample(
     """Draw the clients' data and keep what the algorithms need of it.
 
     Args:
-        key: the data's stream.
-        num_clients: N.
-        samples: m.
-        a_star: a*, a unit vector (d,).
         b_star: b* (k,) for the homogeneous model, or the b_i* (N, k).
-        gradient_factor: f.
 
     Returns:
         The model with its S_i.
@@ -154,10 +145,7 @@ def population(
     """The limit of infinitely many samples, S_i = I; losses are then risks.
 
     Args:
-        num_clients: N.
-        a_star: a*, a unit vector (d,).
         b_star: b* (k,), or the b_i* (N, k).
-        gradient_factor: f.
 
     Returns:
         The model with identity matrices for its S_i.
@@ -174,8 +162,6 @@ def b_step(model: LinearModel, client: int, a: Float[Array, "d"]) -> Float[Array
     r"""The exact minimiser :math:`b_i = \arg\min_b \ell_i(a, b) = \frac{a^T S_i a^*}{a^T S_i a}\, b_i^*`.
 
     Args:
-        model: the clients.
-        client: i.
         a: the common down-projection, not in the kernel of S_i.
 
     Returns:
@@ -193,12 +179,6 @@ def b_step(model: LinearModel, client: int, a: Float[Array, "d"]) -> Float[Array
 
 def loss(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> float:
     r"""The loss :math:`\ell_i = \frac{f}{2}\,\mathrm{tr}\, R^T S_i R`, :math:`R = a b^T - a^* b_i^{*T}`.
-
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
 
     Returns:
         A number >= 0, accurate relative to its own size because the residual is formed first.
@@ -219,12 +199,6 @@ def mean_loss(model: LinearModel, a: Float[Array, "d"], b: Float[Array, "k"]) ->
 def gradient_a(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> Float[Array, "d"]:
     r"""The gradient in a, :math:`\nabla_a \ell_i = f\, S_i (a \|b\|^2 - a^* (b_i^{*T} b))`.
 
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
-
     Returns:
         A vector like ``a``.
 
@@ -237,12 +211,6 @@ def gradient_a(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[A
 
 def gradient_b(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> Float[Array, "k"]:
     r"""The gradient in b, :math:`\nabla_b \ell_i = f\, (b\, a^T S_i a - b_i^*\, a^T S_i a^*)`.
-
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
 
     Returns:
         A vector like ``b``; zero at ``b_step``.

@@ -33,8 +33,6 @@ def random_factors(
     r"""Pairs (A*, B*): A* a uniform orthonormal frame, B* with given singular values and uniform singular vectors.
 
     Args:
-        key: the stream of the pairs.
-        instances: independent draws.
         dimension: d >= r.
         outputs: k >= r.
         singular_values: sigma_1 ... sigma_r; their number is the rank.
@@ -69,7 +67,6 @@ def tangents(a: Float[Array, "*#batch d r"], a_star: Float[Array, "*#batch d r"]
 
     Args:
         a: any basis of its span; A*^T A must be invertible (no principal angle of 90 degrees).
-        a_star: orthonormal columns.
 
     Returns:
         T, orthogonal to A*; accurate to rounding times the condition number of A*^T A.
@@ -90,7 +87,6 @@ def at_tangents(tangent: Float[Array, "*batch d r"], a_star: Float[Array, "*batc
 
     Args:
         tangent: T, orthogonal to A*.
-        a_star: orthonormal columns.
 
     Returns:
         Orthonormal columns; the inverse of ``tangents`` up to the choice of a basis.
@@ -160,8 +156,6 @@ def population_map(
     Args:
         tangent: T.
         b_star: B*, of full row rank.
-        eta: the step size.
-        gradient_factor: f.
 
     Returns:
         T after the iteration; at rank 1 the tangent form of ``bounds.population_step``.
@@ -218,7 +212,6 @@ def scaled_step(ensemble: Ensemble, a: Float[Array, "i d r"], eta: float) -> Flo
 
     Args:
         ensemble: the clients, equally weighted.
-        a: orthonormal columns.
         eta: the step, without a unit: the scaling takes away that of B.
 
     Returns:
@@ -248,7 +241,6 @@ def scaled_angles(
 
     Args:
         angles: theta_j in [0, pi/2).
-        eta: the step.
         gradient_factor: f, with f eta <= 1.
 
     Returns:

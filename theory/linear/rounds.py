@@ -31,8 +31,6 @@ def local_update(model: LinearModel, eta: float, local_steps: int = 1, exact_b: 
         \text{(at the same point, the trainable ones, local_steps times)}
 
     Args:
-        model: the clients.
-        eta: the step size of both factors.
         local_steps: K, gradient steps a round.
         exact_b: solve for b instead, in rounds that train b alone; with one step on a this is Algorithm 2.
 
@@ -92,7 +90,6 @@ def rounds(
         algorithm: one of ``rolora.algorithms.ALGORITHMS``.
         start: the server's layer before round 0.
         update: the clients' local update.
-        num_rounds: how many rounds.
         retracted: normalise a after every round that trains it (Algorithm 2).
 
     Returns:
@@ -122,7 +119,6 @@ def alt_min_gd(model: LinearModel, a0: Float[Array, "d"], eta: float, iterations
         a^{t+1} = \mathrm{normalise}\Big(a^t - \frac{\eta}{N} \sum_i \nabla_a \ell_i(a^t, \bar b^{t+1})\Big)
 
     Args:
-        model: the clients.
         a0: the start, a unit vector; b starts at zero, which nothing depends on.
         eta: the step size; kappa = eta ||b*||^2.
         iterations: T; each is two communication rounds.
@@ -155,7 +151,6 @@ def relative_error(layer: Layer, model: LinearModel) -> float:
 
     Args:
         layer: the server's layer.
-        model: the clients.
 
     Returns:
         1 for the zero update, 0 at the truth; absolute accuracy a few units of rounding.

@@ -43,8 +43,6 @@ def repeated_a_steps(
 
     Args:
         theta: the angle in (-pi/2, pi/2).
-        kappa: eta ||b*||^2.
-        gradient_factor: f.
         steps: q >= 0; one is ``bounds.population_step``.
 
     Returns:
@@ -69,8 +67,6 @@ def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: Grad
 
     Args:
         theta: the angle in [0, pi/2).
-        kappa: eta ||b*||^2.
-        gradient_factor: f.
         steps: q >= 0.
 
     Returns:
@@ -87,40 +83,6 @@ def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: Grad
     return float(theta)
 
 
-def rounds_to_accuracy(
-    delta0: float, accuracy: float, kappa: float, gradient_factor: GradientFactor, steps: int, retracted: bool
-) -> int:
-    """Communication rounds of the pattern B, A ... A (q times) until the angle distance is small, in the population.
-
-    Args:
-        delta0: the start's angle distance, in (0, 1).
-        accuracy: epsilon > 0.
-        kappa: eta ||b*||^2, small enough to converge.
-        gradient_factor: f.
-        steps: q.
-        retracted: normalise a after every A-round, not only at the end of them.
-
-    Returns:
-        The number of rounds, those of the last period counted until the accuracy is reached.
-
-    Raises:
-        ValueError: it is not reached in 100,000 periods.
-
-    Example:
-        >>> rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 1, False), rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 4, False)
-        (254, 159)
-    """
-    one = repeated_a_steps_retracted if retracted else repeated_a_steps
-    theta = float(np.arcsin(delta0))
-    for period in range(100_000):
-        for done in range(steps + 1):
-            after = float(one(theta, kappa, gradient_factor, done))
-            if abs(np.sin(after)) <= accuracy:
-                return period * (steps + 1) + (1 + done if done else 0)
-        theta = abs(after)
-    raise ValueError(f"an angle distance of {accuracy} is not reached from {delta0} with kappa={kappa}, q={steps}")
-
-
 def mode_factors(
     eta_a: float, eta_b: float, a_norm: float, b_norm: float, gradient_factor: GradientFactor
 ) -> tuple[float, float]:
@@ -134,7 +96,6 @@ def mode_factors(
         eta_b: the step size of B.
         a_norm: ||a|| at the limit.
         b_norm: ||b|| at the limit; ||a|| ||b|| = ||b*||.
-        gradient_factor: f.
 
     Returns:
         The two factors.
@@ -154,7 +115,6 @@ def rate_a_round(factor_a: float, factor_b: float, local_steps: int, a_rounds: i
     Args:
         factor_a: phi_A, what one step on A leaves; not 0, |phi_A| < 1.
         factor_b: phi_B.
-        local_steps: K.
         a_rounds: q, in a period.
         b_rounds: p.
 

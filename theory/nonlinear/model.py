@@ -209,7 +209,6 @@ def initial(
     Args:
         keys: one a seed.
         d: pixels of an image, and hidden units.
-        rank: r.
         num_rates: copies of the adapter on the first axis.
         dtype: of the result; the numbers are drawn in float64.
     """

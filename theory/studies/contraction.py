@@ -118,11 +118,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     and lists of one length: ``kappa``, ``worst`` (largest ratio over the angles), ``local`` (ratio at the smallest angle),
     ``claimed`` (None where kappa c_0 > 1, of which there is no root).
 
-    Args:
-        seed: of all randomness.
-        quick: the shortened sizes.
-        progress: told the share that is done.
-
     Returns:
         ``parameters`` and ``series``.
 

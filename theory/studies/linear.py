@@ -88,13 +88,10 @@ def trajectory(
     """Angle distance and relative product error of one method, before round 0 and after every round.
 
     Args:
-        model: the clients.
         a0: the start; b starts at zero.
         algorithm: a name in ``rolora.algorithms.ALGORITHMS``.
-        eta: the step size.
         local_steps: K gradient steps on the trainable factors; 0 is Algorithm 2's local update, the exact b-step and
             one gradient step on a, with a normalised.
-        num_rounds: communication rounds.
 
     Returns:
         Two lists of ``num_rounds + 1`` numbers.
@@ -112,11 +109,6 @@ def linear_trajectories(key: Key, seed: int, p: LinearParameters) -> list[dict[s
 
     FFA-LoRA solves its b-step exactly, its best case. RoLoRA runs twice: as Algorithm 2, and with the K gradient steps
     of eta that FedAvg-LoRA takes, so that neither is compared with a local update of another kind.
-
-    Args:
-        key: of this draw.
-        seed: its number in the record.
-        p: the sizes.
 
     Returns:
         One series a method. ``predicted`` is the angle distance of the population map for Algorithm 2, the constant
@@ -156,11 +148,6 @@ def linear_trajectories(key: Key, seed: int, p: LinearParameters) -> list[dict[s
 def local_ratios(key: Key, seed: int, p: LinearParameters) -> dict[str, Any]:
     """Panel "local-ratio": Algorithm 2's measured contraction an iteration on finite data, beside |1 - 2 kappa|.
 
-    Args:
-        key: of this draw.
-        seed: its number in the record.
-        p: the sizes.
-
     Returns:
         One series: ``kappa``, ``measured`` (exp of the fitted slope of log delta, from ``ratio_delta0`` to 1e-12),
         ``predicted``. They differ by O(sqrt(d/(N m))), and where the prediction is below that by about so much.
@@ -189,8 +176,6 @@ def heterogeneous_trajectories(key: Key, seed: int, p: LinearParameters) -> list
     """Panel "heterogeneous": the same methods where the heads b_i* differ between the clients.
 
     Args:
-        key: of this draw.
-        seed: its number in the record.
         p: the sizes; ``spread`` is the heads'.
 
     Returns:
@@ -260,11 +245,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
       The heterogeneous panel has ``heterogeneity`` too.
     - "local-ratio": ``kappa``, ``measured``, ``predicted``; lists of one length.
     - "population-map": ``kappa`` (a number), ``theta``, ``predicted``; lists of one length.
-
-    Args:
-        seed: of all randomness.
-        quick: the shortened sizes.
-        progress: told the share that is done.
 
     Returns:
         ``parameters`` (the fields of ``LinearParameters``) and ``series``. All losses are (1/m)||.||^2.

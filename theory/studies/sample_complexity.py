@@ -62,11 +62,7 @@ def ratio(key: Key, num_clients: int, samples: int, dimension: int, instances: i
     """The root mean square over instances of delta+/delta in one iteration near a*.
 
     Args:
-        key: of truth, data and direction.
-        num_clients: N.
         samples: m >= 5, from where the square has a variance.
-        dimension: d.
-        instances: independent draws.
 
     Returns:
         A number > 0, about sqrt(d/(N m)).
@@ -126,11 +122,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     - "ratio": ``samples`` (m); measured is the ratio, predicted sqrt(d/(N m)).
     - "needed": ``dimensions``; measured is the N m for the stated contraction, predicted d over its square, and
       ``slope`` the fitted slope of log measured in log d.
-
-    Args:
-        seed: of all randomness.
-        quick: the shortened sizes.
-        progress: told the share that is done.
 
     Returns:
         ``parameters`` and ``series``.

@@ -48,8 +48,6 @@ def script(
         inputs: X_i.
         outputs: Y_i.
         a: the start.
-        eta: the step size.
-        iterations: T.
 
     Returns:
         a^T.
@@ -75,8 +73,6 @@ def bare_loop(model: LinearModel, a: Float[np.ndarray, "d"], eta: float, iterati
     Args:
         model: the clients, with equal b_i*.
         a: the start.
-        eta: the step size.
-        iterations: T.
 
     Returns:
         a^T.
@@ -166,10 +162,6 @@ def bench(
         seed: of truth, data and starts.
         instances: how many independent models.
         clients: N.
-        dimension: d.
-        samples: m.
-        outputs: k.
-        iterations: T.
 
     Returns:
         ``seconds`` of each side, ``ratio`` of every loop to the batched side, ``difference`` (largest, absolute, of

@@ -105,8 +105,6 @@ def trained(
         layer: what the client was sent.
         target: M_i.
         factors: which of A and B move.
-        eta: the step.
-        local_steps: K.
         schedule: the letters that say which factor step j moves; all of ``factors`` if empty.
 
     Example:
@@ -148,7 +146,6 @@ def lost(
     Args:
         seed: of targets and first adapter, which all methods share.
         sizes: of the problem.
-        progress: told the share that is done.
 
     Returns:
         Method -> for every round, layer -> "interference" and "missed" (``rolora.federation.interference``).
