@@ -1,4 +1,4 @@
-"""What exists before round 0: data, clients, model and first adapter, none of them dependent on the algorithm."""
+"""Data, clients, model and first adapter before round 0, none of them dependent on the algorithm; kept for the next run."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
     """Keep the hidden states below the lowest adapted layer, where the config asks for it and it can be done exactly.
 
     Args:
-        setup: gets them, and what a record says of them: why there are none, if there are none.
+        setup: gets them, and their description for the record: the reason, if there are none.
         folder: of the run, for a file on disk where memory does not suffice; none is written if None.
 
     Raises:
@@ -207,7 +207,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
 
 
 def divide(config: Config, key: Key, labels: np.ndarray, owners: np.ndarray | None = None) -> list[np.ndarray]:
-    """The clients' example indices by the config's partition; ``owners`` says whose they are by the data themselves."""
+    """Return the clients' example indices by the config's partition; ``owners`` gives each example's client in the data."""
     federation = config.federation
     if config.build_algorithm().pooled:
         return [np.arange(len(labels))]
