@@ -80,7 +80,7 @@ def random_waves(
         equal: all clients have one function, so that their number changes the noise alone.
 
     Returns:
-        The objectives, those of one draw beside each other, and normal starts.
+        The objectives, those of one draw next to each other, and normal starts.
 
     Example:
         >>> objective, start = random_waves(Key(0), 2, 3, 5, 4, (3, 1, 2))
@@ -95,9 +95,9 @@ def random_waves(
         stream.standard_normal((objectives, drawn, waves, r, k)),
         stream.uniform(-np.pi, np.pi, (objectives, drawn, waves)),
     )
-    whole = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
+    repeated = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
     factors = stream.standard_normal((objectives, d, r)), stream.standard_normal((objectives, r, k))
-    return Waves(*(np.repeat(array, runs, axis=0) for array in whole)), Layer(
+    return Waves(*(np.repeat(array, runs, axis=0) for array in repeated)), Layer(
         *(np.repeat(factor, runs, axis=0) for factor in factors)
     )
 

@@ -1,4 +1,4 @@
-"""What the linear experiment shows, on a shortened run."""
+"""The linear experiment, on a shortened run."""
 
 from dataclasses import replace
 

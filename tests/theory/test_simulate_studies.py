@@ -84,4 +84,4 @@ def test_the_command_writes_a_record_that_can_be_drawn(name, tmp_path):
 def test_images_are_for_the_nonlinear_model(name):
     result = CliRunner().invoke(cli.app, ["simulate", name, "--images", "digits"])
     assert result.exit_code == 2
-    assert "expected it for nonlinear only" in result.stderr
+    assert "--images: got 'digits', expected the model nonlinear" in result.stderr

@@ -1,4 +1,4 @@
-"""What a theorem assumes, measured on one instance, so that a check counts only the instances it speaks of."""
+"""Assumptions of the theorems, measured on one instance."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def one_step(delta: float, kappa: float, rho_bar: float, xi_bar: float, e: float
 
 
 def gradient_deviation(delta: float, b_norm: float, xi_bar: float, e: float) -> float:
-    r"""How far the averaged gradient is from its mean at fixed b-bar: :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
+    r"""A bound of the averaged gradient's distance from its mean at fixed b-bar, :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
 
     Args:
         delta: the angle distance.
@@ -233,7 +233,7 @@ def ffa_minimiser_excess(num_clients: int, samples: int) -> float:
 
 
 def heterogeneous_floor(alignment_variance: float, b_mean_norm: float, dimension: int, rows: int) -> float:
-    r"""Where fixed data stop Algorithm 2: :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
+    r"""The floor of Algorithm 2 on fixed data, :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
 
     Args:
         alignment_variance: s^2, ``assumptions.alignment_variance``.

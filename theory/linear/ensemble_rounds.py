@@ -33,7 +33,7 @@ SIMULATED = ("fedavg-lora", "ffa-lora", "rolora", "flexlora", "fedsvd", "lora-fa
 
 @dataclass(frozen=True)
 class LocalTraining:
-    r"""What every client does in a round with the factors that are trainable in it.
+    r"""A client's local update of the factors that are trainable in the round.
 
     .. math::
         A \leftarrow A - \eta_A \nabla_A \ell_i(A, B), \quad B \leftarrow B - \eta_B \nabla_B \ell_i(A, B)
@@ -225,7 +225,7 @@ class AltMinRuns:
 
 
 def block_size(ensemble: Ensemble) -> int:
-    """How many instances' S_i fit ``CACHE``, at least one.
+    """Return the number of instances whose S_i fit ``CACHE``, at least one.
 
     Example:
         >>> import numpy as np
@@ -272,8 +272,8 @@ def alt_min_gd(
         block = block_size(data(0) if callable(data) else data)
     if a0.ndim == 3 and instances > block and isinstance(data, Ensemble):
         parts = [slice(first, first + block) for first in range(0, instances, block)]
-        each = isinstance(eta, int | float)
-        runs = [alt_min_gd(data[part], a0[part], eta if each else eta[part], iterations, block) for part in parts]
+        common = isinstance(eta, int | float)
+        runs = [alt_min_gd(data[part], a0[part], eta if common else eta[part], iterations, block) for part in parts]
         return AltMinRuns(xp.concat([run.a for run in runs]), xp.concat([run.b for run in runs]))
 
     def of_round(t: int) -> Ensemble:

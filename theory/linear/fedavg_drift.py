@@ -106,7 +106,7 @@ def heterogeneous_interference(
 def displacement(
     heads: Float[Array, "n k"], eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""How far one round moves the product off the mean solution, to leading order, in the population.
+    r"""The displacement of the product from the mean solution in one round, to leading order, in the population.
 
     .. math::
         \eta^2\,\tfrac{K(K-1)}{2}\,f^2\,(\mathrm{tr}\,\Sigma\; I + \Sigma)\,\bar b^*
@@ -130,7 +130,7 @@ def displacement(
 def floor(
     heads: Float[Array, "n k"], a_norm: float, eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""Where ``displacement`` and FedAvg-LoRA's contraction of the product balance, at a given length of a.
+    r"""The product at which ``displacement`` and FedAvg-LoRA's contraction balance, at a given length of a.
 
     .. math::
         r_\perp = \frac{f\eta(K-1)}{2}\,\frac{(\Sigma\bar b^*)_\perp}{\|a\|^2}, \qquad

@@ -72,7 +72,7 @@ def fresh(
         b_star: b_i*; axes of length 1 are common to all instances, or to all clients.
 
     Returns:
-        iteration -> its ensemble, the same one whenever it is asked for.
+        iteration -> its ensemble, the same one at every call.
 
     Example:
         >>> data = fresh(Key(0), 2, 9, unit_columns(Key(1), 3, 4), np.ones((1, 1, 1, 1)), 2)

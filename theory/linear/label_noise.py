@@ -1,4 +1,4 @@
-r"""What label noise, :math:`Y_i = X_i a^* b^{*T} + \sigma Z_i`, does to Algorithm 2, to FFA-LoRA and to the best estimator.
+r"""Label noise, :math:`Y_i = X_i a^* b^{*T} + \sigma Z_i`: floors of Algorithm 2, of FFA-LoRA and of the best estimator.
 
 Let n = N m, x the stacked :math:`X_i a^*`, :math:`X_p` the stacked inputs orthogonal to a*, y the stacked
 :math:`X_i a^* / S_{i,aa}` and :math:`P = I - x y^T / n`. Every client's b-step divides by its own :math:`S_{i,aa}`, and
@@ -43,7 +43,7 @@ def statistical_floor(noise: float, b_norm: float, dimension: int, rows: int) ->
 
 
 def averaging_excess(dimension: int, num_clients: int, samples: int) -> float:
-    r"""What the averaged b-steps cost a: :math:`\frac{2(1 - 1/N)}{(m - 2)(n - d - 3)}` of its variance; 0 for N = 1.
+    r"""The relative excess variance of a from averaged b-steps, :math:`\frac{2(1 - 1/N)}{(m - 2)(n - d - 3)}`; 0 for N = 1.
 
     With :math:`y = n x / \|x\|^2 + w`, w orthogonal to x, Algorithm 2 differs from the best rank-one fit by
 

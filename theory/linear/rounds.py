@@ -24,7 +24,7 @@ LAYER = "linear"
 
 
 def local_update(model: LinearModel, eta: float, local_steps: int = 1, exact_b: bool = True) -> LocalUpdate:
-    r"""What a client does in a round, for any of the algorithms.
+    r"""Return a client's local update, for any of the algorithms.
 
     .. math::
         a \leftarrow a - \eta \nabla_a \ell_i, \qquad b \leftarrow b - \eta \nabla_b \ell_i \qquad

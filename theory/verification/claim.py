@@ -114,7 +114,7 @@ Instances = Iterable[Instance]
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: the pair at its worst instance, the verdict, and how many instances were counted."""
+    """The result of a check: the pair at its worst instance, the verdict, and the number of counted instances."""
 
     measured: float
     predicted: float
@@ -198,7 +198,7 @@ class Claim(Statement):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, what its check, its control and its contrast found, and from which seed."""
+    """A claim with the results of its check, control and contrast, and their seed."""
 
     claim: Claim
     result: Result

@@ -73,7 +73,7 @@ def _named(mutant: Mutant, words: list[str]) -> bool:
 
 
 def noticed(mutant: Mutant | None) -> str:
-    """What fails first with this mistake (none, if it is None) in the project; empty if nothing does."""
+    """Return the first failure with this mistake in the project (None: no mistake), or an empty string."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         for part in PARTS:
