@@ -120,9 +120,6 @@ def number(table: str, method: str, name: str, clients: int | None = None) -> Nu
         name: a task, ``AVERAGE``, or what the line calls it.
         clients: needed where a table has several numbers of clients.
 
-    Returns:
-        The number.
-
     Raises:
         InputError: there is none, or more than one.
 

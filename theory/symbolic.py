@@ -355,9 +355,6 @@ def ffa_excess(loss: Loss, noise: Noise = "Student") -> Derived:
         loss: which of the three.
         noise: how xi is distributed.
 
-    Returns:
-        An expression of N and m.
-
     Example:
         >>> ffa_excess("population").expressions
         (1/(N*(m - 2)),)

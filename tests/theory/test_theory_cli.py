@@ -246,23 +246,3 @@ def test_a_check_ends_in_its_summary():
 def test_formulas_are_shown_in_their_own_characters(plain, typeset):
     assert display.typeset(plain) == typeset
     assert display.typeset(typeset) == typeset
-
-
-def test_simulate_linear_writes_a_record_that_can_be_drawn(tmp_path):
-    file = tmp_path / "linear.json"
-    assert invoke("simulate", "linear", "--quick", "--seed", 1, "--json", file).exit_code == 0
-    record = json.loads(file.read_text())
-    assert set(record) == {"format", "experiment", "parameters", "seed", "command", "environment", "seconds", "series"}
-    assert (record["format"], record["experiment"], record["seed"]) == (1, "linear", 1)
-    assert set(record["environment"]["packages"]) == {"numpy", "scipy"}
-    rounds = record["parameters"]["num_rounds"]
-    for series in record["series"]:
-        assert {"panel", "algorithm", "local_update", "seed"} <= set(series)
-        if series["panel"] in ("trajectories", "heterogeneous"):
-            assert series["rounds"] == list(range(rounds + 1))
-            for name in ("angle_distance", "relative_error", "predicted"):
-                assert series[name] is None or len(series[name]) == rounds + 1
-        elif series["panel"] == "local-ratio":
-            assert len(series["kappa"]) == len(series["measured"]) == len(series["predicted"])
-        else:
-            assert len(series["theta"]) == len(series["predicted"])

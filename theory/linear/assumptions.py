@@ -13,9 +13,6 @@ from theory.linear.model import LinearModel
 def kappa(model: LinearModel, eta: float) -> float:
     r"""The dimensionless step size :math:`\kappa = \eta\, \|\bar b^*\|^2`; the gradient factor is not in it.
 
-    Returns:
-        A number > 0.
-
     Example:
         >>> from theory.linear.model import population
         >>> kappa(population(1, np.array([1.0, 0.0]), np.array([2.0]), 2), 0.25)

@@ -26,9 +26,6 @@ def interference_bound(
         b: the clients' B_i.
         weights: p_i, non-negative, summing to one.
 
-    Returns:
-        An upper bound of the interference's Frobenius norm.
-
     Example:
         >>> one = np.eye(1)
         >>> interference_bound([one, -one], [one, -one], [0.5, 0.5])
@@ -67,9 +64,6 @@ def population_step_tangent(theta: float, kappa: float, gradient_factor: Gradien
     Args:
         theta: the angle in [0, pi/2).
         kappa: eta ||b*||^2 >= 0.
-
-    Returns:
-        The next angle in radians.
 
     Example:
         >>> bool(np.isclose(population_step_tangent(0.5, 0.3, 2), population_step(0.5, 0.3, 2)))
@@ -116,9 +110,6 @@ def largest_kappa(c0: float, gradient_factor: GradientFactor) -> float:
     Args:
         c0: 1 - delta_0^2 in (0, 1).
 
-    Returns:
-        The largest kappa = eta ||b*||^2.
-
     Example:
         >>> largest_kappa(0.64, 2), largest_kappa(0.64, 1)
         (0.84, 1.3599999999999999)
@@ -160,9 +151,6 @@ def gradient_deviation(delta: float, b_norm: float, xi_bar: float, e: float) -> 
         delta: the angle distance.
         xi_bar: the mean noise of the b-step.
         e: ``assumptions.moment_error``.
-
-    Returns:
-        An upper bound of the Euclidean distance, gradient factor 2.
 
     Example:
         >>> gradient_deviation(0.5, 2.0, 0.0, 0.1)

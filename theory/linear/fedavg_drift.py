@@ -30,9 +30,6 @@ def covariance(
         a: one matrix a client.
         b: one matrix a client.
 
-    Returns:
-        A d x k matrix an instance.
-
     Example:
         >>> covariance(np.array([[[1.0]], [[-1.0]]]), np.array([[[2.0]], [[-2.0]]]))
         array([[2.]])
@@ -71,9 +68,6 @@ def leading_interference(ensemble: Ensemble, server: Layer) -> Float[Array, "*in
     Args:
         ensemble: the clients; the gradients carry its factor f.
         server: the common layer.
-
-    Returns:
-        A d x k matrix an instance.
 
     Example:
         >>> from theory.linear.ensemble import isotropic, planted

@@ -32,9 +32,6 @@ def statistical_floor(noise: float, b_norm: float, dimension: int, rows: int) ->
     Args:
         rows: N m > d + 1.
 
-    Returns:
-        The mean of the squared angle distance.
-
     Example:
         >>> round(statistical_floor(0.1, 1.0, 5, 46), 12)
         0.001
@@ -113,9 +110,6 @@ def product_risk(noise: float, dimension: int, outputs: int, num_clients: int, s
     Args:
         samples: m > 2.
 
-    Returns:
-        The mean of the squared Frobenius norm.
-
     Example:
         >>> round(product_risk(1.0, 5, 3, 1, 106), 6) == round(5 / 100 + 2 / 104, 6)
         True
@@ -134,9 +128,6 @@ def ffa_risk(noise: float, b_norm: float, delta0: float, outputs: int, num_clien
     Args:
         delta0: the frozen start's angle distance.
         samples: m > 2.
-
-    Returns:
-        The mean of the squared Frobenius norm.
 
     Example:
         >>> ffa_risk(1.0, 2.0, 0.5, 3, 5, 12)

@@ -22,9 +22,6 @@ def mixture(trains_a: Sequence[bool]) -> RoLoRA:
     Args:
         trains_a: one entry an iteration, at least one.
 
-    Returns:
-        Their schedule.
-
     Example:
         >>> mixture([True, False, True]).schedule
         'BABBBA'
@@ -96,9 +93,6 @@ def mode_factors(
         eta_b: the step size of B.
         a_norm: ||a|| at the limit.
         b_norm: ||b|| at the limit; ||a|| ||b|| = ||b*||.
-
-    Returns:
-        The two factors.
 
     Example:
         >>> mode_factors(0.1, 0.2, 1.0, 2.0, 2)

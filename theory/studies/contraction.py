@@ -118,9 +118,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     and lists of one length: ``kappa``, ``worst`` (largest ratio over the angles), ``local`` (ratio at the smallest angle),
     ``claimed`` (None where kappa c_0 > 1, of which there is no root).
 
-    Returns:
-        ``parameters`` and ``series``.
-
     Example:
         >>> record = experiment(0, True, lambda share: None)
         >>> sorted({(series["data"], series["gradient_factor"]) for series in record["series"]})

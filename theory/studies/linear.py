@@ -92,9 +92,6 @@ def trajectory(
         algorithm: a name in ``rolora.algorithms.ALGORITHMS``.
         local_steps: K gradient steps on the trainable factors; 0 is Algorithm 2's local update, the exact b-step and
             one gradient step on a, with a normalised.
-
-    Returns:
-        Two lists of ``num_rounds + 1`` numbers.
     """
     start = Layer(a0[:, None], np.zeros((1, model.b_star.shape[1])))
     update = local_update(model, eta, max(local_steps, 1), exact_b=local_steps == 0)

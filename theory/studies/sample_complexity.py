@@ -119,9 +119,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     - "needed": ``dimensions``; measured is the N m for the stated contraction, predicted d over its square, and
       ``slope`` the fitted slope of log measured in log d.
 
-    Returns:
-        ``parameters`` and ``series``.
-
     Example:
         >>> record = experiment(0, True, lambda share: None)
         >>> sorted({series["panel"] for series in record["series"]})

@@ -48,9 +48,6 @@ def script(
         inputs: X_i.
         outputs: Y_i.
         a: the start.
-
-    Returns:
-        a^T.
     """
     clients, samples, _ = inputs.shape
     for _ in range(iterations):
@@ -73,9 +70,6 @@ def bare_loop(model: LinearModel, a: Float[np.ndarray, "d"], eta: float, iterati
     Args:
         model: the clients, with equal b_i*.
         a: the start.
-
-    Returns:
-        a^T.
     """
     b_star, a_star, f = model.b_star[0], model.a_star, model.gradient_factor
     for _ in range(iterations):

@@ -184,9 +184,6 @@ def one_round(
         seed: as in :func:`lost`.
         sizes: as in :func:`lost`.
 
-    Returns:
-        The A_i and the B_i, stacked.
-
     Example:
         >>> a, b = one_round("spread 1", "B")
         >>> a.shape, b.shape, bool((a[0] == a[9]).all())

@@ -246,9 +246,6 @@ def run(claim: Claim, seed: int) -> Outcome:
     Args:
         claim: what to check.
         seed: of all its randomness.
-
-    Returns:
-        The results and the time they took.
     """
     start = time.perf_counter()
     root = Key(seed).fold("theory", claim.id)
