@@ -33,9 +33,8 @@ from IPython.display import Image, Markdown
 from paper_figures.building import render
 from paper_figures.figures import fig_interference
 from paper_figures.notebook_support import answers, rerun
-from paper_figures.panels import interference_by_layer
+from paper_figures.panels import interference_by_layer, laws
 from paper_figures.records import sources
-from paper_figures.tables import tab_conformance
 from theory.studies import toy_layers
 
 RECOMPUTE = False
@@ -89,7 +88,7 @@ Image(render.image(interference_by_layer.figure(toy, records), "png"))
 # (laws 3 and 4). What a method declares that it misses, it has to miss, and nothing else.
 
 # %%
-Markdown(tab_conformance.table(records).to_markdown())
+Markdown(laws.methods(records).to_markdown())
 
 # %% [markdown]
 # ## The answer

@@ -29,8 +29,9 @@ from IPython.display import Image, Markdown
 from paper_figures.building import findings, render
 from paper_figures.figures import fig_communication, fig_finetuning
 from paper_figures.notebook_support import answers, rerun
+from paper_figures.panels import printed_accuracies
 from paper_figures.records import sources
-from paper_figures.tables import tab_finetuning, tab_paper_table1
+from paper_figures.tables import tab_finetuning
 
 RECOMPUTE = False
 records = sources.open_records(["finetuning"], recompute_first=RECOMPUTE)
@@ -74,7 +75,7 @@ Markdown(again.table().to_markdown())
 # What the papers print, how far each of these numbers can be trusted, and what was run here.
 
 # %%
-Markdown(tab_paper_table1.table(records).to_markdown())
+Markdown(printed_accuracies.clients(records).to_markdown())
 
 # %% [markdown]
 # ## The answer

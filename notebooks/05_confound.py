@@ -48,7 +48,7 @@ records = sources.open_records(["confound", "movement"], directory=RECORDS)
 Image(render.image(fig_movement.figure(records), "png"))
 
 # %%
-Markdown(confound.moved(records.movement))
+Markdown(confound.moved(records["movement"]))
 
 # %% [markdown]
 # ## What it does to accuracy

@@ -9,10 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from paper_figures import registry, report
-from paper_figures.building import freshness, readme, render
-from paper_figures.notebook_support import execute
-from paper_figures.records import sources as compute
+from paper_figures import registry
+from paper_figures.building import freshness, render
+from paper_figures.records import sources
 from paper_figures.records.sources import COMMITTED, SOURCES, Records
 from rolora.cli.errors import one_line_errors
 from rolora.errors import InputError
@@ -37,18 +36,19 @@ REPORT = "report.html"
 def list_(records: RecordsOption = COMMITTED, debug: Debug = False) -> None:
     """Name every figure and table, what it answers, and whether its records are there."""
     with one_line_errors(debug):
-        found = compute.load(records)
+        found = sources.load(records)
+        absent = [kind for kind, content in found.items() if not content]
         table = Table(box=None)
         for name in ("id", "title", "counterpart", "records"):
             table.add_column(name, no_wrap=name == "id", overflow="fold")
-        for entry in registry.ENTRIES:
+        for entry in registry.select():
             state = "there" if entry.available(found) else "no such series"
             missing = found.missing(entry.needs)
             table.add_row(
                 entry.id, entry.title, entry.counterpart, f"missing: {', '.join(missing)}" if missing else state
             )
         Console(width=None if console.is_terminal else 200).print(table)
-        for kind in found.missing(SOURCES):
+        for kind in absent:
             console.print(f"{kind} records are made by: {SOURCES[kind].shown(records)}")
 
 
@@ -65,8 +65,8 @@ def build(
     with one_line_errors(debug):
         entries = registry.select(ids or [])
         if recompute:
-            compute.recompute({kind for entry in entries for kind in entry.needs}, records)
-        found = compute.load(records, beside)
+            sources.recompute({kind for entry in entries for kind in entry.needs}, records)
+        found = sources.load(records, beside)
         noted = freshness.read(out) if ids else {}
         for entry in entries:
             if not ids and not entry.available(found):
@@ -88,7 +88,7 @@ def check(
     Every fault names the file, and the record, module or library that has changed since it was made.
     """
     with one_line_errors(debug):
-        found = compute.load(records)
+        found = sources.load(records)
         entries = [entry for entry in registry.select(ids or []) if ids or entry.available(found)]
         wanted = {entry.id: render.files(entry, found) for entry in entries}
         noted = freshness.read(out)
@@ -113,6 +113,8 @@ def check(
 
 def _report_faults(records: Records, out: Path) -> list[str]:
     """The report is made by a command of its own: it is compared only where one lies."""
+    from paper_figures import report
+
     path = out / REPORT
     if not path.exists() or path.read_bytes() == report.page(records).encode():
         return []
@@ -127,10 +129,12 @@ def report_(
     debug: Debug = False,
 ) -> None:
     """Write the self-contained HTML report."""
+    from paper_figures import report
+
     with one_line_errors(debug):
         if out.is_dir():
             raise InputError(f"--out: got the directory {out}, expected a file name such as {out / REPORT}")
-        write_bytes(out, report.page(compute.load(records, beside)).encode())
+        write_bytes(out, report.page(sources.load(records, beside)).encode())
         console.print(str(out))
 
 
@@ -160,18 +164,15 @@ def study(
 def readme_(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
     records: RecordsOption = COMMITTED,
-    file: Annotated[Path, typer.Option("--file", help="The README.")] = readme.README,
+    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="The project's folder.")] = freshness.ROOT,
     debug: Debug = False,
 ) -> None:
-    """Replace what stands between the markers of the README by what the records say."""
+    """Replace what is between the markers of the READMEs by what the records and the config's schema say."""
+    from paper_figures.building import readme
+
     with one_line_errors(debug):
-        if not file.is_file():
-            raise InputError(f"--file: got {file}, expected a README with markers; there is none")
-        text = file.read_text(encoding="utf-8")
-        filled = readme.fill(text, compute.load(records), file)
-        if not check:
-            write_bytes(file, filled.encode())
-    _in_step([] if not check or filled == text else [file], "python -m paper_figures readme")
+        changed = readme.stale(root, compute.load(records), check)
+    _in_step(changed if check else [], "python -m paper_figures readme")
 
 
 @app.command("notebooks")
@@ -180,14 +181,16 @@ def notebooks_(
         list[str] | None, typer.Argument(metavar="[NAME ...]", help="01, 03_interference, ...; all by default.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where they lie.")] = execute.FOLDER,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where they lie.")] = freshness.ROOT
+    / "notebooks",
     debug: Debug = False,
 ) -> None:
     """Execute every notebook's .py into its .ipynb."""
+    from paper_figures.notebook_support import execute
+
     with one_line_errors(debug):
-        sources = execute.sources(folder, names or ())
         stale = []
-        for source in sources:
+        for source in execute.sources(folder, names or ()):
             path = source.with_suffix(".ipynb")
             # What can be seen without a kernel is seen first.
             text = execute.executed(source) if not check or execute.same_source(source) else None

@@ -98,6 +98,7 @@ def sweep(
         from rolora import records
         from rolora.experiment import sweep as sweeping
         from rolora.experiment import sweep_report, tracking
+        from rolora.planning.estimate import estimate_runs
 
         process_group.join()
         console.quiet = not process_group.is_first()
@@ -111,8 +112,9 @@ def sweep(
         cells = sweeping.read(locate(config), overrides or [], over or [])
         sweep_report.check_reference(cells, protocol)
         tracking.check(track or ())
+        estimate = partial(estimate_runs, out=out, jobs=jobs)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, out, jobs)}")
+        say(f"{len(cells)} cell{'s' * (len(cells) > 1)}; {sweeping.announce(cells, protocol, estimate)}")
         found = sweeping.sweep(
             cells, protocol, lambda configs: run_all(configs, out, resume, jobs, console, together, track or ()), say
         )

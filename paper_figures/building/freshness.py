@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.records.sources import SOURCES, Records
-from paper_figures.registry import Entry
 from rolora.errors import InputError
 from rolora.records import dump_json, read_json
 
@@ -80,7 +80,7 @@ def made_from(entry: Entry, records: Records) -> dict[str, Any]:
     """The records, modules and libraries that one figure or table comes from now."""
     return {
         "records": record_digests(records, dict.fromkeys((*entry.needs, *entry.uses))),
-        "code": code_digests(entry.make.__module__),
+        "code": code_digests(entry.module),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 

@@ -10,9 +10,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import RC
 from paper_figures.records.sources import Records
-from paper_figures.registry import Entry
 from rolora.errors import InputError
 
 RENDERED = Path(__file__).resolve().parents[1] / "rendered"

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from paper_figures.analysis.groups import Group, curves, describe, groups, measured, traffic
+from paper_figures.analysis.entry import Entry
+from paper_figures.analysis.groups import Group, curves, describe, groups, has_isolated, measured, traffic
 from paper_figures.drawing.style import PARTS, count_note, furnish, grid, letter, method_style, plot_seeds, styled
 from paper_figures.records.sources import Records
 
@@ -17,7 +18,7 @@ from paper_figures.records.sources import Records
 @styled
 def figure(records: Records) -> Figure:
     """The group with the most isolated clients: accuracy against megabytes, and bytes of one client in one round."""
-    isolated = [group for group in groups(records.finetuning) if group.client_state == "isolated"]
+    isolated = [group for group in groups(records["finetuning"]) if group.client_state == "isolated"]
     group = max(isolated, key=lambda group: group.num_clients)
     result, axes = grid(1, 2, height=3.0)
     handles = _accuracy_against_traffic(axes[0, 0], group)
@@ -68,3 +69,14 @@ def _kilobytes(run: dict[str, Any], direction: str, part: str) -> float:
     # The first round sends newcomers the whole adapter; it is in panel (a), not in the mean of a usual round.
     rounds = run["rounds"][1:] or run["rounds"]
     return sum(entry[direction][part] / len(entry["clients"]) for entry in rounds) / len(rounds) / 1e3
+
+
+ENTRY = Entry(
+    "fig_communication",
+    title="Federated fine-tuning: traffic",
+    shows="Accuracy against all bytes sent, and the bytes of one client in one round by direction and part.",
+    counterpart="arXiv 2502.01755v4, Figure 12; arXiv 2409.02346, Table 6",
+    needs=("finetuning",),
+    make=figure,
+    applies=lambda records: has_isolated(records["finetuning"]),
+)

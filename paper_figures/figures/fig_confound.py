@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_figures.analysis.confound import METHODS, STATES, VARIES, cells, clients_of, rounds_of
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, letter, method_style, share_heights, styled, within
 from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
@@ -17,7 +18,7 @@ SHIFT = 0.09
 @styled
 def figure(records: Records) -> Figure:
     """Filled markers and solid lines: isolated clients; hollow markers and dotted lines: chained."""
-    found = cells(records.confound)
+    found = cells(records["confound"])
     result, axes = grid(1, len(found), height=3.1, width=max(7.2, 2.6 * len(found)))
     seeds = set()
     for index, (ax, (setting, group)) in enumerate(zip(axes.flat, found.items(), strict=True)):
@@ -44,7 +45,7 @@ def figure(records: Records) -> Figure:
         if index == 0:
             ax.set_ylabel("test accuracy")
     share_heights(axes.flat)
-    first = records.confound[0]
+    first = records["confound"][0]
     note = (
         f"{swept_setting.described_run(first, VARIES)}. Mean of "
         f"{'–'.join(str(n) for n in sorted(seeds))} seeds, bar: 95 % Student interval. The learning rate of every cell was "
@@ -59,3 +60,16 @@ def figure(records: Records) -> Figure:
         Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle=":", label=STATES["chained"]),
     ]
     return furnish(result, f"{first['model']['name']}: the method, or the chain?", note, handles)
+
+
+ENTRY = Entry(
+    "fig_confound",
+    title="The method, or the chain of clients?",
+    shows=(
+        "Test accuracy of three methods with isolated clients and with clients that go on from one another, at 3, 20 and 50 "
+        "clients, two optimisers, equal client-rounds and equal rounds; every cell at its own learning rate."
+    ),
+    counterpart="arXiv 2502.01755v4, Table 1 and Figure 3",
+    needs=("confound",),
+    make=figure,
+)

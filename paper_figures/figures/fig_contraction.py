@@ -10,7 +10,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from paper_figures.analysis.linear_model import described, panel
+from paper_figures.analysis.entry import Entry
+from paper_figures.analysis.linear_model import described, has_ratios, panel
 from paper_figures.drawing.style import band, furnish, grid, letter, method_style, seeds_note, styled
 from paper_figures.records.sources import Records
 
@@ -29,11 +30,11 @@ LOSSES = {1: "(1/2m)‖·‖², gradient factor 1", 2: "(1/m)‖·‖², gradien
 @styled
 def figure(records: Records) -> Figure:
     """(a, b) measured ratios against the claimed factor, both conventions; (c) ratio near a*; (d) the map of angles."""
-    runs, maps = panel(records.linear, "local-ratio"), panel(records.linear, "population-map")
+    runs, maps = panel(records["linear"], "local-ratio"), panel(records["linear"], "population-map")
     result, axes = grid(2, 2, height=5.9)
     for index, (factor, loss) in enumerate(LOSSES.items()):
         handles = _range(
-            axes[0, index], [one for one in records.contraction["series"] if one["gradient_factor"] == factor]
+            axes[0, index], [one for one in records["contraction"]["series"] if one["gradient_factor"] == factor]
         )
         letter(axes[0, index], index, f"loss {loss}")
     handles += _ratios(axes[1, 0], runs)
@@ -43,13 +44,13 @@ def figure(records: Records) -> Figure:
         letter(axes[1, 1], 3, "angle after one iteration, closed form")
     else:
         axes[1, 1].remove()
-    seeds = len({one["seed"] for one in records.contraction["series"]} - {None})
+    seeds = len({one["seed"] for one in records["contraction"]["series"]} - {None})
     note = (
-        f"Linear model, synthetic data; κ = η‖b*‖². (a, b) {described(records.contraction['parameters'], RANGE_NAMED)}: the "
+        f"Linear model, synthetic data; κ = η‖b*‖². (a, b) {described(records['contraction']['parameters'], RANGE_NAMED)}: the "
         "largest ratio over angle distances up to delta0 (root mean square over directions), against the factor "
         "√(1 − κc₀), c₀ = 1 − delta0², that is claimed for κ ≤ 1 (dotted). Shaded: the claim is false in the population. "
         f"Lines: population; points: fixed data, {seeds_note(seeds).replace('band', 'bars')}.\n"
-        f"(c) {described(records.linear['parameters'], NAMED)}, gradient factor 2, "
+        f"(c) {described(records['linear']['parameters'], NAMED)}, gradient factor 2, "
         f"{seeds_note(len(runs)).replace('band', 'bars')}. (d) is a formula, not a measurement."
     )
     return furnish(result, "Linear model: contraction of RoLoRA (Algorithm 2)", note, handles)
@@ -107,3 +108,18 @@ def _maps(ax: Axes, maps: list[dict[str, Any]]) -> None:
     ax.set_xlabel("angle θ before, degrees")
     ax.set_ylabel("angle |θ| after, degrees")
     ax.figure.colorbar(shades, ax=ax, label="κ")
+
+
+ENTRY = Entry(
+    "fig_contraction",
+    title="Linear model: contraction of RoLoRA",
+    shows=(
+        "The largest factor by which one iteration shrinks the angle distance, measured over the whole range of steps in both "
+        "conventions of the loss, beside the claimed factor and where that stops being true; the factor near the solution "
+        "beside |1 − 2κ|; and the map of angles."
+    ),
+    counterpart="arXiv 2502.01755v4, Lemma 4.4",
+    needs=("linear", "contraction"),
+    make=figure,
+    applies=lambda records: has_ratios(records["linear"]),
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_figures.analysis.groups import curves, describe, groups, measured
+from paper_figures.analysis.entry import Entry
+from paper_figures.analysis.groups import curves, describe, groups, has_isolated, measured
 from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, plot_seeds, share_heights, styled
 from paper_figures.records.sources import Records
 
@@ -14,8 +15,8 @@ COLUMNS = 3
 
 @styled
 def figure(records: Records) -> Figure:
-    """Isolated clients only; the dashed grey line is the share of the larger class in the test set."""
-    found = [group for group in groups(records.finetuning) if group.client_state == "isolated"]
+    """Isolated clients only; the dashed grey line is the majority-class baseline on the test set."""
+    found = [group for group in groups(records["finetuning"]) if group.client_state == "isolated"]
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
     result, axes = grid(rows, columns, height=2.6 * rows, width=max(5.0, 2.6 * columns))
@@ -40,3 +41,14 @@ def figure(records: Records) -> Figure:
     note = f"{describe(found[0].any_run)}. Curves: {count_note(seeds)}. Each panel has its own number of rounds."
     title = f"{found[0].any_run['model']['name']}: accuracy of the aggregated model"
     return furnish(result, title, note, [*(handles[name] for name in in_order(handles)), line])
+
+
+ENTRY = Entry(
+    "fig_finetuning",
+    title="Federated fine-tuning: accuracy against rounds",
+    shows="Accuracy of the aggregated model for growing numbers of isolated clients, with the majority-class baseline.",
+    counterpart="arXiv 2502.01755v4, Table 1 and Figure 3",
+    needs=("finetuning",),
+    make=figure,
+    applies=lambda records: has_isolated(records["finetuning"]),
+)

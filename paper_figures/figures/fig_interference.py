@@ -7,6 +7,7 @@ import textwrap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import describe
 from paper_figures.analysis.methods import by_method, lost
 from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, method_style, plot_seeds, styled
@@ -22,7 +23,7 @@ SMALLEST = 1e-9
 @styled
 def figure(records: Records) -> Figure:
     """(a) interference of the factors, (b) what was missed, relative to the round's movement, against rounds."""
-    methods = {name: runs for name, runs in by_method(records.methods).items() if lost(runs, "missed")[0]}
+    methods = {name: runs for name, runs in by_method(records["methods"]).items() if lost(runs, "missed")[0]}
     result, axes = grid(1, 2, height=3.6)
     handles = {}
     for index, (what, title) in enumerate(PANELS.items()):
@@ -52,10 +53,21 @@ def figure(records: Records) -> Figure:
 
 
 def _name_those_below(ax: Axes, labels: list[str]) -> None:
-    """Their curves lie over each other: only their names can be told apart."""
+    """Their curves lie over each other: only their names can be distinguished."""
     if labels:
         words = textwrap.fill(f"at or below {SMALLEST:g}: {', '.join(labels)}", 44)
         ax.annotate(
             words, (0.98, SMALLEST), (0, 7), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
             fontsize=8, color="#333333",
         )  # fmt: skip
+
+
+ENTRY = Entry(
+    "fig_interference",
+    title="Federated fine-tuning: what a round loses",
+    shows="The interference of the clients' factors and what each method missed, layer by layer on the real encoder.",
+    counterpart="arXiv 2502.01755v4, equations 1 and 2",
+    needs=("methods",),
+    make=figure,
+    applies=lambda records: any(lost([run], "missed")[0] for run in records["methods"]),
+)

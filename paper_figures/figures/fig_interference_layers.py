@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import describe
 from paper_figures.analysis.methods import EXACT, Run, by_method, lost, short
 from paper_figures.drawing.style import count_note, furnish, grid, letter, method_style, styled
@@ -20,14 +21,14 @@ from rolora.evaluation.intervals import student
 
 def applies(records: Records) -> bool:
     """Whether interference was measured, and of a method that has any."""
-    measured = [run for run in records.methods if lost([run], "interference")[0]]
+    measured = [run for run in records["methods"] if lost([run], "interference")[0]]
     return any(float(_table(run).max()) > EXACT for run in measured)
 
 
 @styled
 def figure(records: Records) -> Figure:
     """(a) every method by matrix, the median over rounds; (b) the first method by round, a line for each matrix."""
-    measured = {name: runs for name, runs in by_method(records.methods).items() if lost(runs, "interference")[0]}
+    measured = {name: runs for name, runs in by_method(records["methods"]).items() if lost(runs, "interference")[0]}
     tables = {name: [_table(run) for run in runs] for name, runs in measured.items()}
     shown = {name: found for name, found in tables.items() if max(float(one.max()) for one in found) > EXACT}
     exact = [method_style(name).label for name in tables if name not in shown]
@@ -92,3 +93,14 @@ def _by_round(ax: Axes, tables: Sequence[np.ndarray], layers: Sequence[str]) -> 
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel("round")
     return handles
+
+
+ENTRY = Entry(
+    "fig_interference_layers",
+    title="Federated fine-tuning: interference layer by layer",
+    shows="The interference of the clients' factors in every adapted matrix, by method, and of FedAvg-LoRA by round.",
+    counterpart="arXiv 2502.01755v4, equations 1 and 2",
+    needs=("methods",),
+    make=figure,
+    applies=applies,
+)

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import math
-
 from matplotlib.figure import Figure
 
-from paper_figures.analysis.runs import Run
-from paper_figures.drawing.style import styled
-from paper_figures.panels import swept_setting
+from paper_figures.analysis.entry import Entry
+from paper_figures.panels import studied_settings
 from paper_figures.records.sources import Records
 
 
-def _place(run: Run) -> float:
-    federation = run["config"]["federation"]
-    if federation["partition"] == "by-label":
-        return -100.0 + federation["labels_per_client"]
-    return math.log10(federation["dirichlet_alpha"]) if federation["partition"] == "dirichlet" else 100.0
-
-
-def _label(run: Run) -> str:
-    federation = run["config"]["federation"]
-    if federation["partition"] == "by-label":
-        return f"{federation['labels_per_client']} label" + "s" * (federation["labels_per_client"] > 1)
-    return f"{federation['dirichlet_alpha']:g}" if federation["partition"] == "dirichlet" else "IID"
-
-
-AXIS = swept_setting.Axis(swept_setting.PARTITION_KEYS, _place, _label, "Dirichlet α (left: most skewed)")
-
-
-def applies(records: Records) -> bool:
-    """Whether the partition varies."""
-    return bool(swept_setting.panels(records.label_skew, AXIS))
-
-
-@styled
 def figure(records: Records) -> Figure:
-    """The final metric for every partition."""
+    """Return the final metric for every partition."""
     note = (
         "Labels of the clients' training text are drawn from Dirichlet(α) shares; a test text is the same for all. "
         "Each method at its own learning rate."
     )
-    return swept_setting.figure(swept_setting.panels(records.label_skew, AXIS), AXIS, "what label skew costs", note)
+    return studied_settings.figure(records, "label_skew", "what label skew costs", note)
+
+
+ENTRY = Entry(
+    "fig_label_skew",
+    title="Federated fine-tuning: label skew",
+    shows="The final metric for Dirichlet shares of labels, for clients with few labels, and for equal shares.",
+    counterpart="arXiv 2502.01755v4, Table 2",
+    needs=("label_skew",),
+    make=figure,
+    applies=lambda records: bool(studied_settings.panels(records, "label_skew")),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from paper_figures.analysis import nonlinear_model
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
 from paper_figures.records.sources import Records
 
@@ -12,11 +13,11 @@ from paper_figures.records.sources import Records
 @styled
 def figure(records: Records) -> Figure:
     """One panel a partition; a ring marks the rate that validation chose."""
-    panels = nonlinear_model.panels(records.nonlinear)
+    panels = nonlinear_model.panels(records["nonlinear"])
     columns = 2 if len(panels) > 1 else 1
     rows = -(-len(panels) // columns)
     result, axes = grid(rows, columns, height=2.5 * rows)
-    window = records.nonlinear["parameters"]["window"]
+    window = records["nonlinear"]["parameters"]["window"]
     seeds, handles = [], {}
     for index, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         for name in in_order(panel.grid):
@@ -40,8 +41,21 @@ def figure(records: Records) -> Figure:
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     note = (
-        f"{nonlinear_model.described(records.nonlinear)}; {count_note(seeds)}; final: mean of the last {window} "
+        f"{nonlinear_model.described(records['nonlinear'])}; {count_note(seeds)}; final: mean of the last {window} "
         "evaluations; ring: chosen on the validation split."
     )
     title = "Two-layer ReLU model on 8 x 8 digits: accuracy against learning rate"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
+
+
+ENTRY = Entry(
+    "fig_learning_rates",
+    title="Two-layer model on digits: accuracy against learning rate",
+    shows=(
+        "Final test accuracy over the whole grid of learning rates, so that the order of methods can be judged at every "
+        "rate and not at one."
+    ),
+    counterpart="arXiv 2502.01755v4, Figure 2 (which shows one curve a method)",
+    needs=("nonlinear",),
+    make=figure,
+)

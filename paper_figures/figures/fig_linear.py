@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.linear_model import TITLES, curves, described, fedavg_converges, headline
 from paper_figures.drawing.style import count_note, furnish, grid, letter, method_style, plot_seeds, styled
 from paper_figures.records.sources import Records
@@ -20,7 +21,7 @@ NAMED = ("num_clients", "samples", "dimension", "outputs", "kappa", "eta", "loca
 @styled
 def figure(records: Records) -> Figure:
     """One column a panel of the record, one row a metric, logarithmic."""
-    panels = {title: found for name, title in TITLES.items() if (found := curves(records.linear, name))}
+    panels = {title: found for name, title in TITLES.items() if (found := curves(records["linear"], name))}
     result, axes = grid(len(METRICS), len(panels), height=5.0)
     seeds, handles = [], {}
     for column, (title, found) in enumerate(panels.items()):
@@ -40,7 +41,7 @@ def figure(records: Records) -> Figure:
             letter(ax, row * len(panels) + column, title)
         axes[-1, column].set_xlabel("communication rounds")
     note = (
-        f"Linear model, synthetic data: {described(records.linear['parameters'], NAMED)}. Curves: geometric "
+        f"Linear model, synthetic data: {described(records['linear']['parameters'], NAMED)}. Curves: geometric "
         f"{count_note(seeds)}.\n{reading(records)}"
     )
     return furnish(result, "Linear model: distance to the solution", note, list(handles.values()))
@@ -48,7 +49,21 @@ def figure(records: Records) -> Figure:
 
 def reading(records: Records) -> str:
     """What may be read off the figure, and what may not, from the record's end points."""
-    text = headline(records.linear) + "."
-    if fedavg_converges(records.linear):
+    text = headline(records["linear"]) + "."
+    if fedavg_converges(records["linear"]):
         text += " FedAvg-LoRA converges too: this model shows the floor of FFA-LoRA and nothing more."
     return text
+
+
+ENTRY = Entry(
+    "fig_linear",
+    title="Linear model: distance to the solution",
+    shows=(
+        "Angle distance and relative error of the three methods against communication rounds. It shows the floor of "
+        "FFA-LoRA; it cannot separate RoLoRA from FedAvg-LoRA."
+    ),
+    counterpart="arXiv 2502.01755v4, section 4.1 (no experiment of the paper was found there)",
+    needs=("linear",),
+    make=figure,
+    applies=lambda records: bool(curves(records["linear"], "trajectories")),
+)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.groups import curves, describe, final_accuracy, measured, traffic
 from paper_figures.analysis.methods import Run, by_method
 from paper_figures.drawing.style import count_note, furnish, grid, letter, method_style, styled
@@ -18,7 +19,7 @@ from paper_figures.records.sources import Records
 @styled
 def figure(records: Records) -> Figure:
     """(a) final accuracy with its interval and every seed; (b, c) mean accuracy against rounds and megabytes sent."""
-    methods = by_method(records.methods)
+    methods = by_method(records["methods"])
     result, (finals, rounds, sent) = _panels()
     _finals(finals, methods)
     letter(finals, 0, "last round")
@@ -35,11 +36,11 @@ def figure(records: Records) -> Figure:
     federation = run["config"]["federation"]
     shown = count_note([len(runs) for runs in methods.values()]).replace("band", "bars")
     note = (
-        f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal client-steps (the "
+        f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal total local steps (the "
         "centralised reference takes as many steps at one client that holds all data). Each method at the learning rate "
         f"that was best on validation text. Points: {shown}; (a) shows every seed, (b, c) means alone. FedSA-LoRA and "
         "local-only have a model for each client, each tested on its own part of the test text. Nothing is sent by "
-        "local-only but the head. Dotted: the larger class."
+        "local-only but the head. Dotted: the majority-class baseline."
     )
     return furnish(result, f"{run['model']['name']}: all methods at {federation['num_clients']} clients", note, handles)
 
@@ -53,13 +54,13 @@ def _panels() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
 
 
 def _finals(ax: Axes, methods: dict[str, list[Run]]) -> None:
-    order = sorted(methods, key=lambda name: final_accuracy(methods[name]).estimate)
+    order = sorted(methods, key=lambda name: final_accuracy(methods[name]).mean)
     for row, name in enumerate(order):
         look, found = method_style(name), final_accuracy(methods[name])
         ax.errorbar(
-            found.estimate,
+            found.mean,
             row,
-            xerr=found.half_width,
+            xerr=found.half_width or 0.0,
             fmt=look.marker or "|",
             color=look.color,
             capsize=2.5,
@@ -96,3 +97,13 @@ def _against(ax: Axes, methods: dict[str, list[Run]], place: Callable[[Run, list
             color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=4, label=look.label,
         )  # fmt: skip
     return handles
+
+
+ENTRY = Entry(
+    "fig_methods",
+    title="Federated fine-tuning: all methods",
+    shows="Final accuracy of every method with its interval, and accuracy against rounds and against all bytes sent.",
+    counterpart="none: no paper compares them all on one footing",
+    needs=("methods",),
+    make=figure,
+)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_figures.analysis.confound import VARIES, movement
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, letter, method_style, styled
 from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
@@ -15,7 +16,7 @@ from rolora.evaluation.intervals import student
 @styled
 def figure(records: Records) -> Figure:
     """One panel an optimiser; the dashed line is (N + 1)/2, the ratio for equal gradients of all clients."""
-    found = movement(records.movement)
+    found = movement(records["movement"])
     optimizers = sorted({optimizer for optimizer, *_ in found})
     result, axes = grid(1, len(optimizers), height=3.0, width=max(5.0, 3.6 * len(optimizers)))
     handles: dict[str, Line2D] = {}
@@ -47,7 +48,7 @@ def figure(records: Records) -> Figure:
         if index == 0:
             ax.set_ylabel("movement, chained / isolated")
     seeds = sorted({len(values) for by_clients in found.values() for values in by_clients.values()})
-    first = records.movement[0]
+    first = records["movement"][0]
     reference = Line2D([], [], color="#777777", linestyle="--", linewidth=1, label="(N + 1)/2")
     note = (
         f"{swept_setting.described_run(first, VARIES)}. Movement: root of the sum over layers of the squared change of the factor at the "
@@ -55,3 +56,13 @@ def figure(records: Records) -> Figure:
         f"Mean of {'–'.join(map(str, seeds))} seeds, bar: 95 % Student interval."
     )
     return furnish(result, "How far a round goes when clients are chained", note, [*handles.values(), reference])
+
+
+ENTRY = Entry(
+    "fig_movement",
+    title="How far a round goes when clients are chained",
+    shows="Movement of the active factor in a round, chained clients over isolated ones, beside (N + 1)/2.",
+    counterpart="none: it measures what public implementations do",
+    needs=("movement",),
+    make=figure,
+)

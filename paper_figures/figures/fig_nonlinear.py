@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from paper_figures.analysis import nonlinear_model
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import count_note, furnish, grid, in_order, letter, plot_seeds, styled
 from paper_figures.records.sources import Records
 
@@ -12,12 +13,12 @@ from paper_figures.records.sources import Records
 @styled
 def figure(records: Records) -> Figure:
     """One panel a partition, each method at the learning rate that validation chose, centralised LoRA beside them."""
-    panels = nonlinear_model.panels(records.nonlinear)
+    panels = nonlinear_model.panels(records["nonlinear"])
     columns = 2 if len(panels) > 1 else 1
     rows = -(-len(panels) // columns)
     result, axes = grid(rows, columns, height=2.5 * rows)
     seeds, handles = [], {}
-    reference = nonlinear_model.reference(records.nonlinear)
+    reference = nonlinear_model.reference(records["nonlinear"])
     for index, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         # A reference trained at another rank would not be a reference.
         for name, runs in (
@@ -37,8 +38,21 @@ def figure(records: Records) -> Figure:
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     note = (
-        f"{nonlinear_model.described(records.nonlinear)}; {count_note(seeds)}; "
+        f"{nonlinear_model.described(records['nonlinear'])}; {count_note(seeds)}; "
         "learning rate of each method chosen on a validation split."
     )
     title = "Two-layer ReLU model on 8 x 8 digits: accuracy against rounds"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
+
+
+ENTRY = Entry(
+    "fig_nonlinear",
+    title="Two-layer model on digits: accuracy against rounds",
+    shows=(
+        "Test accuracy of the three methods for label-skewed clients and an IID control, each at the learning rate that "
+        "a validation split chose."
+    ),
+    counterpart="arXiv 2502.01755v4, Figure 2",
+    needs=("nonlinear",),
+    make=figure,
+)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from paper_figures.analysis.engines import label, machine
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, styled
 from paper_figures.records.sources import Records
 
@@ -26,8 +27,8 @@ KINDS = {
 
 @styled
 def figure(records: Records) -> Figure:
-    """Milliseconds a client-step, stacked by kind, a bar an engine."""
-    record = records.profile
+    """Milliseconds a local step, stacked by kind, a bar an engine."""
+    record = records["profile"]
     result, axes = grid(1, 1, height=0.7 + 0.55 * len(record["engines"]))
     ax = axes[0, 0]
     for row, (_, found) in enumerate(record["engines"].items()):
@@ -41,7 +42,7 @@ def figure(records: Records) -> Figure:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.12)
-    ax.set_xlabel("milliseconds a client-step, under the profiler")
+    ax.set_xlabel("milliseconds a local step, under the profiler")
     drawn = {
         kind: color for kind, color in KINDS.items() if any(kind in e["seconds"] for e in record["engines"].values())
     }
@@ -64,3 +65,13 @@ def _short(kind: str) -> str:
     return (
         kind.replace("normalisation and", "norm,").replace("backbone products", "backbone").replace("operations", "ops")
     )
+
+
+ENTRY = Entry(
+    "fig_profile",
+    title="The training engines: where the time goes",
+    shows="A client's step by kind of operation, before and after batching.",
+    counterpart="none",
+    needs=("profile",),
+    make=figure,
+)

@@ -9,47 +9,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.runs import Run
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, letter, method_style, styled
-from paper_figures.panels import swept_setting
+from paper_figures.panels import studied_settings, swept_setting
+from paper_figures.panels.studied_settings import AXES, BUDGETS
 from paper_figures.records.sources import Records
-
-
-def _rank(run: Run) -> int:
-    return run["config"]["lora"]["rank"]
-
-
-AXIS = swept_setting.Axis(
-    frozenset({"lora.rank", "lora.alpha", "federation.rounds"}), _rank, lambda run: str(_rank(run)), "rank"
-)
-BUDGETS = {
-    "rounds": lambda run: run["config"]["federation"]["rounds"],
-    "rank × rounds": lambda run: run["config"]["federation"]["rounds"] * _rank(run),
-}
-
 
 OFFSETS = ((-9, 5), (-9, -11), (4, -11))
 """Of a rank's number from its point, method by method."""
 
 
-def applies(records: Records) -> bool:
-    """Whether the rank varies."""
-    return bool(swept_setting.by_budget(records.ranks, AXIS, BUDGETS))
-
-
 @styled
 def figure(records: Records) -> Figure:
     """Panels of equal budget, and one of the final metric against what was sent in all, every point with its rank."""
-    found = swept_setting.by_budget(records.ranks, AXIS, BUDGETS)
-    shown = swept_setting.by_budget(records.ranks, AXIS, {"rounds": BUDGETS["rounds"]})
-    columns = 2
+    found = studied_settings.panels(records, "ranks")
+    shown = swept_setting.by_budget(records["ranks"], AXES["ranks"], {"rounds": BUDGETS["ranks"]["rounds"]})
+    axis, columns = AXES["ranks"], 2
     rows = -(-(len(found) + len(shown)) // columns)
     result, axes = grid(rows, columns, height=2.9 * rows)
     handles: dict[str, Any] = {}
     for index, (ax, panel) in enumerate(zip(axes.flat, found, strict=False)):
         handles |= swept_setting.draw(ax, panel)
         letter(ax, index, swept_setting.wrapped(panel.title, 36))
-        ax.set_xlabel(AXIS.title)
+        ax.set_xlabel(axis.title)
         ax.set_ylabel(f"test {outcomes.metric(panel.any_run)}")
     for index, (ax, panel) in enumerate(zip(axes.flat[len(found) :], shown, strict=False), len(found)):
         _against_bytes(ax, panel)
@@ -64,7 +46,7 @@ def figure(records: Records) -> Figure:
     return furnish(
         result,
         f"{names}: rank, and rank at equal bytes",
-        f"{swept_setting.words(found, AXIS.keys)} {note}",
+        f"{swept_setting.words(found, AXES['ranks'].keys)} {note}",
         swept_setting.in_legend(handles),
     )
 
@@ -96,3 +78,14 @@ def _against_bytes(ax: Axes, panel: swept_setting.Panel) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("megabytes sent, up and down, all clients")
     ax.set_ylabel(f"test {outcomes.metric(panel.any_run)}")
+
+
+ENTRY = Entry(
+    "fig_ranks",
+    title="Federated fine-tuning: rank",
+    shows="The final metric for ranks 1 to 32 at equal rounds, at equal bytes of a factor, and against all bytes sent.",
+    counterpart="arXiv 2409.02346, Tables 1 and 3",
+    needs=("ranks",),
+    make=figure,
+    applies=lambda records: bool(studied_settings.panels(records, "ranks")),
+)

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from paper_figures.analysis.runs import Run
-from paper_figures.drawing.style import styled
-from paper_figures.panels import swept_setting
+from paper_figures.analysis.entry import Entry
+from paper_figures.panels import studied_settings
 from paper_figures.records.sources import Records
 
 
-def _ratio(run: Run) -> float:
-    training = run["config"]["training"]
-    return float(f"{(training.get('learning_rate_a') or training['learning_rate']) / training['learning_rate']:.6g}")
-
-
-AXIS = swept_setting.Axis(
-    frozenset({"training.learning_rate_a"}),
-    _ratio,
-    lambda run: f"{_ratio(run):.3g}",
-    "rate of A / rate of B",
-    lambda run: f"B {run['config']['training']['learning_rate']:g}",
-)
-
-
-def applies(records: Records) -> bool:
-    """Whether the ratio varies."""
-    return bool(swept_setting.panels(records.rate_ratios, AXIS))
-
-
-@styled
 def figure(records: Records) -> Figure:
-    """The final metric for every ratio, a line for each rate of B."""
-    return swept_setting.figure(
-        swept_setting.panels(records.rate_ratios, AXIS),
-        AXIS,
-        "unequal learning rates",
-        "Every line has one learning rate of B, named in the legend. A ratio of 1 is one rate for both.",
-    )
+    """Return the final metric for every ratio, a line for each rate of B."""
+    note = "Every line has one learning rate of B, named in the legend. A ratio of 1 is one rate for both."
+    return studied_settings.figure(records, "rate_ratios", "unequal learning rates", note)
+
+
+ENTRY = Entry(
+    "fig_rate_ratios",
+    title="Federated fine-tuning: unequal learning rates",
+    shows="The final metric against the ratio of the two factors' learning rates.",
+    counterpart="arXiv 2502.01755v4, Figure 6",
+    needs=("rate_ratios",),
+    make=figure,
+    applies=lambda records: bool(studied_settings.panels(records, "rate_ratios")),
+)

@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.linear_model import described, panel
 from paper_figures.drawing.style import band, furnish, grid, letter, seeds_note, styled
 from paper_figures.records.sources import Records
@@ -27,7 +28,7 @@ DARK = "#444444"
 @styled
 def figure(records: Records) -> Figure:
     """(a) the ratio against m; (b) the same against N m; (c) the N m for a given ratio against d."""
-    record = records.sample_complexity
+    record = records["sample_complexity"]
     result, axes = grid(1, 3, height=2.9, width=7.8)
     groups, needed = by_clients(panel(record, "ratio")), by_clients(panel(record, "needed"))
     for ax in axes[0]:
@@ -107,3 +108,16 @@ def _line(ax: Axes, x: np.ndarray, runs: list[dict[str, Any]], label: str, color
     if len(runs) > 1:
         ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     return line
+
+
+ENTRY = Entry(
+    "fig_sample_complexity",
+    title="Linear model: how many samples a contraction takes",
+    shows=(
+        "What is left of a small angle after one iteration, against the samples of a client and of all clients together; "
+        "and the pooled samples that a given contraction takes, against the dimension."
+    ),
+    counterpart="arXiv 2502.01755v4, Lemma 4.4 (its sample size is per client)",
+    needs=("sample_complexity",),
+    make=figure,
+)

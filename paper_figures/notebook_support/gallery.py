@@ -9,35 +9,36 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from paper_figures import registry
+from paper_figures.analysis.entry import Entry
 from paper_figures.building import findings, render
 from paper_figures.records.sources import SOURCES, Records
-from paper_figures.registry import Entry
 
 PRINTED_TABLE = re.compile(r"\bTables? \d")
 """How a counterpart names a table of a paper."""
 
 
 def answers_a_table(entry: Entry) -> bool:
-    """Whether an entry's counterpart is a table of one of the papers.
+    """Return True if an entry's counterpart is a table of one of the papers.
 
     Example:
-        >>> "tab_paper_table1" in [entry.id for entry in registry.ENTRIES if answers_a_table(entry)]
+        >>> "tab_paper_table1" in [entry.id for entry in registry.select() if answers_a_table(entry)]
         True
     """
     return PRINTED_TABLE.search(entry.counterpart) is not None
 
 
-def papers_tables(entries: Iterable[Entry] = registry.ENTRIES) -> list[Entry]:
-    """The entries that answer a paper's table, tables before figures, otherwise in the order of the registry."""
-    return sorted(filter(answers_a_table, entries), key=lambda entry: entry.kind != "table")
+def papers_tables(entries: Iterable[Entry] | None = None) -> list[Entry]:
+    """Return the entries (of the registry by default) that answer a paper's table, tables before figures."""
+    known = registry.select() if entries is None else entries
+    return sorted(filter(answers_a_table, known), key=lambda entry: entry.kind != "table")
 
 
-def show_papers_tables(records: Records, entries: Iterable[Entry] = registry.ENTRIES) -> None:
+def show_papers_tables(records: Records, entries: Iterable[Entry] | None = None) -> None:
     """Show every entry that answers a paper's table as outputs of the cell: a heading, and a table or a picture.
 
     Args:
         records: what is there; an entry without its records says which command makes them.
-        entries: of the registry.
+        entries: figures and tables; those of the registry by default.
     """
     from IPython.display import display
 

@@ -69,12 +69,12 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
             tell(done / len(nonlinear.METHODS))
             series += nonlinear.train(known[panel], method, Key(seed), images, settings)
         tell(1.0)
-    parameters = records.nonlinear["parameters"]
+    parameters = records["nonlinear"]["parameters"]
     kept = parameters | {
         "seeds": 1,
         "panels": [one for one in parameters["panels"] if one["name"] == panel],
     }
-    return Records(COMMITTED, nonlinear=records.nonlinear | {"parameters": kept, "series": series})
+    return Records(COMMITTED, nonlinear=records["nonlinear"] | {"parameters": kept, "series": series})
 
 
 def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None]]]]:
@@ -86,7 +86,7 @@ def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None
 
 
 @dataclass(frozen=True)
-class Again:
+class Rerun:
     """The first rounds of a committed run, made again.
 
     Args:
@@ -124,7 +124,7 @@ class Again:
         )
 
 
-def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3, rounds: int = 4) -> Again:
+def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3, rounds: int = 4) -> Rerun:
     """Train the first rounds of a committed run again, from its record alone.
 
     Args:
@@ -138,7 +138,7 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
     """
     runs = [
         run
-        for run in records.finetuning
+        for run in records["finetuning"]
         if run["config"]["algorithm"] == method
         and run["config"]["federation"]["num_clients"] == num_clients
         and run["config"]["federation"].get("client_state", "isolated") == "isolated"
@@ -147,7 +147,7 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
         raise InputError(f"finetuning records: expected a run of {method} with {num_clients} clients; there is none")
     run = min(runs, key=lambda run: run["seed"])
     with bar(f"{run['name']}, {rounds} rounds") as tell:
-        return Again(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
+        return Rerun(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
 
 
 def _begun(
@@ -188,7 +188,7 @@ def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Tab
     pair = [
         run
         for state in names
-        for run in records.movement
+        for run in records["movement"]
         if run["config"]["algorithm"] == method
         and run["config"]["training"]["optimizer"] == "adamw"
         and run["config"]["federation"]["num_clients"] == num_clients

@@ -47,7 +47,7 @@ def of_records(records: Records, what: str = "missed") -> Missed:
     """The same over all seeds of the methods' runs; a method of which it was not measured is left out."""
     rounds = {
         name: [entry["lost"] for run in runs for entry in run["rounds"] if entry.get("lost")]
-        for name, runs in by_method(records.methods).items()
+        for name, runs in by_method(records["methods"]).items()
         if name != "centralised"
     }
     return by_layer({name: entries for name, entries in rounds.items() if entries}, what)
@@ -62,13 +62,13 @@ def exact_methods(missed: Missed) -> list[str]:
 def figure(toy: Mapping[str, Sequence[Any]], records: Records) -> Figure:
     """(a) toy layers, (b) the adapted layers of the encoder; a row a method, a column a layer."""
     panels = {"toy layers": by_layer(toy), "": of_records(records)}
-    run = records.methods[0]
+    run = records["methods"][0]
     names = in_order(set.union(*(set(one) for one in panels.values())))
     result, axes = grid(1, 2, height=0.5 + 0.27 * len(names))
     for index, (title, missed) in enumerate(panels.items()):
         _panel(axes[0, index], missed, names, labelled=index == 0)
         letter(axes[0, index], index, title or run["model"]["name"])
-    seeds = len({one["seed"] for one in records.methods})
+    seeds = len({one["seed"] for one in records["methods"]})
     note = (
         "‖D − U'‖ / ‖D − U‖: what the server's update misses of the mean update D, relative to the round's movement; median "
         f"over rounds (and {seeds} seeds). “exact”: below {100 * EXACT:.3f} %. (a) {len(panels['toy layers'][names[0]])} synthetic layers "

@@ -1,93 +1,85 @@
-"""The files of records: each read, and refused where it is not what its name says."""
+"""Checks of records: each refuses a file that is not what its name says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rolora.errors import InputError
-from rolora.records import read_json
 
 CLAIM_KEYS = ("id", "source", "kind", "statement", "measured", "predicted", "verdict", "control_verdict", "instances")
 EXPERIMENT_KEYS = ("format", "experiment", "parameters", "series")
 EVALUATION_KEYS = ("format", "kind", "model", "results", "environment")
 RUN_KEYS = ("format", "name", "status", "config", "seed", "model", "data", "rounds", "final", "environment")
 
-
-def claims(path: Path) -> list[dict[str, Any]] | None:
-    """The claims of ``theory check``, by id; None without the file."""
-    if not path.exists():
-        return None
-    found = read_json(path)
-    if not isinstance(found, list) or not found:
-        raise InputError(f"{path}: got {type(found).__name__}, expected a list of claims from: python -m theory check")
-    for index, claim in enumerate(found):
-        require_keys(claim, CLAIM_KEYS, f"{path}: claim {index}")
-    return sorted(found, key=lambda claim: claim["id"])
+Check = Callable[[Any, Path], Any]
+"""(content of a file, its path) -> the record; raises InputError."""
 
 
-def findings(path: Path) -> list[dict[str, Any]] | None:
-    """What ``rolora conformance`` found; None without the file."""
-    if not path.exists():
-        return None
-    found = read_json(path)
-    if not isinstance(found, list) or not found:
-        raise InputError(f"{path}: got {type(found).__name__}, expected findings from: python -m rolora conformance")
-    for index, finding in enumerate(found):
-        require_keys(finding, ("subject", "law", "asks", "verdict", "words"), f"{path}: finding {index}")
-    return found
+def claims(content: Any, path: Path) -> list[dict[str, Any]]:
+    """Return the claims of ``theory check``, ordered by id."""
+    return sorted(_entries(content, path, CLAIM_KEYS, "claim", "python -m theory check"), key=lambda claim: claim["id"])
 
 
-def table(path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
-    """A record with these keys; None without the file."""
-    if not path.exists():
-        return None
-    record = read_json(path)
-    require_keys(record, keys, str(path))
-    return record
+def findings(content: Any, path: Path) -> list[dict[str, Any]]:
+    """Return the findings of ``rolora conformance``."""
+    keys = ("subject", "law", "asks", "verdict", "words")
+    return _entries(content, path, keys, "finding", "python -m rolora conformance")
 
 
-def experiment(path: Path, name: str) -> dict[str, Any] | None:
-    """A simulation of this name; None without the file."""
-    record = table(path, EXPERIMENT_KEYS)
-    if record is None:
-        return None
-    if record["experiment"] != name:
-        raise InputError(f"{path}: got the experiment {record['experiment']!r}, expected {name!r}")
-    if not record["series"]:
-        raise InputError(f"{path}: got an empty list of series, expected at least one")
-    for index, series in enumerate(record["series"]):
-        require_keys(series, ("panel", "algorithm"), f"{path}: series {index}")
-    return record
+def _entries(content: Any, path: Path, keys: Sequence[str], noun: str, command: str) -> list[dict[str, Any]]:
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: got {type(content).__name__}, expected a list of {noun}s from: {command}")
+    for index, entry in enumerate(content):
+        require_keys(entry, keys, f"{path}: {noun} {index}")
+    return content
 
 
-def runs(folder: Path) -> list[dict[str, Any]]:
-    """All finished runs of a folder, by name."""
-    found = []
-    for path in sorted(folder.glob("*/record.json")):
-        run = read_json(path)
-        require_keys(run, RUN_KEYS, str(path))
-        if run["status"] != "finished":
-            raise InputError(f"{path}: got status {run['status']!r}, expected a finished run")
-        found.append(run)
-    return found
+def table(*keys: str) -> Check:
+    """Return a check for these keys."""
+
+    def check(content: Any, path: Path) -> dict[str, Any]:
+        require_keys(content, keys, str(path))
+        return content
+
+    return check
 
 
-def evaluations(folder: Path) -> list[dict[str, Any]]:
-    """All complete evaluations of a folder, by name."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        record = read_json(path)
-        require_keys(record, EVALUATION_KEYS, str(path))
-        if record["kind"] != "evaluation" or not record.get("complete", True):
-            raise InputError(f"{path}: expected a complete record that rolora evaluate has written with --json")
-        found.append(record)
-    return found
+def experiment(name: str) -> Check:
+    """Return a check for a simulation of this name."""
+
+    def check(content: Any, path: Path) -> dict[str, Any]:
+        require_keys(content, EXPERIMENT_KEYS, str(path))
+        if content["experiment"] != name:
+            raise InputError(f"{path}: got the experiment {content['experiment']!r}, expected {name!r}")
+        if not content["series"]:
+            raise InputError(f"{path}: got an empty list of series, expected at least one")
+        for index, series in enumerate(content["series"]):
+            require_keys(series, ("panel", "algorithm"), f"{path}: series {index}")
+        return content
+
+    return check
+
+
+def run(content: Any, path: Path) -> dict[str, Any]:
+    """Return a finished run."""
+    require_keys(content, RUN_KEYS, str(path))
+    if content["status"] != "finished":
+        raise InputError(f"{path}: got status {content['status']!r}, expected a finished run")
+    return content
+
+
+def evaluation(content: Any, path: Path) -> dict[str, Any]:
+    """Return a complete evaluation."""
+    require_keys(content, EVALUATION_KEYS, str(path))
+    if content["kind"] != "evaluation" or not content.get("complete", True):
+        raise InputError(f"{path}: expected a complete record that rolora evaluate has written with --json")
+    return content
 
 
 def require_keys(value: Any, keys: Sequence[str], where: str) -> None:
-    """Refuse what is no object with these keys."""
+    """Raise InputError unless the value is an object with these keys."""
     if not isinstance(value, dict):
         raise InputError(f"{where}: got {type(value).__name__}, expected an object with {', '.join(keys)}")
     for key in keys:

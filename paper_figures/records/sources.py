@@ -5,37 +5,56 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paper_figures.records import files
 from rolora.errors import InputError
+from rolora.records import read_json
 
 COMMITTED = Path(__file__).resolve().parents[1] / "data"
 """The records that come with the project."""
 
+RECOMPUTED = Path("runs/notebooks")
+"""Records that a notebook has made anew."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of record: its file below the records directory, and the arguments that make it.
+    """One kind of record.
 
-    ``given`` names what a reader has to put into the arguments; such records are not made without it.
+    Args:
+        file: pattern below the records directory; with a ``*`` the content is a list, one entry a file.
+        check: of a file's content.
+        module: that makes the records.
+        arguments: of the module; ``{directory}`` is the records directory.
+        given: what a reader has to put into the arguments; such records are not made without it.
     """
 
     file: str
+    check: files.Check
     module: str
     arguments: tuple[str, ...]
     given: str | None = None
 
     def command(self, directory: Path | str) -> list[str]:
-        """The command line that makes these records in ``directory``, without the interpreter."""
+        """Return the command line that makes these records in ``directory``, without the interpreter."""
         return ["-m", self.module, *(argument.format(directory=directory) for argument in self.arguments)]
 
     def shown(self, directory: Path | str) -> str:
-        """The same as a reader would type it."""
+        """Return the command as a reader would type it."""
         return "python " + shlex.join(self.command(directory))
+
+    def is_in(self, directory: Path) -> bool:
+        """Return True if the directory holds such a file."""
+        return next(directory.glob(self.file), None) is not None
+
+    def read(self, directory: Path) -> Any:
+        """Read and check the records of a directory; without a file, None or an empty list."""
+        records = [self.check(read_json(path), path) for path in sorted(directory.glob(self.file))]
+        return records if "*" in self.file else next(iter(records), None)
 
 
 @dataclass(frozen=True)
@@ -43,18 +62,28 @@ class Study(Source):
     """Records that take hours: a target of the Makefile makes them, and nothing else starts it."""
 
     def shown(self, directory: Path | str) -> str:
-        """The command as a reader would type it."""
+        """Return the command as a reader would type it."""
         return shlex.join(["make", *self.arguments])
 
 
-def study(kind: str, file: str = "{kind}/*/record.json") -> Study:
-    """The source of one part of the study.
+def study(kind: str, file: str = "{kind}/*/record.json", check: files.Check = files.run) -> Study:
+    """Return the source of one part of the study.
 
     Example:
         >>> study("ranks").shown("DIR")
         'make study SCALE=cpu ONLY=ranks'
     """
-    return Study(file.format(kind=kind), "make", ("study", "SCALE=cpu", f"ONLY={kind}"))
+    return Study(file.format(kind=kind), check, "make", ("study", "SCALE=cpu", f"ONLY={kind}"))
+
+
+def _theory(name: str, *command: str) -> Source:
+    check = files.claims if name == "claims" else files.experiment(name)
+    return Source(f"{name}.json", check, "theory", (*command, "--json", f"{{directory}}/{name}.json"))
+
+
+def _runs(folder: str, config: str) -> Source:
+    arguments = ("run", config, "--resume", "--out", f"{{directory}}/{folder}")
+    return Source(f"{folder}/*/record.json", files.run, "rolora", arguments)
 
 
 FOREIGN = ("flower_fedavg", "chorus_fedavg", "chorus_fedex")
@@ -76,56 +105,48 @@ STUDIES = (
 """Kinds of run that the study makes: what a folder varies is its name."""
 
 SOURCES = {
-    "claims": Source("claims.json", "theory", ("check", "--json", "{directory}/claims.json")),
-    "linear": Source("linear.json", "theory", ("simulate", "linear", "--json", "{directory}/linear.json")),
-    "contraction": Source(
-        "contraction.json", "theory", ("simulate", "contraction", "--json", "{directory}/contraction.json")
-    ),
-    "sample_complexity": Source(
-        "sample_complexity.json",
-        "theory",
-        ("simulate", "sample_complexity", "--json", "{directory}/sample_complexity.json"),
-    ),
-    "nonlinear": Source("nonlinear.json", "theory", ("simulate", "nonlinear", "--json", "{directory}/nonlinear.json")),
-    "nonlinear_mnist": Source(
-        "nonlinear_mnist.json",
-        "theory",
-        ("simulate", "nonlinear", "--images", "DIR", "--json", "{directory}/nonlinear_mnist.json"),
+    "claims": _theory("claims", "check"),
+    **{name: _theory(name, "simulate", name) for name in ("linear", "contraction", "sample_complexity", "nonlinear")},
+    "nonlinear_mnist": replace(
+        _theory("nonlinear_mnist", "simulate", "nonlinear", "--images", "DIR"),
         given="DIR, a folder with MNIST's four files",
     ),
-    "finetuning": Source(
-        "finetuning/*/record.json", "rolora", ("run", "reproduce", "--resume", "--out", "{directory}/finetuning")
+    "finetuning": _runs("finetuning", "reproduce"),
+    "sweep": _runs("learning_rates", "learning_rates"),
+    "methods_rates": _runs("methods_rates", "methods_rates"),
+    "methods": _runs("methods", "methods"),
+    "engines": Source(
+        "engines.json",
+        files.table("jobs", "clients", "environment"),
+        "tests.tools.bench",
+        ("--json", "{directory}/engines.json"),
     ),
-    "sweep": Source(
-        "learning_rates/*/record.json",
-        "rolora",
-        ("run", "learning_rates", "--resume", "--out", "{directory}/learning_rates"),
+    "profile": Source(
+        "profile.json",
+        files.table("engines", "environment"),
+        "tests.tools.bench.profile",
+        ("--json", "{directory}/profile.json"),
     ),
-    "methods_rates": Source(
-        "methods_rates/*/record.json",
-        "rolora",
-        ("run", "methods_rates", "--resume", "--out", "{directory}/methods_rates"),
-    ),
-    "methods": Source(
-        "methods/*/record.json", "rolora", ("run", "methods", "--resume", "--out", "{directory}/methods")
-    ),
-    "engines": Source("engines.json", "tests.tools.bench", ("--json", "{directory}/engines.json")),
-    "profile": Source("profile.json", "tests.tools.bench.profile", ("--json", "{directory}/profile.json")),
     "gpu_speed": Source(
         "gpu_speed/*.json",
+        files.table("part", "sizes", "contestants", "environment"),
         "tests.tools.bench.gpu",
         ("--out", "{directory}/gpu_speed"),
         given="a CUDA device of this machine",
     ),
     "gpu_memory": Source(
         "gpu_memory.json",
+        files.table("cases", "environment", "code"),
         "tests.tools.bench.memory",
         ("--json", "{directory}/gpu_memory.json"),
         given="a CUDA device of this machine",
     ),
-    "conformance": Source("conformance.json", "rolora", ("conformance", "--json", "{directory}/conformance.json")),
+    "conformance": Source(
+        "conformance.json", files.findings, "rolora", ("conformance", "--json", "{directory}/conformance.json")
+    ),
     "conformance_foreign": Source(
         "conformance_foreign.json",
+        files.findings,
         "rolora",
         (
             "conformance",
@@ -136,65 +157,69 @@ SOURCES = {
         given="the packages flwr and chorus-fl beside this one; its status is 1, because a law fails",
     ),
     **{kind: study(kind) for kind in STUDIES},
-    "evaluations": study("evaluations", "evaluations/*.json"),
+    "evaluations": study("evaluations", "evaluations/*.json", files.evaluation),
 }
 """Kind of record -> its source, in the order in which they are made."""
 
+EVALUATION_RUNS = study("evaluations")
+"""The runs whose adapters were evaluated; they are in the folder of the evaluations."""
 
-@dataclass(frozen=True)
-class Records:
-    """All records of one directory; a kind that is not there is None, or an empty list of runs.
 
-    ``evaluation_runs`` are the runs whose adapters the evaluations asked, which lie beside them.
+class Records(Mapping[str, Any]):
+    """Kind -> its records, read and checked at the first access; a kind without a file is None or an empty list.
+
+    ``records["evaluation_runs"]`` are the runs whose adapters were evaluated.
+
+    Args:
+        directory: of the records.
+        fallback: directory of the kinds that the first has no file of, or None.
+        contents: kinds that are given and not read.
     """
 
-    directory: Path
-    claims: list[dict[str, Any]] | None = None
-    linear: dict[str, Any] | None = None
-    contraction: dict[str, Any] | None = None
-    sample_complexity: dict[str, Any] | None = None
-    nonlinear: dict[str, Any] | None = None
-    nonlinear_mnist: dict[str, Any] | None = None
-    finetuning: list[dict[str, Any]] = field(default_factory=list)
-    sweep: list[dict[str, Any]] = field(default_factory=list)
-    methods_rates: list[dict[str, Any]] = field(default_factory=list)
-    methods: list[dict[str, Any]] = field(default_factory=list)
-    engines: dict[str, Any] | None = None
-    profile: dict[str, Any] | None = None
-    gpu_speed: list[dict[str, Any]] = field(default_factory=list)
-    gpu_memory: dict[str, Any] | None = None
-    conformance: list[dict[str, Any]] | None = None
-    conformance_foreign: list[dict[str, Any]] | None = None
-    encoder_tasks: list[dict[str, Any]] = field(default_factory=list)
-    dolly: list[dict[str, Any]] = field(default_factory=list)
-    confound: list[dict[str, Any]] = field(default_factory=list)
-    label_skew: list[dict[str, Any]] = field(default_factory=list)
-    participation: list[dict[str, Any]] = field(default_factory=list)
-    ranks: list[dict[str, Any]] = field(default_factory=list)
-    layer_budgets: list[dict[str, Any]] = field(default_factory=list)
-    movement: list[dict[str, Any]] = field(default_factory=list)
-    schedules: list[dict[str, Any]] = field(default_factory=list)
-    rate_ratios: list[dict[str, Any]] = field(default_factory=list)
-    local_steps: list[dict[str, Any]] = field(default_factory=list)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    evaluation_runs: list[dict[str, Any]] = field(default_factory=list)
-    beside: Path | None = None
-    borrowed: frozenset[str] = frozenset()
+    def __init__(self, directory: Path, fallback: Path | None = None, **contents: Any) -> None:
+        self.directory = directory
+        self.fallback = fallback
+        self._contents = contents
 
-    def place(self, kind: str) -> Path:
-        """The directory that a kind was read from: ``beside`` for those that were not in ``directory``."""
-        return self.beside if self.beside is not None and kind in self.borrowed else self.directory
-
-    def missing(self, kinds: Iterable[str]) -> list[str]:
-        """Those of ``kinds`` that are not there."""
-        return [kind for kind in kinds if not getattr(self, kind)]
-
-    def require(self, name: str, kinds: Iterable[str]) -> None:
-        """Refuse to go on without what is needed.
+    def __getitem__(self, kind: str) -> Any:
+        """Return the records of a kind.
 
         Raises:
-            InputError: what is missing and the command that makes it.
+            KeyError: there is no such kind.
+            InputError: a file is not what its name says.
         """
+        if kind not in self._contents:
+            source = EVALUATION_RUNS if kind == "evaluation_runs" else SOURCES[kind]
+            self._contents[kind] = source.read(self.place(kind))
+        return self._contents[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SOURCES)
+
+    def __len__(self) -> int:
+        return len(SOURCES)
+
+    def having(self, **contents: Any) -> Records:
+        """Return the same records with other contents of some kinds."""
+        return Records(self.directory, self.fallback, **(self._contents | contents))
+
+    def place(self, kind: str) -> Path:
+        """Return the directory of a kind: ``fallback`` for a kind that only it has."""
+        source = SOURCES["evaluations" if kind == "evaluation_runs" else kind]
+        if self.fallback is None or source.is_in(self.directory) or not source.is_in(self.fallback):
+            return self.directory
+        return self.fallback
+
+    def missing(self, kinds: Iterable[str]) -> list[str]:
+        """Return those of ``kinds`` that have no records; no file is read for it."""
+        return [
+            kind
+            for kind in kinds
+            if not (self._contents[kind] if kind in self._contents else SOURCES[kind].is_in(self.place(kind)))
+        ]
+
+    def require(self, name: str, kinds: Iterable[str]) -> None:
+        """Raise InputError, with the command that makes the records, unless all ``kinds`` are there."""
         for kind in self.missing(kinds):
             source = SOURCES[kind]
             raise InputError(
@@ -203,50 +228,16 @@ class Records:
             )
 
 
-def load(directory: Path, beside: Path | None = None) -> Records:
-    """Read and check every record of a directory.
-
-    Args:
-        directory: the records.
-        beside: another one, from which come the kinds that the first has none of.
+def load(directory: Path, fallback: Path | None = None) -> Records:
+    """Return the records of a directory, and those of ``fallback`` for kinds that the first has none of.
 
     Raises:
-        InputError: the directory does not exist, or a file is not what its name says.
+        InputError: a directory does not exist.
     """
-    if beside is not None:
-        own, other = load(directory), load(beside)
-        borrowed = frozenset(kind for kind in own.missing(SOURCES) if not other.missing([kind]))
-        runs = other.evaluation_runs if "evaluations" in borrowed else own.evaluation_runs
-        taken = {kind: getattr(other, kind) for kind in borrowed}
-        return replace(own, beside=beside, borrowed=borrowed, evaluation_runs=runs, **taken)
-    if not directory.is_dir():
-        raise InputError(f"--records: got {directory}, expected a directory of records; there is none")
-    return Records(
-        directory=directory,
-        claims=files.claims(directory / SOURCES["claims"].file),
-        linear=files.experiment(directory / SOURCES["linear"].file, "linear"),
-        contraction=files.experiment(directory / SOURCES["contraction"].file, "contraction"),
-        sample_complexity=files.experiment(directory / SOURCES["sample_complexity"].file, "sample_complexity"),
-        nonlinear=files.experiment(directory / SOURCES["nonlinear"].file, "nonlinear"),
-        nonlinear_mnist=files.experiment(directory / SOURCES["nonlinear_mnist"].file, "nonlinear_mnist"),
-        finetuning=files.runs(directory / "finetuning"),
-        sweep=files.runs(directory / "learning_rates"),
-        methods_rates=files.runs(directory / "methods_rates"),
-        methods=files.runs(directory / "methods"),
-        engines=files.table(directory / SOURCES["engines"].file, ("jobs", "clients", "environment")),
-        profile=files.table(directory / SOURCES["profile"].file, ("engines", "environment")),
-        gpu_speed=[
-            found
-            for path in sorted(directory.glob(SOURCES["gpu_speed"].file))
-            if (found := files.table(path, ("part", "sizes", "contestants", "environment")))
-        ],
-        gpu_memory=files.table(directory / SOURCES["gpu_memory"].file, ("cases", "environment", "code")),
-        conformance=files.findings(directory / SOURCES["conformance"].file),
-        conformance_foreign=files.findings(directory / SOURCES["conformance_foreign"].file),
-        evaluations=files.evaluations(directory / "evaluations"),
-        evaluation_runs=files.runs(directory / "evaluations"),
-        **{kind: files.runs(directory / kind) for kind in STUDIES},
-    )
+    for folder in (directory, fallback):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"--records: got {folder}, expected a directory of records; there is none")
+    return Records(directory, fallback)
 
 
 def recompute(kinds: Iterable[str], directory: Path) -> None:
@@ -286,15 +277,11 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
     Raises:
         InputError: one of ``kinds`` is missing.
     """
-    kept: dict[str, Any] = {}
     if recompute_first:
-        # What needs hours, or a folder or packages of the reader, stays as it is.
-        stays = [kind for kind in kinds if SOURCES[kind].given or isinstance(SOURCES[kind], Study)]
-        kept = {kind: getattr(load(directory), kind) for kind in stays}
-        directory = Path("runs/notebooks")
-        recompute(kinds, directory)
-    records = load(directory)
-    records = replace(records, **{kind: one for kind, one in kept.items() if kind in records.missing([kind])})
+        recompute(kinds, RECOMPUTED)
+        records = load(RECOMPUTED, fallback=directory)
+    else:
+        records = load(directory)
     records.require("notebook", kinds)
     return records
 
@@ -313,7 +300,7 @@ class Provenance:
 
 def provenance(records: Records, kind: str) -> Provenance:
     """Files, commands, seeds, hardware and computing time of one kind of record."""
-    content = getattr(records, kind)
+    content = records[kind]
     entries = content if isinstance(content, list) else [content]
     seconds = [entry["seconds"] for entry in entries if entry.get("seconds") is not None]
     nested = [series.get("seed") for entry in entries for series in entry.get("series", [])]

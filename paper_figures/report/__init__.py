@@ -8,12 +8,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from paper_figures import questions, registry
-from paper_figures.analysis import trust
+from paper_figures import registry
+from paper_figures.analysis import questions, trust
+from paper_figures.analysis.entry import Entry
 from paper_figures.building import findings
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import SOURCES, Records
-from paper_figures.registry import Entry
 from paper_figures.report import claims, summary
 from paper_figures.report.pictures import Picture, picture
 from paper_figures.report.sources import RecordView, folder, of_entry, record_views
@@ -59,9 +59,9 @@ def page(records: Records) -> str:
     views = record_views(records)
     found = [
         (question, [_view(entry, records, views) for entry in entries])
-        for question, entries in questions.grouped(registry.ENTRIES)
+        for question, entries in questions.grouped(registry.select())
     ]
-    checked = claims.views(records.claims or [])
+    checked = claims.views(records["claims"] or [])
     duels = summary.duels(records)
     return _environment().get_template("page.html").render(
         title=TITLE,
@@ -98,7 +98,7 @@ def _view(entry: Entry, records: Records, views: dict[str, RecordView]) -> Entry
     made = entry.make(records)
     if isinstance(made, Figure):
         return EntryView(entry, "", sources, trust.in_figure(made), picture=picture(made))
-    checked = claims.views(records.claims) if entry.id == CLAIMS else []
+    checked = claims.views(records["claims"]) if entry.id == CLAIMS else []
     return EntryView(entry, "", sources, trust.in_table(made), table=made, claims=checked)
 
 

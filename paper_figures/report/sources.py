@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.building import freshness
 from paper_figures.records.sources import SOURCES, Records, provenance
-from paper_figures.registry import Entry
 
 MINUTE, HOUR = 60, 3600
 """Seconds."""

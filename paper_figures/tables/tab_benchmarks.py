@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paper_figures.analysis.benchmarks import Compared, compared
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import METHODS, method_style
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
@@ -33,7 +34,7 @@ def table(records: Records) -> Table:
 
 def _models(records: Records) -> list[str]:
     found = {}
-    for record in records.evaluations:
+    for record in records["evaluations"]:
         base = record["model"].get("base", record["model"])
         found[base["name"]] = f"{base['name']} ({base['parameters'] / 1e6:.0f} M parameters)"
     return [found[name] for name in sorted(found)]
@@ -62,3 +63,13 @@ def _count(one: Compared, name: str) -> str:
     if not one.comparisons or name not in one.comparisons[0]:
         return "–"
     return f"{sum(pair[name] for pair in one.comparisons) / len(one.comparisons):.0f}"
+
+
+ENTRY = Entry(
+    "tab_benchmarks",
+    title="Benchmarks before and after fine-tuning",
+    shows="Commonsense sets, MMLU and GSM8K put to the packaged decoder and to what fine-tuning made of it, on the same questions.",
+    counterpart="arXiv 2502.01755v4, commonsense reasoning, HumanEval and MMLU",
+    needs=("evaluations",),
+    make=table,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table, number
 from paper_figures.records.sources import Records
 
@@ -38,7 +39,7 @@ def table(records: Records) -> Table:
             claim["control_verdict"],
             f"{claim['instances']:,}",
         )
-        for claim in records.claims
+        for claim in records["claims"]
     )
     return Table(
         title="Claims checked",
@@ -46,7 +47,7 @@ def table(records: Records) -> Table:
         rows=rows,
         notes=(summary(records), CONTROL),
         numeric=frozenset({"measured", "predicted", "instances"}),
-        marks=tuple(claim["verdict"] for claim in records.claims),
+        marks=tuple(claim["verdict"] for claim in records["claims"]),
     )
 
 
@@ -68,7 +69,17 @@ def surprise(claim: dict[str, object]) -> str:
 
 def summary(records: Records) -> str:
     """How many claims have which verdict."""
-    counts = Counter(claim["verdict"] for claim in records.claims)
+    counts = Counter(claim["verdict"] for claim in records["claims"])
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    sound = sum(claim["control_verdict"] == "refuted" for claim in records.claims)
-    return f"{len(records.claims)} claims: {verdicts}. Controls refuted: {sound} of {len(records.claims)}."
+    sound = sum(claim["control_verdict"] == "refuted" for claim in records["claims"])
+    return f"{len(records['claims'])} claims: {verdicts}. Controls refuted: {sound} of {len(records['claims'])}."
+
+
+ENTRY = Entry(
+    "tab_claims",
+    title="Claims checked",
+    shows="Every statement of the theory that is checked here: measured beside predicted, the verdict, and the control.",
+    counterpart="arXiv 2502.01755v4, sections 3 and 4",
+    needs=("claims",),
+    make=table,
+)

@@ -1,8 +1,9 @@
-"""The confound in differences: paired over seeds, with intervals, at equal client-steps, rounds and bytes."""
+"""The confound in differences: paired over seeds, with intervals, at equal total local steps, rounds and bytes."""
 
 from __future__ import annotations
 
 from paper_figures.analysis.confound import COMPARISONS, VARIES, cells, clients_of, compared, difference, edges
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table
 from paper_figures.panels import swept_setting
 from paper_figures.records.sources import Records
@@ -10,7 +11,7 @@ from paper_figures.records.sources import Records
 
 def table(records: Records) -> Table:
     """One row a comparison, setting by setting; one column a number of clients."""
-    found = cells(records.confound)
+    found = cells(records["confound"])
     numbers = sorted({number for group in found.values() for number in clients_of(group)})
     rows = []
     for setting, group in found.items():
@@ -37,10 +38,20 @@ def table(records: Records) -> Table:
         columns=columns,
         rows=tuple(rows),
         notes=(
-            f"{swept_setting.described_run(records.confound[0], VARIES)}. Mean over seeds of the difference at equal seed, and half the "
-            "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps "
-            "and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
+            f"{swept_setting.described_run(records['confound'][0], VARIES)}. Mean over seeds of the difference at equal seed, and half the "
+            "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal total "
+            "local steps and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
             *limits,
         ),
         numeric=frozenset(columns[2:]),
     )
+
+
+ENTRY = Entry(
+    "tab_confound",
+    title="The method, or the chain of clients: paired differences",
+    shows="Differences of test accuracy at equal seed, with intervals, at equal total local steps, rounds and bytes.",
+    counterpart="arXiv 2502.01755v4, Table 1",
+    needs=("confound",),
+    make=table,
+)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.table import Table
+from paper_figures.panels import printed_accuracies, printed_benchmarks
 from paper_figures.panels.paper_comparison import NOT_RUN
 from paper_figures.records.sources import Records
-from paper_figures.tables import tab_paper_llama, tab_paper_table1, tab_papers
 
 P1, P2 = "arXiv 2502.01755v4", "arXiv 2409.02346"
 
@@ -54,30 +55,30 @@ COUNTERPARTS = (
     Counterpart(P1, "Figure 12", "communication time, 3 clients", "no number found", "P1-F12", ("finetuning",),
                 ("fig_communication", "fig_budgets")),
     Counterpart(P1, "Table 1", "3, 20 and 50 clients", "averages, some cells [S, M]", "P1-1", ("finetuning", "confound"),
-                ("tab_paper_table1", "fig_finetuning"), tab_paper_table1.first),
+                ("tab_paper_table1", "fig_finetuning"), printed_accuracies.first_clients),
     Counterpart(P1, "Table 2", "Dirichlet label skew", "some cells [S]", "P1-2", ("label_skew",),
-                ("tab_paper_label_skew", "fig_label_skew"), tab_papers.label_skew),
+                ("tab_paper_label_skew", "fig_label_skew"), printed_accuracies.label_skew),
     Counterpart(P1, "Table 4", "local steps", "ends of the range [S]", "P1-4", ("local_steps",),
-                ("tab_paper_local_steps", "fig_local_steps"), tab_papers.local_steps),
+                ("tab_paper_local_steps", "fig_local_steps"), printed_accuracies.local_steps),
     Counterpart(P1, "commonsense reasoning", "eight sets, Llama-2-7B, 50 clients", "all cells [S]", "P1-commonsense",
-                ("evaluations",), ("tab_paper_commonsense", "tab_benchmarks"), tab_paper_llama.commonsense),
+                ("evaluations",), ("tab_paper_commonsense", "tab_benchmarks"), printed_benchmarks.commonsense),
     Counterpart(P1, "HumanEval, MMLU", "Llama-2-7B after Code Alpaca and Alpaca", "unverified [M]", "P1-generation",
-                ("evaluations",), ("tab_paper_generation", "tab_benchmarks"), tab_paper_llama.generation),
+                ("evaluations",), ("tab_paper_generation", "tab_benchmarks"), printed_benchmarks.generation),
     Counterpart(P1, "Table 20", "differential privacy, one setting", "not found", "P1-20", (), ()),
     Counterpart(P2, "Figure 1", "budgets of fine-tuned parameters, mean over ranks", CURVES, "P1-F4", ("layer_budgets",),
                 ("fig_layer_budgets",)),
     Counterpart(P2, "Figure 2", "convergence, 50 clients", CURVES, "P1-F3", ("finetuning", "encoder_tasks"),
                 ("fig_finetuning", "fig_encoder_tasks")),
     Counterpart(P2, "Table 1", "ranks, 3 clients", "all cells [V]", "P2-1", ("ranks", "finetuning"),
-                ("tab_paper_ranks", "fig_ranks"), tab_papers.ranks),
+                ("tab_paper_ranks", "fig_ranks"), printed_accuracies.ranks),
     Counterpart(P2, "Table 2", "3, 20 and 50 clients", "all cells [V]", "P2-2", ("finetuning", "confound"),
-                ("tab_paper_table1", "fig_finetuning"), tab_paper_table1.second),
+                ("tab_paper_table1", "fig_finetuning"), printed_accuracies.second_clients),
     Counterpart(P2, "Table 3", "equal message size", "all cells [V]", "P2-3", ("ranks",),
-                ("tab_paper_message_size", "fig_ranks"), tab_papers.message_size),
+                ("tab_paper_message_size", "fig_ranks"), printed_accuracies.message_size),
     Counterpart(P2, "Table 6", "uplink", "all cells [V]", "", (), ("tab_paper_uplink", "tab_paper_arithmetic", "fig_communication")),
     Counterpart(P2, "Table 7", "DeBERTa-XLarge, equal message size", "all cells [V]", "P2-7", (), ("tab_paper_deberta",),
-                tab_papers.deberta),
-    Counterpart(P2, "Table 8", "quantised backbone", "all cells [V]", "P2-8", (), ("tab_paper_quantised",), tab_papers.quantised),
+                printed_accuracies.deberta),
+    Counterpart(P2, "Table 8", "quantised backbone", "all cells [V]", "P2-8", (), ("tab_paper_quantised",), printed_accuracies.quantised),
 )  # fmt: skip
 """In the papers' order."""
 
@@ -145,7 +146,7 @@ def state(one: Counterpart, records: Records) -> tuple[str, str]:
         if done:
             return f"partly: {done} of {lines} lines", found
     elif len(records.missing(one.kinds)) < len(one.kinds):
-        runs = [run for kind in one.kinds for run in outcomes.on_test(getattr(records, kind))]
+        runs = [run for kind in one.kinds for run in outcomes.on_test(records[kind])]
         return "partly", ", ".join(sorted({f"{run['model']['name']} on {outcomes.task(run)}" for run in runs}))
     return f"{NOT_RUN}: needs {SCALES[one.scale].needs}", "–"
 
@@ -159,3 +160,12 @@ def _found(made: Table) -> str:
         if mark == "ours" and column in made.numeric and cell not in (NOT_RUN, "–")
     }
     return ", ".join(sorted(found))
+
+
+ENTRY = Entry(
+    "tab_counterparts",
+    title="Every figure and table of both papers, and its counterpart",
+    shows="What answers each figure and table of the papers here, how far, at which scale, and what the rest takes.",
+    counterpart="all figures and tables of arXiv 2502.01755v4 and arXiv 2409.02346",
+    make=table,
+)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures.analysis.engines import JOBS, label, machine, measured, passes, size
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
 
-COLUMNS = ("job", "engine", "ms a client-step", "times the plain loop", "least to largest", "difference")
+COLUMNS = ("job", "engine", "ms a local step", "times the plain loop", "least to largest", "difference")
 
 
 def table(records: Records) -> Table:
     """One row a contestant and job."""
-    record = records.engines
+    record = records["engines"]
     jobs = {name: found for name, found in record["jobs"].items() if name in JOBS}
     missing = sorted(
         {name for found in jobs.values() for name, entry in found["contestants"].items() if "not_measured" in entry}
@@ -60,3 +61,13 @@ def _row(job: str, name: str, entry: dict[str, Any], steps: int) -> tuple[str, .
         f"{speed['least']:.2f} to {speed['largest']:.2f}" if name != "plain" else "–",
         f"{apart:.1e}" if name != "plain" else "–",
     )
+
+
+ENTRY = Entry(
+    "tab_engines",
+    title="The training engines: speed",
+    shows="Milliseconds a local step against a plain PEFT loop and Flower's simulation, and the difference of the results.",
+    counterpart="none",
+    needs=("engines",),
+    make=table,
+)

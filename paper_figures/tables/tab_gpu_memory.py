@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
 
@@ -13,7 +14,7 @@ BOUND = 0.15
 
 def table(records: Records) -> Table:
     """One row a run; one that failed says what it said."""
-    record = records.gpu_memory
+    record = records["gpu_memory"]
     environment = record["environment"]
     failed = [f"{name}: {found['not_measured']}" for name, found in record["cases"].items() if "not_measured" in found]
     commit = (record["code"]["commit"] or "unknown")[:7]
@@ -44,3 +45,13 @@ def _row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
         f"{found['measured_over_planned']:.3f}",
         _within(found),
     )
+
+
+ENTRY = Entry(
+    "tab_gpu_memory",
+    title="Memory on one GPU against the plan",
+    shows="Whether a run takes the memory that rolora plan says.",
+    counterpart="none",
+    needs=("gpu_memory",),
+    make=table,
+)

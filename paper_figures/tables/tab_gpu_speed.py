@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
 
@@ -12,7 +13,7 @@ COLUMNS = ("architecture", "engine", "tokens/s", "times the plain loop", "of the
 
 def table(records: Records) -> Table:
     """One row a contestant that was measured; the others are named below."""
-    parts = records.gpu_speed
+    parts = records["gpu_speed"]
     environment = parts[0]["environment"]
     left_out = [
         f"{part['part']}: {', '.join(name for name, found in part['contestants'].items() if 'not_measured' in found)}"
@@ -58,3 +59,16 @@ def _row(part: dict[str, Any], name: str, found: dict[str, Any]) -> tuple[str, .
         f"{found['fraction_of_peak_computed']:.1%}",
         f"{found['memory'] / 1e9:.1f}" if found["memory"] is not None else "–",
     )
+
+
+ENTRY = Entry(
+    "tab_gpu_speed",
+    title="Large architectures on one GPU: speed and memory",
+    shows=(
+        "Tokens a second, share of the device's peak and memory of the engines and of a plain PEFT loop at the size of "
+        "RoBERTa-large and Llama-2-7B."
+    ),
+    counterpart="none",
+    needs=("gpu_speed",),
+    make=table,
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
+from paper_figures.analysis.run_table import grouped, run_table
 from paper_figures.drawing.style import in_order, method_style
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
@@ -15,11 +17,10 @@ Sweep = dict[tuple[int, str], dict[float, dict[str, Any]]]
 def sweep(runs: list[dict[str, Any]]) -> Sweep:
     """The runs of a learning-rate sweep by cell; those that were measured on other text than validation are left out."""
     found: Sweep = {}
-    for run in runs:
-        config = run["config"]
-        if config["evaluation"]["split"] == "validation":
-            cell = found.setdefault((config["federation"]["num_clients"], config["algorithm"]), {})
-            cell[config["training"]["learning_rate"]] = run["final"]
+    on_validation = [run for run in runs if run["config"]["evaluation"]["split"] == "validation"]
+    columns = ("federation.num_clients", "algorithm", "training.learning_rate")
+    for (clients, method, rate), (run, *_) in grouped(run_table(on_validation), *columns) if on_validation else ():
+        found.setdefault((clients, method), {})[rate] = run["final"]
     return found
 
 
@@ -30,7 +31,7 @@ def chosen(cell: dict[float, dict[str, Any]]) -> float:
 
 def table(records: Records) -> Table:
     """One row a cell, one column a rate."""
-    found = sweep(records.sweep)
+    found = sweep(records["sweep"])
     rates = sorted({rate for cell in found.values() for rate in cell})
     rows = []
     for clients in sorted({clients for clients, _ in found}):
@@ -41,7 +42,7 @@ def table(records: Records) -> Table:
             edge = ", the edge" if best in (min(cell), max(cell)) else ""
             rows.append((str(clients), method_style(name).label, *accuracies, f"{best:g}{edge}"))
     columns = ("clients", "method", *(f"{rate:g}" for rate in rates), "chosen")
-    data, seeds = records.sweep[0]["data"], {run["seed"] for run in records.sweep}
+    data, seeds = records["sweep"][0]["data"], {run["seed"] for run in records["sweep"]}
     return Table(
         title="Federated fine-tuning: choice of the learning rate",
         columns=columns,
@@ -49,7 +50,18 @@ def table(records: Records) -> Table:
         notes=(
             f"Accuracy on {data['validation']:,} validation texts that no client holds, after the last round; "
             f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}. With {data['validation']:,} texts an accuracy of 0.8 has "
-            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates are often not told apart.",
+            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates often have no significant difference.",
         ),
         numeric=frozenset(columns) - {"method"},
     )
+
+
+ENTRY = Entry(
+    "tab_learning_rates",
+    title="Federated fine-tuning: choice of the learning rate",
+    shows="Validation accuracy at every rate of the sweep, by clients and method, and the rate that was chosen.",
+    counterpart="both papers choose on the test set; this does not",
+    needs=("sweep",),
+    make=table,
+    applies=lambda records: bool(sweep(records["sweep"])),
+)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table, number
 from paper_figures.records.sources import Records
 from rolora.keys import Key
-from theory import claims
-from theory.verification.claim import Claim
+from theory.verification import registry
 
-AUDITS = "audit_"
+AUDITS = "audit-"
+"""The first letters of the ids of claims about printed digits."""
+
 COLUMNS = ("check", "statement", "source", "printed", "recomputed", "where", "comparisons", "verdict", "control")
-
-
-def audits() -> Iterator[Claim]:
-    """The claims about printed digits, by name."""
-    for found in sorted(pkgutil.iter_modules(claims.__path__), key=lambda module: module.name):
-        if found.name.startswith(AUDITS):
-            yield importlib.import_module(f"{claims.__name__}.{found.name}").CLAIM
 
 
 def table(records: Records) -> Table:
     """One row a check, computed anew from the file of printed numbers."""
     made: list[tuple[Any, ...]] = []
     marks = []
-    for claim in audits():
+    for claim in [registry.load(name) for name in registry.names() if name.startswith(AUDITS)]:
         found, control = claim.check(Key(0)), claim.control(Key(0))
         marks.append(found.verdict)
         made.append(
@@ -51,3 +43,12 @@ def table(records: Records) -> Table:
         frozenset({"printed", "recomputed", "comparisons"}),
         tuple(marks),
     )
+
+
+ENTRY = Entry(
+    "tab_paper_arithmetic",
+    title="Arithmetic of the papers' printed numbers",
+    shows="What the printed digits say about each other, without a run, each check with a control.",
+    counterpart="arXiv 2409.02346, Tables 1, 2, 5, 6 and 8; arXiv 2502.01755v4, Tables 1 and 2",
+    make=table,
+)

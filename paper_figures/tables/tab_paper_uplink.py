@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
@@ -30,3 +31,12 @@ def table(records: Records) -> Table:
         f"Command: {SCALES['P2-6'].commands[0]}",
     )
     return Table(load()["tables"]["P2-6"]["title"], COLUMNS, tuple(made), notes, frozenset(COLUMNS[2:]))
+
+
+ENTRY = Entry(
+    "tab_paper_uplink",
+    title="Printed: uplink, and the bytes of the layers it names",
+    shows="The paper's traffic beside the bytes that its own table of layers gives.",
+    counterpart="arXiv 2409.02346, Table 6",
+    make=table,
+)

@@ -38,6 +38,9 @@ BESIDE = 4 << 20
 MAX_HEADER = 1 << 20
 """Characters of a header; a longer one is not parsed."""
 
+MAX_COUNT = 1 << 53
+"""Largest number of a client or a round in a header."""
+
 MAX_TENSORS = 1 << 33
 """Bytes of a blob, unless the receiver knows how many it expects; a longer one is not parsed."""
 
@@ -58,8 +61,8 @@ class TrainRequest(Header):
     """Request for a client's local update in one round."""
 
     protocol: int
-    round: int = Field(ge=0)
-    client: int = Field(ge=0)
+    round: int = Field(ge=0, le=MAX_COUNT)
+    client: int = Field(ge=0, le=MAX_COUNT)
     trainable: list[Literal["A", "B"]]
     state: str  # the digest of all that the client starts from, the tensors that it holds already included
 
@@ -68,8 +71,8 @@ class TrainReply(Header):
     """A client's reply beside its tensors; ``stale`` if it does not hold what the server assumes."""
 
     protocol: int
-    round: int = Field(ge=0)
-    client: int = Field(ge=0)
+    round: int = Field(ge=0, le=MAX_COUNT)
+    client: int = Field(ge=0, le=MAX_COUNT)
     weight: float = 0.0
     loss: float = 0.0
     stale: bool = False
@@ -80,7 +83,7 @@ class ClientHello(Header):
 
     protocol: int
     version: str
-    client: int = Field(ge=0)
+    client: int = Field(ge=0, le=MAX_COUNT)
     config: str
     backbone: str | None
     labels: list[str]

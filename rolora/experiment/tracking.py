@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rolora.config import Config
+from rolora.config import Config, flatten
 from rolora.errors import InputError
 from rolora.evaluation.selection import TEST_EVALUATION
 
@@ -95,6 +93,7 @@ def log_finished(names: Sequence[str], config: Config, directory: Path, record: 
 
 
 def _start(name: str, config: Config, directory: Path) -> Any:
+    import torch
     from accelerate import PartialState, tracking
 
     threads = torch.get_num_threads()
@@ -107,7 +106,7 @@ def _start(name: str, config: Config, directory: Path) -> Any:
     here = type(kind.__name__, (kind,), {"main_process_only": False})  # only the first process comes here
     tracker = here(**_arguments(name, kind, config, directory))
     tracker.start()
-    tracker.store_init_configuration(_flat(config.resolved()))
+    tracker.store_init_configuration(_hyperparameters(config))
     return tracker
 
 
@@ -126,17 +125,11 @@ def _arguments(name: str, kind: type, config: Config, directory: Path) -> dict[s
     )
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """A config as trackers take it: section.key -> a number or a text; what is not set is left out.
-
-    Example:
-        >>> _flat({"seed": 0, "lora": {"layers": [4, 5], "rank": 2, "bias": None}})
-        {'seed': 0, 'lora.layers': '[4, 5]', 'lora.rank': 2}
-    """
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
-    return flat
+def _hyperparameters(config: Config) -> dict[str, bool | int | float | str]:
+    """The config as trackers take it: dotted key -> number or text; what is not set is left out."""
+    values = flatten(config.resolved())
+    return {
+        key: json.dumps(value) if isinstance(value, list) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -190,9 +190,11 @@ def plan(
         "batch_size": config.training.batch_size,
         "tokens": length,
     }
-    flops = operations(config, bare, rounds, length)
+    counted = operations(config, bare, rounds, length, labels)
     rate = speed(config.runtime, bare.shapes, config.training.batch_size * length * group, flops_per_second)
-    seconds = (flops["training"] + flops["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
+    seconds = (
+        (counted["training"] + counted["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
+    )
     return Plan(
         name=config.run_name(),
         algorithm=config.algorithm,
@@ -212,7 +214,7 @@ def plan(
         repeats_every=period,
         bytes_in_all={direction: total(one.by_direction()[direction] for one in rounds) for direction in DIRECTIONS},
         memory=memory(config, bare, rounds, length, group),
-        flops=flops,
+        flops=counted,
         time=rate | {"seconds": seconds},
         notes=tuple(_notes(config, labels, tokens, group_size)),
     )
@@ -253,38 +255,57 @@ def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, g
     return found | {"in all": sum(found.values())}
 
 
-def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int) -> dict[str, Any]:
-    """Floating-point operations, by the conventions of ``rolora.models.costs.step_flops``, and by the simple count 4 P T."""
+def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, labels: int) -> dict[str, Any]:
+    """Floating-point operations: counted (``rolora.models.costs.counted_flops``), and by the simple count 4 P T."""
     training, schedule = config.training, config.build_algorithm().local_schedule
     heads = {"head"} if bare.state.head else set()
-    head = sum(tensor.numel() for tensor in bare.head.values() if tensor.ndim == 2)
     steps: Counter[frozenset[str]] = Counter()
     for one in rounds:
         for step in range(training.local_steps):
             factors = {schedule[step % len(schedule)]} if schedule else set(one.trained)
             steps[frozenset(factors | heads)] += len(one.clients)
-    each = {
-        part: costs.step_flops(
-            bare.shapes,
-            bare.adapters,
-            head,
-            training.batch_size,
-            length,
-            part,
-            recomputed=config.runtime.gradient_checkpointing,
-        )
-        for part in steps
-    }
+    by_step = {trained: flops(config, labels, training.batch_size, length, trained) for trained in steps}
     evaluated = 1 + -(-len(rounds) // config.evaluation.every)  # before round 0, when due, and after the last
     held_out = config.data.test_examples if config.evaluation.split == "test" else config.data.validation_examples
-    row = costs.forward_flops(bare.shapes, bare.adapters, head, 1, length)
+    row = flops(config, labels, 1, length)
     return {
-        "client_step": {"+".join(sorted(part)): count for part, count in each.items()},
-        "training": sum(steps[part] * count for part, count in each.items()),
+        "client_step": {"+".join(sorted(part)): count for part, count in by_step.items()},
+        "training": sum(steps[part] * count for part, count in by_step.items()),
         "evaluation": evaluated * held_out * row,
         "simple_client_step": 4 * bare.parameters * training.batch_size * length,
         "simple_training": 4 * bare.parameters * training.batch_size * length * steps.total(),
     }
+
+
+def flops(config: Config, labels: int, rows: int, length: int, trained: frozenset[str] = frozenset()) -> int:
+    """Return the operations of one batch: of a local update's step on ``trained``, or of a forward pass if it is empty."""
+    checkpointing = config.runtime.gradient_checkpointing and bool(trained)
+    return _flops(
+        config.model, config.lora, labels, config.data.task, config.data.name, checkpointing, rows, length, trained
+    )
+
+
+@lru_cache(maxsize=64)  # a grid plans the same step many times
+def _flops(
+    model: ModelConfig,
+    lora: LoraConfig,
+    labels: int,
+    objective: str,
+    data_name: str,
+    checkpointing: bool,
+    rows: int,
+    length: int,
+    trained: frozenset[str],
+) -> int:
+    settings, _ = architectures.settings_of(model.name, labels, model.dropout)
+    settings._attn_implementation = "eager"
+    plain = architectures.from_settings(settings, torch.float32, architectures.META, objective=objective)
+    wrapped = peft_boundary.attach(plain, lora, Key(0), backbone.shown_name(model), data_name).train(bool(trained))
+    wrapped.config.use_cache = False
+    if checkpointing:
+        gradient_checkpointing.enable(wrapped)
+    peft_boundary.set_trainable(wrapped, trained & frozenset(FACTORS), head="head" in trained)
+    return costs.counted_flops(wrapped, rows, length, backward=bool(trained))
 
 
 def speed(runtime: RuntimeConfig, shapes: Shapes, rows: int, given: float | None) -> dict[str, Any]:

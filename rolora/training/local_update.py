@@ -13,7 +13,7 @@ from rolora.config import TrainingConfig
 from rolora.keys import Key
 from rolora.models import precision
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.training.examples import Examples
+from rolora.training.examples import Examples, pad
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
+from functools import partial
 
 import pytest
 
 from rolora import config as configuration
 from tests.config.test_config import write
+from tests.tools import forked
 
-
-def rolora(*words, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "rolora", *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=120
-    )
+rolora = partial(forked.run, "rolora")
 
 
 @pytest.fixture
@@ -106,15 +100,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, table):
     config = write(tmp_path, table)
     name = configuration.read(config)[0].run_name()
     assert rolora("run", config, "--out", tmp_path / "whole").returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rolora", "run", str(config), "--out", str(tmp_path / "cut")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "cut" / name / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = forked.start("rolora", "run", config, "--out", tmp_path / "cut")
+    forked.wait_for((tmp_path / "cut" / name / "checkpoint.safetensors").exists, process)
+    process.kill()
     assert not (tmp_path / "cut" / name / "record.json").exists()
     refused = rolora("run", config, "--out", tmp_path / "cut")
     assert refused.returncode == 2
@@ -128,22 +116,12 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, table):
 def test_an_interrupt_stops_everything_with_one_line_and_keeps_the_checkpoints(tmp_path, table, jobs):
     table["federation"]["rounds"] = 100_000
     config = write(tmp_path, table, "[grid]\nseed = [0, 1, 2]\n")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rolora", "run", str(config), "--out", str(tmp_path / "runs"), "--jobs", str(jobs)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        # A shell gives its background jobs, a test-suite among them, interrupts that are ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    process = forked.start("rolora", "run", config, "--out", tmp_path / "runs", "--jobs", jobs)
     try:
-        deadline = time.monotonic() + 90
-        while len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) < jobs and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and all its workers
-        _, stderr = process.communicate(timeout=60)
+        forked.wait_for(lambda: len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) == jobs, process)
+        process.send_signal(signal.SIGINT, group=True)  # as a terminal does: to the command and all its workers
+        assert process.wait() == 130
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert process.returncode == 130
-    assert stderr == "error: interrupted; the same command with --resume goes on\n"
+        process.kill()
+    assert process.stderr == "error: interrupted; the same command with --resume goes on\n"
     assert len(list(tmp_path.glob("runs/*/checkpoint.safetensors"))) == jobs

@@ -187,7 +187,7 @@ def test_keys_are_private_and_never_overwritten(tmp_path):
     held = {path.name for path in folders[1].iterdir()}
     assert held == {"key.pem", "authority.pem", "client.json"}
     assert b"PRIVATE" not in (folders[0] / "clients.json").read_bytes()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists, expected a folder without keys"):
         certificates.make(tmp_path / "new", 2)
     with pytest.raises(InputError, match=r"key.pem is missing, expected a client's folder"):
         (folders[2] / "key.pem").unlink()

@@ -35,10 +35,10 @@ def roberta_large():
     )
 
 
-class Answering:
-    """A participant that returns what a method sends, without training."""
+class Replying:
+    """A client that returns what a method sends, without training."""
 
-    finished, refused = False, None
+    finished, rejected = False, None
 
     def __init__(self, algorithm, state):
         self.algorithm, self.state = algorithm, state
@@ -64,7 +64,7 @@ def two_rounds(name, keys):
     algorithm, state = ALGORITHMS[name](), roberta_large()
     with linked(keys) as (link, identities):
         relay = Relay(link.port)
-        node = SuperNode(f"127.0.0.1:{relay.port}", identities[0], Answering(algorithm, state))
+        node = SuperNode(f"127.0.0.1:{relay.port}", identities[0], Replying(algorithm, state))
         over = threading.Event()
         serving = threading.Thread(target=lambda: [node.step() or time.sleep(0.01) for _ in iter(over.is_set, True)])
         serving.start()

@@ -14,7 +14,6 @@ from rolora.config import check
 from rolora.errors import InputError
 from rolora.evaluation import evaluate
 from rolora.experiment import loop
-from rolora.experiment.standing import Standing
 from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
@@ -180,20 +179,24 @@ def architectures():
     }
 
 
-@pytest.mark.parametrize("name", ["roberta", "deberta-v2", "llama", "gpt2"])
-def test_the_same_loop_trains_every_architecture(table, tiny_model, tmp_path, name):
-    """Encoders and decoders from a local folder: heads of different names, a missing pad token, a Conv1D."""
+def local_model(name, tiny_model, folder):
+    """Save a model with random weights and a tokenizer; return the changes of a config that uses it."""
     import transformers
 
     config, targets = architectures()[name]
     with named_stream(Key(0), torch.device("cpu")):
-        transformers.AutoModel.from_config(config).save_pretrained(tmp_path / name)
+        transformers.AutoModel.from_config(config).save_pretrained(folder / name)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
     if name in ("llama", "gpt2"):
         tokenizer.eos_token, tokenizer.pad_token = "[SEP]", None
-    tokenizer.save_pretrained(tmp_path / name)
-    run = changed(table, model__name=str(tmp_path / name), lora__target_modules=targets, federation__rounds=2)
-    record = loop.run(run, tmp_path / "run")
+    tokenizer.save_pretrained(folder / name)
+    return {"model__name": str(folder / name), "lora__target_modules": targets}
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_the_same_loop_trains_every_architecture(table, tiny_model, tmp_path, name):
+    """Encoders and decoders from a local folder: heads of different names, a missing pad token, a Conv1D."""
+    record = loop.run(changed(table, **local_model(name, tiny_model, tmp_path), federation__rounds=2), tmp_path / "run")
     assert record["rounds"][0]["bytes_up"]["A"] == 0 < record["rounds"][0]["bytes_up"]["B"]
     trained = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert all(torch.any(tensor != 0) for label, tensor in trained.items() if "lora_B" in label)
@@ -253,34 +256,3 @@ def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path)
     # The same batches and masks: the first round's mean loss differs by bfloat16's rounding (2^-8) of logits of order 1.
     assert half["rounds"][0]["loss"] == pytest.approx(single["rounds"][0]["loss"], abs=2**-6)
     assert half["rounds"][0]["loss"] != single["rounds"][0]["loss"]
-
-
-@pytest.mark.parametrize("name", ["rolora", "fedavg-lora"])
-@pytest.mark.parametrize("prefix", [False, True])
-def test_a_run_that_uses_what_another_left_has_the_bits_of_one_alone(table, tmp_path, name, prefix):
-    """Model, texts and hidden states of an earlier run of the process, with another seed, method and learning rate."""
-    changes = {"runtime__prefix_cache": prefix, "lora__layers": [1]} if prefix else {}
-    first = changed(table, algorithm="ffa-lora", training__learning_rate=0.3, **changes)
-    second = changed(table, algorithm=name, seed=7, **changes)
-    standing = Standing()
-    loop.run(first, tmp_path / "first", standing=standing)
-    left = standing.fits(second)
-    assert left is not None
-    loop.run(second, tmp_path / "second", standing=standing)
-    assert standing.fits(second).setup.train is left.setup.train
-    loop.run(second, tmp_path / "alone")
-    found = [
-        (tmp_path / folder / "adapter" / "adapter_model.safetensors").read_bytes() for folder in ("second", "alone")
-    ]
-    assert found[0] == found[1]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"lora__rank": 3}, {"algorithm": "flora"}, {"runtime__dtype": "float64"}, {"data__validation_examples": 11}],
-)
-def test_a_run_that_needs_something_else_begins_afresh(table, tmp_path, other):
-    standing = Standing()
-    loop.run(changed(table), tmp_path, standing=standing)
-    assert standing.fits(changed(table, **other)) is None
-    assert standing.fits(changed(table)) is None  # let go

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paper_figures import registry
+from paper_figures.analysis.entry import Entry
 from paper_figures.drawing import style
 from paper_figures.figures import (
     fig_communication,
@@ -24,6 +24,7 @@ from paper_figures.figures import (
     fig_nonlinear_mnist_rates,
 )
 from paper_figures.records import sources
+from rolora.evaluation.intervals import CONFIDENCE
 from tests.paper_figures.conftest import (
     fake_finetuning,
     fake_linear,
@@ -57,10 +58,8 @@ def line(ax: Axes, label: str) -> np.ndarray:
     return np.asarray(found.get_xydata())
 
 
-@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
-def test_every_figure_names_its_seeds_and_leaves_settings_alone(
-    entry: registry.Entry, records: sources.Records
-) -> None:
+@pytest.mark.parametrize("entry", [one for one in registry.select() if one.kind == "figure"], ids=lambda one: one.id)
+def test_every_figure_names_its_seeds_and_leaves_settings_alone(entry: Entry, records: sources.Records) -> None:
     before = dict(matplotlib.rcParams)
     figure = entry.make(records)
     assert dict(matplotlib.rcParams) == before
@@ -75,10 +74,8 @@ def test_every_figure_names_its_seeds_and_leaves_settings_alone(
         assert ax.get_xlabel() or ax.get_ylabel() or ax.get_title(loc="left")
 
 
-@pytest.mark.parametrize("entry", [one for one in registry.ENTRIES if one.kind == "figure"], ids=lambda one: one.id)
-def test_what_is_written_is_legible_in_print_and_lies_over_nothing(
-    entry: registry.Entry, records: sources.Records
-) -> None:
+@pytest.mark.parametrize("entry", [one for one in registry.select() if one.kind == "figure"], ids=lambda one: one.id)
+def test_what_is_written_is_legible_in_print_and_lies_over_nothing(entry: Entry, records: sources.Records) -> None:
     figure = entry.make(records)
     figure.draw_without_rendering()
     whole = figure.bbox
@@ -107,7 +104,7 @@ def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: sour
     angle = figure.axes[0]
     assert angle.get_yscale() == "log"
     runs = [
-        one for one in records.linear["series"] if one["panel"] == "trajectories" and one["algorithm"] == "ffa-lora"
+        one for one in records["linear"]["series"] if one["panel"] == "trajectories" and one["algorithm"] == "ffa-lora"
     ]
     expected = np.exp(np.mean(np.log([run["angle_distance"] for run in runs]), axis=0))
     np.testing.assert_allclose(line(angle, "FFA-LoRA: made-up steps")[:, 1], expected, rtol=1e-12)
@@ -121,7 +118,7 @@ def test_linear_note_follows_the_record_when_fedavg_stays(records: sources.Recor
     for one in stuck["series"]:
         if one["algorithm"] == "fedavg-lora":
             one["angle_distance"] = [0.6 for _ in one["angle_distance"]]
-    assert "converges too" not in texts(fig_linear.figure(replace(records, linear=stuck)))
+    assert "converges too" not in texts(fig_linear.figure(records.having(linear=stuck)))
 
 
 def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: sources.Records) -> None:
@@ -131,7 +128,7 @@ def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(reco
     ]  # fmt: skip
     chosen = [
         one["test_accuracy"]
-        for one in records.nonlinear["series"]
+        for one in records["nonlinear"]["series"]
         if one["panel"] == "10 clients x 1 label" and one["algorithm"] == "rolora" and one["chosen"]
     ]
     np.testing.assert_allclose(line(figure.axes[1], "RoLoRA")[:, 1], np.mean(chosen, axis=0))
@@ -158,7 +155,7 @@ def test_mnist_draws_the_final_runs_and_the_centralised_level(records: sources.R
     finals = {
         name: [
             one["test_accuracy"]
-            for one in records.nonlinear_mnist["series"]
+            for one in records["nonlinear_mnist"]["series"]
             if one["panel"] == panel and one["algorithm"] == name and one["stage"] == "final"
         ]
         for panel, name in (("10 clients x 1 label", "rolora"), ("centralised", "centralised"))
@@ -191,7 +188,7 @@ def test_a_quick_mnist_run_is_called_one(records: sources.Records) -> None:
     quick = fake_nonlinear_mnist()
     quick["parameters"]["quick"] = True
     for draw in (fig_nonlinear_mnist.figure, fig_nonlinear_mnist_rates.figure):
-        assert "numbers mean nothing" in texts(draw(replace(records, nonlinear_mnist=quick))).replace("\n", " ")
+        assert "numbers mean nothing" in texts(draw(records.having(nonlinear_mnist=quick))).replace("\n", " ")
 
 
 def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Records) -> None:
@@ -205,7 +202,7 @@ def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Reco
     np.testing.assert_array_equal(line(ax, "chosen: rolora")[:, 0], [0.1])
     swept = [
         np.mean(one["test_accuracy"][-4:])
-        for one in records.nonlinear_mnist["series"]
+        for one in records["nonlinear_mnist"]["series"]
         if (one["panel"], one["algorithm"], one["stage"]) == ("10 clients x 1 label", "rolora", "sweep")
         and one["chosen"]
     ]
@@ -231,20 +228,20 @@ def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line
 
 
 def test_one_seed_is_said_and_has_no_band(records: sources.Records) -> None:
-    figure = fig_finetuning.figure(replace(records, finetuning=fake_finetuning(seeds=1)))
+    figure = fig_finetuning.figure(records.having(finetuning=fake_finetuning(seeds=1)))
     assert "one seed: no interval can be drawn" in texts(figure).replace("\n", " ")
     assert not any(ax.collections for ax in figure.axes)
 
 
 def test_shared_state_is_not_mixed_with_isolated_clients(records: sources.Records) -> None:
     shared = [fake_run("rolora", 20, 15, 0, state="shared")]
-    figure = fig_finetuning.figure(replace(records, finetuning=records.finetuning + shared))
+    figure = fig_finetuning.figure(records.having(finetuning=records["finetuning"] + shared))
     assert len(figure.axes) == 3
 
 
 def test_communication_counts_the_bytes_of_the_record(records: sources.Records) -> None:
     figure = fig_communication.figure(records)
-    run = next(one for one in records.finetuning if one["name"].startswith("fedavg-lora-n50"))
+    run = next(one for one in records["finetuning"] if one["name"].startswith("fedavg-lora-n50"))
     sent = sum(
         sum(entry[name].values()) for entry in run["rounds"] for name in ("bytes_up", "bytes_down", "bytes_joining")
     )
@@ -264,14 +261,14 @@ def test_every_method_has_its_own_colour_marker_and_line() -> None:
 def test_a_quick_run_is_called_one(records: sources.Records) -> None:
     quick = fake_nonlinear()
     quick["parameters"]["quick"] = True
-    assert "numbers mean nothing" in texts(fig_nonlinear.figure(replace(records, nonlinear=quick))).replace("\n", " ")
+    assert "numbers mean nothing" in texts(fig_nonlinear.figure(records.having(nonlinear=quick))).replace("\n", " ")
 
 
 def test_bands_are_the_intervals_of_the_statistics_module() -> None:
     values = np.array([[0.1, 2.0], [0.4, 2.5], [0.2, 2.1]])
     mean, low, high = style.band(values.tolist())
     for index in range(2):
-        expected = mean_interval(values[:, index], style.CONFIDENCE)
+        expected = mean_interval(values[:, index], CONFIDENCE)
         np.testing.assert_allclose(
             [mean[index], low[index], high[index]], [expected.estimate, expected.low, expected.high], rtol=1e-12
         )

@@ -188,10 +188,12 @@ def test_code_is_what_a_figure_imports_and_nothing_else() -> None:
 
 def test_every_entry_notes_its_records(records_directory: Path) -> None:
     records = sources.load(records_directory)
-    for entry in registry.ENTRIES:
+    for entry in registry.select():
         noted = freshness.made_from(entry, records)
         assert bool(noted["records"]) == bool(entry.needs or entry.uses)
-        assert any(name.startswith(("paper_figures/fig_", "paper_figures/tab_")) for name in noted["code"])
+        assert any(
+            name.startswith(("paper_figures/figures/fig_", "paper_figures/tables/tab_")) for name in noted["code"]
+        )
 
 
 def test_kinds_that_are_not_there_come_from_beside(records_directory: Path, tmp_path: Path) -> None:
@@ -204,8 +206,8 @@ def test_kinds_that_are_not_there_come_from_beside(records_directory: Path, tmp_
     path.write_text(json.dumps(run))
     both, alone, other = sources.load(own, records_directory), sources.load(own), sources.load(records_directory)
     assert alone.missing(sources.SOURCES) and not both.missing(sources.SOURCES)
-    assert both.finetuning == alone.finetuning != other.finetuning
-    assert both.label_skew == other.label_skew and both.place("label_skew") == records_directory
+    assert both["finetuning"] == alone["finetuning"] != other["finetuning"]
+    assert both["label_skew"] == other["label_skew"] and both.place("label_skew") == records_directory
     assert both.place("finetuning") == own
     made = freshness.made_from(*registry.select(["fig_label_skew"]), both)
     assert made == freshness.made_from(*registry.select(["fig_label_skew"]), other) and made["records"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 
 from paper_figures.analysis import methods
 from paper_figures.figures import fig_interference, fig_methods
+from paper_figures.panels import laws
 from paper_figures.records import sources
-from paper_figures.tables import tab_conformance, tab_methods
+from paper_figures.tables import tab_methods
 from rolora.errors import InputError
 from tests.paper_figures.conftest import ALL_METHODS, fake_methods, fake_run
 
@@ -58,14 +58,14 @@ def test_the_table_says_how_the_rate_was_chosen(records: sources.Records) -> Non
     assert row["seeds"] == "3"
     edge = [
         run | {"config": run["config"] | {"training": run["config"]["training"] | {"learning_rate": 1e-3}}}
-        for run in records.methods
+        for run in records["methods"]
     ]
-    marked = tab_methods.table(replace(records, methods=edge))
+    marked = tab_methods.table(records.having(methods=edge))
     assert all(row[1] == "0.001*" for row in marked.rows)
 
 
 def test_conformance_shows_every_verdict_and_its_reason(records: sources.Records) -> None:
-    table = tab_conformance.table(records)
+    table = laws.methods(records)
     assert table.columns == ("method", "3", "5")
     assert [row[1:] for row in table.rows] == [("✓ as declared", "✓"), ("✓", "FAILS"), ("–", "exception")]
     reasons = " ".join(table.notes)
@@ -74,7 +74,7 @@ def test_conformance_shows_every_verdict_and_its_reason(records: sources.Records
 
 def test_runs_that_cannot_be_compared_are_refused() -> None:
     twice = [*fake_methods(1), fake_run("rolora", 20, 15, 0)]
-    with pytest.raises(InputError, match="one method and seed"):
+    with pytest.raises(InputError, match="same setting, method and seed"):
         methods.by_method(twice)
     other = [run for run in fake_methods(1) if run["config"]["algorithm"] != "rolora"] + [fake_run("rolora", 3, 15, 0)]
     with pytest.raises(InputError, match="expected one setting"):

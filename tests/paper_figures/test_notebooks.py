@@ -76,7 +76,7 @@ def test_a_reader_sees_results_and_nothing_of_a_kernel_or_a_machine(source: Path
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_one_cell_computes_something_from_scratch(source: Path) -> None:
     code = source.read_text(encoding="utf-8")
-    assert "from_scratch." in code or "experiment.run(" in code
+    assert "rerun." in code or "experiment.run(" in code
     assert ("RECOMPUTE = False" in code) == (source.stem[:2] not in ("05", "07"))
 
 
@@ -206,14 +206,14 @@ def test_the_answers_turn_with_the_records() -> None:
         turned(run, "fedavg-lora", -0.2 - 0.01 * run["seed"])
         if run["config"]["federation"]["num_clients"] == 50
         else run
-        for run in level.finetuning
+        for run in level["finetuning"]
     ]
-    assert next(answers.federated_finetuning(replace(level, finetuning=falls))).startswith("Yes, better")
+    assert next(answers.federated_finetuning(level.having(finetuning=falls))).startswith("Yes, better")
     falls = [
         turned(run, "rolora", -0.2 - 0.01 * run["seed"]) if run["config"]["federation"]["num_clients"] == 50 else run
-        for run in level.finetuning
+        for run in level["finetuning"]
     ]
-    assert next(answers.federated_finetuning(replace(level, finetuning=falls))).startswith("No, less well")
+    assert next(answers.federated_finetuning(level.having(finetuning=falls))).startswith("No, less well")
 
 
 @pytest.mark.parametrize(
@@ -241,10 +241,10 @@ def test_the_linear_answer_turns_with_the_records(committed: Records) -> None:
     assert next(answers.linear_model(committed, committed)).startswith("No: ")
     stuck = [
         one | {"angle_distance": [0.5] * len(one["angle_distance"])} if one["algorithm"] == "fedavg-lora" else one
-        for one in committed.linear["series"]
+        for one in committed["linear"]["series"]
         if one["panel"] not in ("local-ratio", "population-map")
     ]
-    other = replace(committed, linear=committed.linear | {"series": stuck})
+    other = committed.having(linear=committed["linear"] | {"series": stuck})
     first, *rest = answers.linear_model(other, committed)
     assert first.startswith("Yes.") and "something ELSE" in rest[-1]
 
@@ -282,8 +282,8 @@ def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
     assert not {"fig_linear", "fig_nonlinear", "tab_claims"} & {entry.id for entry in chosen}
     kinds = [entry.kind for entry in chosen]
     assert kinds == sorted(kinds, reverse=True), "tables first"
-    more = replace(registry.ENTRIES[0], id="tab_new", counterpart="arXiv 2502.01755v4, Table 20", needs=("profile",))
-    assert more in gallery.papers_tables([*registry.ENTRIES, more])
+    more = replace(registry.select()[0], id="tab_new", counterpart="arXiv 2502.01755v4, Table 20", needs=("profile",))
+    assert more in gallery.papers_tables([*registry.select(), more])
     heading, picture = gallery.outputs(registry.select(["fig_finetuning"])[0], committed)
     assert "Table 1" in heading.data and picture.data.startswith(b"\x89PNG")
     (absent,) = gallery.outputs(more, Records(Path()))
@@ -293,13 +293,13 @@ def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
 def test_a_rerun_that_differs_is_called_so() -> None:
     record = fake_run("rolora", 3, 5, 0)
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
-    assert rerun.Again(record, made).agrees
+    assert rerun.Rerun(record, made).agrees
     made["rounds"][1]["loss"] = 1.01 * made["rounds"][1]["loss"] + 0.01
-    assert not rerun.Again(record, made).agrees
-    assert "do NOT agree" in rerun.Again(record, made).table().notes[0]
+    assert not rerun.Rerun(record, made).agrees
+    assert "do NOT agree" in rerun.Rerun(record, made).table().notes[0]
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
     made["rounds"][0]["bytes_up"]["A"] = 1
-    assert not rerun.Again(record, made).agrees
+    assert not rerun.Rerun(record, made).agrees
 
 
 def test_audits_are_made_now() -> None:
@@ -309,14 +309,14 @@ def test_audits_are_made_now() -> None:
 
 def test_a_command_is_shown_with_its_status_and_without_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = terminals.say("python -c 'import os, sys; print(os.getcwd()); sys.exit(2)'")
+    said = terminals.run("python -c 'import os, sys; print(os.getcwd()); sys.exit(2)'")
     assert said.status == 2 and said.lines == ["."]
     assert said._repr_markdown_().endswith("[status 2]\n```")
     table = " run   accuracy   seconds \n one     0.5000        12 \n\n12 after"
     assert terminals.without_times(table) == " run   accuracy\n one     0.5000\n\n12 after"
     assert terminals.without_times("a: 18/24 local updates, round 5/8\na: finished (1/1)") == "a: finished (1/1)"
     with pytest.raises(ValueError, match="begins with python"):
-        terminals.say("rm everything")
+        terminals.run("rm everything")
 
 
 def test_the_answer_about_a_readers_model_notices_what_went_wrong() -> None:
@@ -336,7 +336,7 @@ def test_recomputing_leaves_what_only_the_reader_has(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "recompute", lambda kinds, directory: directory.mkdir(parents=True))
     found = sources.open_records(["nonlinear_mnist"], recompute_first=True, directory=records_directory)
-    assert found.nonlinear_mnist == sources.load(records_directory).nonlinear_mnist
+    assert found["nonlinear_mnist"] == sources.load(records_directory)["nonlinear_mnist"]
     with pytest.raises(sources.InputError, match=re.escape("linear.json is missing")):
         monkeypatch.chdir(records_directory.parent)
         sources.open_records(["linear"], recompute_first=True, directory=records_directory)

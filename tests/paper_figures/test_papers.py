@@ -13,15 +13,12 @@ from paper_figures import registry
 from paper_figures.analysis import runs as outcomes
 from paper_figures.analysis.paper_scale import SCALES
 from paper_figures.drawing.table import Table
-from paper_figures.panels import paper_comparison
+from paper_figures.panels import paper_comparison, printed_accuracies, printed_benchmarks
 from paper_figures.records import sources
 from paper_figures.tables import (
     tab_counterparts,
     tab_paper_arithmetic,
-    tab_paper_llama,
-    tab_paper_table1,
     tab_paper_uplink,
-    tab_papers,
 )
 from rolora.config import packaged_configs
 from rolora.evaluation import benchmarks
@@ -29,15 +26,15 @@ from rolora.experiment import sweep
 from theory import printed_numbers
 
 TABLES = (
-    tab_paper_table1.table,
-    tab_papers.label_skew,
-    tab_papers.local_steps,
-    tab_papers.ranks,
-    tab_papers.message_size,
-    tab_papers.deberta,
-    tab_papers.quantised,
-    tab_paper_llama.commonsense,
-    tab_paper_llama.generation,
+    printed_accuracies.clients,
+    printed_accuracies.label_skew,
+    printed_accuracies.local_steps,
+    printed_accuracies.ranks,
+    printed_accuracies.message_size,
+    printed_accuracies.deberta,
+    printed_accuracies.quantised,
+    printed_benchmarks.commonsense,
+    printed_benchmarks.generation,
     tab_paper_uplink.table,
 )
 
@@ -79,7 +76,7 @@ def test_what_is_from_memory_says_so_in_its_cell(nothing: sources.Records) -> No
     assert len(remembered) == 8
     found = [cell for make in TABLES for row in make(nothing).rows for cell in row if cell.split(" ")[0] in remembered]
     assert found and all(cell.endswith("(unverified)") for cell in found)
-    sure = cells(tab_papers.ranks(nothing), "4", "RoLoRA")[0]
+    sure = cells(printed_accuracies.ranks(nothing), "4", "RoLoRA")[0]
     assert sure["whose"] == "paper [V]" and sure["RTE"] == "82.43 ± .84" and sure["average"] == "88.28"
 
 
@@ -108,10 +105,10 @@ def as_if(runs: list[dict[str, Any]], **sections: dict[str, Any]) -> list[dict[s
 
 def test_our_number_is_found_by_what_the_record_is(committed: sources.Records) -> None:
     """The committed runs, as if they had been SST-2 at rank 2, stand in arXiv 2409.02346, Table 2, and nowhere else."""
-    sst2 = as_if(committed.finetuning, data={"name": "glue/sst2"}, lora={"rank": 2})
-    table = tab_paper_table1.table(alone(sst2))
+    sst2 = as_if(committed["finetuning"], data={"name": "glue/sst2"}, lora={"rank": 2})
+    table = printed_accuracies.clients(alone(sst2))
     lines = cells(table, "arXiv 2409.02346, Table 2, rank 2", "50", "RoLoRA")
-    own = [run for run in committed.finetuning if run["name"].startswith("rolora-n50")]
+    own = [run for run in committed["finetuning"] if run["name"].startswith("rolora-n50")]
     assert lines[1]["whose"] == "ours: all-MiniLM-L6-v2"
     assert lines[1]["SST-2"] == outcomes.percent(own) and lines[1]["SST-2"].endswith("(3 seeds)")
     assert lines[1]["QNLI"] == "not run"
@@ -139,16 +136,18 @@ def test_our_number_is_found_by_what_the_record_is(committed: sources.Records) -
 def test_a_run_of_another_kind_does_not_stand_for_a_printed_one(
     committed: sources.Records, changes: dict[str, dict[str, Any]]
 ) -> None:
-    other = alone(as_if(committed.finetuning, **changes))
-    assert "ours" in tab_paper_table1.table(alone(committed.finetuning)).marks
-    assert "ours" not in tab_paper_table1.table(other).marks
+    other = alone(as_if(committed["finetuning"], **changes))
+    assert "ours" in printed_accuracies.clients(alone(committed["finetuning"])).marks
+    assert "ours" not in printed_accuracies.clients(other).marks
 
 
 def test_quantised_runs_stand_in_their_own_table(committed: sources.Records) -> None:
-    small = as_if(committed.finetuning[:9], model={"quantization": "4bit"}, lora={"rank": 2}, data={"name": "glue/qqp"})
+    small = as_if(
+        committed["finetuning"][:9], model={"quantization": "4bit"}, lora={"rank": 2}, data={"name": "glue/qqp"}
+    )
     for run in small:
         run["final"] = {"f1": 0.5} | run["final"]
-    table = tab_papers.quantised(alone(small))
+    table = printed_accuracies.quantised(alone(small))
     four, eight = cells(table, "4 bit", "FedAvg-LoRA"), cells(table, "8 bit", "FedAvg-LoRA")
     assert four[1]["QQP"] == outcomes.percent(small[:3], "accuracy"), "accuracy, whatever metric is the task's first"
     assert eight[1]["QQP"] == "not run"
@@ -156,9 +155,9 @@ def test_quantised_runs_stand_in_their_own_table(committed: sources.Records) -> 
 
 def test_of_several_records_the_one_with_most_seeds_is_shown(committed: sources.Records) -> None:
     longer = as_if(
-        [run for run in committed.finetuning if run["seed"] == 0], training={"local_steps": 9, "batch_size": 32}
+        [run for run in committed["finetuning"] if run["seed"] == 0], training={"local_steps": 9, "batch_size": 32}
     )
-    table = tab_paper_table1.table(alone([*longer, *committed.finetuning]))
+    table = printed_accuracies.clients(alone([*longer, *committed["finetuning"]]))
     (_, ours) = cells(table, "arXiv 2502.01755v4, Table 1, rank 4", "50", "RoLoRA")
     assert "(3 seeds)" in ours["Rotten Tomatoes"] and "3 steps of 8" in ours[table.columns[-1]]
 
@@ -168,7 +167,7 @@ def test_nothing_of_ours_is_called_by_the_papers_model(records: sources.Records)
         table = make(records)
         for row, mark in zip(table.rows, table.marks, strict=True):
             assert mark != "ours" or not any(name in " ".join(row) for name in ("RoBERTa", "DeBERTa", "Llama"))
-    assert "ours" not in tab_papers.deberta(records).marks, "the table's question is the model"
+    assert "ours" not in printed_accuracies.deberta(records).marks, "the table's question is the model"
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -193,24 +192,24 @@ def test_every_command_is_understood(name: str) -> None:
 
 
 def test_benchmarks_in_print_are_those_of_the_records() -> None:
-    assert set(tab_paper_llama.BENCHMARKS.values()) <= set(benchmarks.BENCHMARKS)
+    assert set(printed_benchmarks.BENCHMARKS.values()) <= set(benchmarks.BENCHMARKS)
     names = {
         name
         for row in printed_numbers.rows()
         if row.table.startswith(("P1-commonsense", "P1-gen"))
         for name in row.cells
     }
-    assert names == set(tab_paper_llama.BENCHMARKS)
+    assert names == set(printed_benchmarks.BENCHMARKS)
 
 
 def test_a_decoders_scores_stand_below_the_method_that_tuned_it(records: sources.Records) -> None:
-    table = tab_paper_llama.commonsense(records)
+    table = printed_benchmarks.commonsense(records)
     paper, ours = cells(table, "RoLoRA")
     assert paper["BoolQ"] == "61.83" and paper["whose"] == "paper [S]"
     assert ours["whose"] == "ours: a-made-up-decoder" and ours["PIQA"] == "not run"
     assert ours["BoolQ"].startswith("62.5 ± ") and ours["BoolQ"].endswith("[g]"), "the mean of 50 and 75 %"
     assert cells(table, "FFA-LoRA")[1]["BoolQ"] == "not run"
-    assert cells(tab_paper_llama.generation(records), "RoLoRA")[1]["MMLU"].endswith("[b]")
+    assert cells(printed_benchmarks.generation(records), "RoLoRA")[1]["MMLU"].endswith("[b]")
 
 
 def test_the_uplink_is_that_of_the_named_layers(nothing: sources.Records) -> None:
@@ -313,7 +312,7 @@ def test_counterparts_follow_the_records(records: sources.Records) -> None:
 
 
 def test_counterparts_name_entries_that_exist() -> None:
-    ids = {entry.id for entry in registry.ENTRIES}
+    ids = {entry.id for entry in registry.select()}
     assert {name for one in tab_counterparts.COUNTERPARTS for name in one.ids} <= ids
     kinds = {kind for one in tab_counterparts.COUNTERPARTS for kind in one.kinds}
     assert kinds <= sources.SOURCES.keys()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from paper_figures import questions, registry, report
-from paper_figures.analysis import trust
+from paper_figures import registry, report
+from paper_figures.analysis import questions, trust
 from paper_figures.drawing.table import Table
 from paper_figures.figures import fig_linear, fig_nonlinear_mnist
 from paper_figures.records import sources as compute
@@ -98,7 +98,7 @@ def test_ids_are_unique_and_every_reference_resolves(page: Page) -> None:
         id for name in ("aria-labelledby", "aria-controls", "for") for id in page.with_attribute(name)
     ]
     assert set(referred) <= set(ids)
-    assert {entry.id for entry in registry.ENTRIES} <= set(anchors) & set(ids)
+    assert {entry.id for entry in registry.select()} <= set(anchors) & set(ids)
     assert {f"record-{kind}" for kind in compute.SOURCES} <= set(ids)
 
 
@@ -106,7 +106,7 @@ def test_the_page_stands_alone(text: str, page: Page) -> None:
     assert all(one.startswith("#") for one in page.with_attribute("href"))
     sources = page.with_attribute("src")
     assert all(one.startswith("data:image/svg+xml,") for one in sources)
-    assert len(sources) == sum(entry.kind == "figure" for entry in registry.ENTRIES)
+    assert len(sources) == sum(entry.kind == "figure" for entry in registry.select())
     outside = re.sub(r'src="data:[^"]*"', "", text)
     assert not re.search(r"https?://|url\(|@import|srcset|<iframe|<object|<link", outside)
     (policy,) = [one.attributes["content"] for one in page.all("meta") if "http-equiv" in one.attributes]
@@ -127,7 +127,7 @@ def test_headings_are_in_order_and_landmarks_are_there(page: Page) -> None:
 
 def test_every_figure_says_what_it_shows_and_every_table_has_scopes_and_a_caption(page: Page) -> None:
     shown = [one for one in page.all("img") if "figure" in one.parents]
-    assert len(shown) == sum(entry.kind == "figure" for entry in registry.ENTRIES)
+    assert len(shown) == sum(entry.kind == "figure" for entry in registry.select())
     for image in shown:
         assert len(image.attributes["alt"]) > 40 and "panel" in image.attributes["alt"]
         assert int(image.attributes["width"]) > 100 and int(image.attributes["height"]) > 50
@@ -143,7 +143,7 @@ def test_every_field_has_a_label_and_every_button_a_type(page: Page) -> None:
 
 
 def test_every_entry_names_records_commands_seeds_hardware_and_time(text: str, records: compute.Records) -> None:
-    for entry in registry.ENTRIES:
+    for entry in registry.select():
         (article,) = re.findall(rf'<article class="entry \w+" id="{entry.id}".*?</article>', text, flags=re.DOTALL)
         assert f"python -m paper_figures build {entry.id}" in article
         for kind in (*entry.needs, *entry.uses):
@@ -164,7 +164,7 @@ def test_missing_records_are_named_with_their_commands(tmp_path: Path) -> None:
     text = report.page(compute.load(tmp_path))
     parsed(text)
     assert "There are no records yet." in text
-    assert text.count('class="missing"') == sum(bool(entry.needs) for entry in registry.ENTRIES)
+    assert text.count('class="missing"') == sum(bool(entry.needs) for entry in registry.select())
     assert "python -m theory simulate linear" in text
     assert str(tmp_path) not in text, "an absolute path is of one machine"
 
@@ -184,7 +184,7 @@ def test_the_opening_counts_what_the_records_hold(records: compute.Records) -> N
     tiles = {tile.words: tile.number for tile in summary.tiles(records)}
     assert tiles["statements checked"] == "3" and tiles["refuted"] == "1"
     assert tiles["controls refuted, as a sound check needs"] == "2/3"
-    kinds = [getattr(records, kind) for kind in compute.SOURCES]
+    kinds = [records[kind] for kind in compute.SOURCES]
     runs = sum(len(kind) for kind in kinds if isinstance(kind, list) and kind and "rounds" in kind[0])
     assert tiles["fine-tuning runs on record"] == str(runs)
 
@@ -193,18 +193,18 @@ def test_duels_are_the_paired_differences_and_their_score_counts_them(records: c
     found = {duel.where: duel for duel in summary.duels(records)}
     duel = found["all-MiniLM-L6-v2, Rotten Tomatoes: 20 clients"]
     finals = {
-        name: [run["final"]["accuracy"] for run in records.finetuning if run["name"].startswith(f"{name}-n20")]
+        name: [run["final"]["accuracy"] for run in records["finetuning"] if run["name"].startswith(f"{name}-n20")]
         for name in ("rolora", "fedavg-lora")
     }
-    assert duel.seeds == 3
-    assert duel.found.estimate == pytest.approx(sum(finals["rolora"]) / 3 - sum(finals["fedavg-lora"]) / 3)
+    assert duel.difference.n == 3
+    assert duel.difference.mean == pytest.approx(sum(finals["rolora"]) / 3 - sum(finals["fedavg-lora"]) / 3)
     sides = [one.side for one in found.values()]
     assert len(sides) == 4 + 3 + 3
     assert f"above FedAvg-LoRA in {sides.count('above')}, below it in {sides.count('below')}" in summary.score(
         [*found.values()]
     )
-    assert summary.reach([duel]) >= max(abs(duel.found.low), abs(duel.found.high))
-    assert summary.duels(replace(records, nonlinear=None, nonlinear_mnist=None, finetuning=[])) == []
+    assert summary.reach([duel]) >= max(map(abs, duel.ends))
+    assert summary.duels(records.having(nonlinear=None, nonlinear_mnist=None, finetuning=[])) == []
 
 
 def test_pieces_cover_legend_and_panels_and_lie_inside(records: compute.Records) -> None:
@@ -223,7 +223,7 @@ def test_numbers_are_those_of_the_curves(records: compute.Records) -> None:
     found = {(row[0], row[1]): row for row in rows}
     ends = [
         one["test_accuracy"][-1]
-        for one in records.nonlinear_mnist["series"]
+        for one in records["nonlinear_mnist"]["series"]
         if (one["panel"], one["algorithm"], one["stage"]) == ("10 clients x 1 label", "rolora", "final")
     ]
     row = found["(b) 10 clients x 1 label", "RoLoRA"]
@@ -242,8 +242,8 @@ def test_trust_is_read_off_what_is_shown(records: compute.Records) -> None:
 
 
 def test_entries_are_grouped_by_question_and_none_is_lost() -> None:
-    groups = questions.grouped(registry.ENTRIES)
-    assert sorted(entry.id for _, entries in groups for entry in entries) == sorted(one.id for one in registry.ENTRIES)
+    groups = questions.grouped(registry.select())
+    assert sorted(entry.id for _, entries in groups for entry in entries) == sorted(one.id for one in registry.select())
     for _, entries in groups:
         kinds = [entry.kind for entry in entries]
         assert kinds == sorted(kinds), "figures before tables"

@@ -160,7 +160,7 @@ def test_on_a_phone_figures_come_in_pieces_that_can_be_read(reader: Any) -> None
         ".pieces .panel img",
         "images => images.map(i => Number(i.closest('.card').firstChild.dataset.inches.split(' ')[0]))",
     )
-    assert len(widths) >= 2 * sum(entry.kind == "figure" for entry in registry.ENTRIES)
+    assert len(widths) >= 2 * sum(entry.kind == "figure" for entry in registry.select())
     smallest = min(8.5 / 72 * width / inch for width, inch in zip(widths, inches, strict=True))
     assert smallest >= 9.5, f"the ticks' numbers are {smallest:.1f} pixels high"
     assert one.page.locator(".pieces").first.get_attribute("aria-hidden") == "true"
@@ -201,7 +201,7 @@ def test_print_has_every_section_and_every_command(reader: Any, tmp_path: Path) 
     one.page.emulate_media(media="print")
     one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     shown = one.page.evaluate("document.body.innerText")
-    for entry in registry.ENTRIES:
+    for entry in registry.select():
         assert entry.title in shown and f"python -m paper_figures build {entry.id}" in shown
     assert "python -m theory check made-up-rate" in shown and "copy" not in shown.split("\n")
     assert not one.page.locator("form.filter").first.is_visible() and not one.page.locator("nav").is_visible()

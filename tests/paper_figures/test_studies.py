@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from paper_figures.analysis import benchmarks
 from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.questions import SETTINGS
 from paper_figures.figures import (
     fig_budgets,
     fig_communication,
@@ -28,9 +28,9 @@ from paper_figures.figures import (
     fig_rate_ratios,
     fig_schedules,
 )
-from paper_figures.panels import convergence, swept_setting
+from paper_figures.panels import convergence, studied_settings, swept_setting, task_results
 from paper_figures.records import sources
-from paper_figures.tables import tab_benchmarks, tab_encoder_tasks, tab_open_questions
+from paper_figures.tables import tab_benchmarks, tab_open_questions
 from rolora.errors import InputError
 from rolora.evaluation.intervals import student
 from tests.paper_figures.conftest import fake_finetuning, fake_methods, fake_run
@@ -68,23 +68,23 @@ def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records
     (ax,) = fig_label_skew.figure(records).axes
     assert ticks(ax) == ["1 label", "0.5", "1", "10", "IID"]
     drawn = heights(ax, "RoLoRA")
-    assert drawn[0] == pytest.approx(accuracies(records.label_skew, "rolora", partition="by-label"))
-    assert drawn[2] == pytest.approx(accuracies(records.label_skew, "rolora", dirichlet_alpha=1.0))
-    assert drawn[4] == pytest.approx(accuracies(records.label_skew, "rolora", partition="iid"))
+    assert drawn[0] == pytest.approx(accuracies(records["label_skew"], "rolora", partition="by-label"))
+    assert drawn[2] == pytest.approx(accuracies(records["label_skew"], "rolora", dirichlet_alpha=1.0))
+    assert drawn[4] == pytest.approx(accuracies(records["label_skew"], "rolora", partition="iid"))
 
 
 def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_participation.figure(records)
-    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 client-steps"]
+    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 total local steps"]
     rounds, steps = figure.axes
     assert ticks(rounds) == ticks(steps) == ["5 of 20", "20 of 20"]
-    longer = [run for run in records.participation if run["config"]["federation"]["rounds"] == 24]
+    longer = [run for run in records["participation"] if run["config"]["federation"]["rounds"] == 24]
     assert heights(steps, "FFA-LoRA")[0] == pytest.approx(accuracies(longer, "ffa-lora"))
 
 
 def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_local_steps.figure(records)
-    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 client-steps"]
+    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 total local steps"]
     assert ticks(figure.axes[0]) == ["1", "20"]
 
 
@@ -96,7 +96,7 @@ def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: so
     assert third.get_xscale() == "log"
     assert {text.get_text() for text in third.texts} == {"1", "4"}
     sent = [
-        run for run in records.ranks if run["config"]["lora"]["rank"] == 4 and run["config"]["algorithm"] == "rolora"
+        run for run in records["ranks"] if run["config"]["lora"]["rank"] == 4 and run["config"]["algorithm"] == "rolora"
     ]
     places = [float(c.lines[0].get_xdata(orig=False)[0]) for c in third.containers]
     assert any(place == pytest.approx(outcomes.megabytes(sent[0])[-1], rel=0.1) for place in places)
@@ -118,9 +118,9 @@ def test_rate_ratios_have_a_line_for_each_rate_of_b(records: sources.Records) ->
 def test_the_open_questions_are_differences_at_equal_seed(records: sources.Records) -> None:
     table = tab_open_questions.table(records)
     by_place = {(row[0], row[2]): row[3:] for row in table.rows}
-    assert {row[0] for row in table.rows} == {kind.replace("_", " ") for kind in tab_open_questions.KINDS}
+    assert {row[0] for row in table.rows} == {kind.replace("_", " ") for kind in SETTINGS}
     level = {
-        name: [run["final"]["accuracy"] for run in records.label_skew if run["config"]["algorithm"] == name][:3]
+        name: [run["final"]["accuracy"] for run in records["label_skew"] if run["config"]["algorithm"] == name][:3]
         for name in ("rolora", "fedavg-lora")
     }
     gap = student(np.subtract(level["rolora"], level["fedavg-lora"]).tolist())
@@ -137,9 +137,9 @@ def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: sourc
         run | {"final": run["final"] | {"accuracy": run["final"]["accuracy"] + 0.5 + 0.001 * run["seed"]}}
         if run["config"]["algorithm"] == "rolora"
         else run
-        for run in records.label_skew
+        for run in records["label_skew"]
     ]
-    table = tab_open_questions.table(replace(records, label_skew=better))
+    table = tab_open_questions.table(records.having(label_skew=better))
     assert all(row[3].endswith(" ▲") for row in table.rows if row[0] == "label skew")
 
 
@@ -154,7 +154,9 @@ def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: source
     selected, last = figure.axes
     assert selected.get_ylabel() == "validation accuracy; open: test" and last.get_ylabel() == "test accuracy"
     own = [
-        run for run in records.encoder_tasks if outcomes.task(run) == "SST-2" and run["config"]["algorithm"] == "rolora"
+        run
+        for run in records["encoder_tasks"]
+        if outcomes.task(run) == "SST-2" and run["config"]["algorithm"] == "rolora"
     ]
     ends = [float(container.lines[0].get_ydata(orig=False)[0]) for container in selected.containers]
     assert any(end == pytest.approx(outcomes.mean(own).mean) for end in ends) and not last.containers
@@ -195,7 +197,7 @@ def test_budgets_draw_the_same_curve_against_three_costs(records: sources.Record
     )
     np.testing.assert_array_equal(rounds.get_ydata(), sent.get_ydata())
     assert rounds.get_xdata()[-1] == 6 and steps.get_xdata()[-1] == 6 * 50 * 3
-    run = next(one for one in records.finetuning if one["name"].startswith("fedavg-lora-n50"))
+    run = next(one for one in records["finetuning"] if one["name"].startswith("fedavg-lora-n50"))
     assert sent.get_xdata()[-1] == pytest.approx(outcomes.megabytes(run)[-1])
 
 
@@ -208,18 +210,18 @@ def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: so
     note = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     assert "in every layer and round: FFA-LoRA, RoLoRA" in note
     exact = [run for run in fake_methods(2) if run["config"]["algorithm"] in ("ffa-lora", "rolora")]
-    assert not fig_interference_layers.applies(replace(records, methods=exact)), "there is nothing to draw of zeros"
+    assert not fig_interference_layers.applies(records.having(methods=exact)), "there is nothing to draw of zeros"
 
 
 def test_a_setting_that_varies_beside_the_axis_makes_its_own_panel(records: sources.Records) -> None:
-    other = [changed(run, "sgd", training={"optimizer": "sgd"}) for run in records.label_skew]
-    found = swept_setting.panels([*records.label_skew, *other], fig_label_skew.AXIS)
+    other = [changed(run, "sgd", training={"optimizer": "sgd"}) for run in records["label_skew"]]
+    found = swept_setting.panels([*records["label_skew"], *other], studied_settings.AXES["label_skew"])
     assert [panel.title for panel in found] == ["Rotten Tomatoes, optimizer adamw", "Rotten Tomatoes, optimizer sgd"]
 
 
 def test_nothing_is_drawn_of_a_setting_that_does_not_vary(records: sources.Records) -> None:
-    one = [run for run in records.label_skew if run["config"]["federation"]["partition"] == "iid"]
-    assert not fig_label_skew.applies(replace(records, label_skew=one))
+    one = [run for run in records["label_skew"] if run["config"]["federation"]["partition"] == "iid"]
+    assert not fig_label_skew.ENTRY.applies(records.having(label_skew=one))
 
 
 def test_runs_that_chose_a_rate_are_left_out() -> None:
@@ -248,32 +250,34 @@ def test_the_same_run_twice_is_refused() -> None:
 
 
 def test_tasks_are_named_as_a_reader_knows_them(records: sources.Records) -> None:
-    assert {outcomes.task(run) for run in records.encoder_tasks} == {"SST-2", "TREC"}
-    assert {outcomes.task(run) for run in records.dolly} == {"Dolly"}
+    assert {outcomes.task(run) for run in records["encoder_tasks"]} == {"SST-2", "TREC"}
+    assert {outcomes.task(run) for run in records["dolly"]} == {"Dolly"}
 
 
 def test_the_table_of_tasks_has_test_scores_and_where_they_began(records: sources.Records) -> None:
-    table = tab_encoder_tasks.table(records)
+    table = task_results.encoder(records)
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [(row["task"], row["method"]) for row in rows[:3]] == [
         ("SST-2", "FedAvg-LoRA"), ("SST-2", "FFA-LoRA"), ("SST-2", "RoLoRA"),
     ]  # fmt: skip
     own = [
-        run for run in records.encoder_tasks if outcomes.task(run) == "TREC" and run["config"]["algorithm"] == "rolora"
+        run
+        for run in records["encoder_tasks"]
+        if outcomes.task(run) == "TREC" and run["config"]["algorithm"] == "rolora"
     ]
     (trec,) = [row for row in rows if (row["task"], row["method"]) == ("TREC", "RoLoRA")]
     assert trec["test"] == student([run["final"]["accuracy"] for run in own]).text()
     assert trec["untrained"] == "0.500 ± 0.000" and trec["clients' text"] == "2 labels a client"
-    losses = tab_encoder_tasks.dolly(records)
+    losses = task_results.dolly(records)
     assert {row[losses.columns.index("metric")] for row in losses.rows} == {"loss"}
     assert len(losses.rows) == 9
 
 
 def test_the_run_that_was_asked_may_lie_beside_its_evaluation(records: sources.Records) -> None:
-    alone = replace(records, dolly=[])
+    alone = records.having(dolly=[])
     row = next(row for row in tab_benchmarks.table(alone).rows if row[0].startswith("boolq") and "before" not in row[3])
     assert row[3] not in ("RoLoRA", "– (before)")
-    beside = replace(alone, evaluation_runs=records.dolly)
+    beside = alone.having(evaluation_runs=records["dolly"])
     assert any(row[3] == "RoLoRA" for row in tab_benchmarks.table(beside).rows)
 
 
@@ -289,8 +293,8 @@ def test_benchmarks_are_paired_question_by_question(records: sources.Records) ->
 
 
 def test_one_fine_tuned_model_has_an_interval_over_questions(records: sources.Records) -> None:
-    fewer = [one for one in records.evaluations if "-s1-" not in one["model"]["name"]]
-    found = [one for one in benchmarks.compared(replace(records, evaluations=fewer)) if one.method]
+    fewer = [one for one in records["evaluations"] if "-s1-" not in one["model"]["name"]]
+    found = [one for one in benchmarks.compared(records.having(evaluations=fewer)) if one.method]
     low, high = found[0].comparisons[0]["interval"]
     assert found[0].difference() == (f"+25.0 ({100 * low:+.1f} to {100 * high:+.1f})", "questions")
     assert low < 0.25 < high
@@ -298,21 +302,21 @@ def test_one_fine_tuned_model_has_an_interval_over_questions(records: sources.Re
 
 
 def test_an_adapter_of_no_known_run_keeps_its_folders_name(records: sources.Records) -> None:
-    found = benchmarks.compared(replace(records, dolly=[]))
+    found = benchmarks.compared(records.having(dolly=[]))
     assert any(one.method.startswith("rolora-n10-s0") for one in found)
 
 
 def test_without_a_base_on_the_same_questions_there_is_no_difference(records: sources.Records) -> None:
-    after = [one for one in records.evaluations if "base" in one["model"]]
-    assert all(one.difference() == ("–", "–") for one in benchmarks.compared(replace(records, evaluations=after)))
+    after = [one for one in records["evaluations"] if "base" in one["model"]]
+    assert all(one.difference() == ("–", "–") for one in benchmarks.compared(records.having(evaluations=after)))
 
 
 def test_an_evaluation_that_was_interrupted_is_refused(tmp_path: Path, records: sources.Records) -> None:
     (tmp_path / "evaluations").mkdir()
-    record = records.evaluations[0] | {"complete": False}
+    record = records["evaluations"][0] | {"complete": False}
     (tmp_path / "evaluations" / "one.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="expected a complete record"):
-        sources.load(tmp_path)
+        sources.load(tmp_path)["evaluations"]
 
 
 def test_a_study_is_named_and_never_started_by_the_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -324,6 +328,6 @@ def test_a_study_is_named_and_never_started_by_the_way(tmp_path: Path, capfd: py
 
 
 def test_panels_say_in_which_state_their_clients_are(records: sources.Records) -> None:
-    found = [panel.title for panel in swept_setting.panels(records.confound, convergence.ROUNDS, least=1)]
+    found = [panel.title for panel in swept_setting.panels(records["confound"], convergence.ROUNDS, least=1)]
     for words in ("isolated clients", "chained clients", "clients share one model"):
         assert any(words in title for title in found), (words, found)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from paper_figures.analysis import groups
 from paper_figures.building import findings
+from paper_figures.panels import printed_accuracies
 from paper_figures.records import sources
-from paper_figures.tables import tab_claims, tab_finetuning, tab_learning_rates, tab_paper_table1
+from paper_figures.tables import tab_claims, tab_finetuning, tab_learning_rates
 from rolora import config as configuration
 from rolora.config import packaged_configs
 from rolora.errors import InputError
@@ -47,13 +47,13 @@ def test_finetuning_states_steps_and_seeds(records: sources.Records) -> None:
 
 
 def test_one_seed_has_no_interval(records: sources.Records) -> None:
-    table = tab_finetuning.table(replace(records, finetuning=fake_finetuning(seeds=1)))
+    table = tab_finetuning.table(records.having(finetuning=fake_finetuning(seeds=1)))
     assert not any("±" in row[7] for row in table.rows)
 
 
 def _lines(records: sources.Records) -> dict[tuple[str, ...], list[dict[str, str]]]:
     """Table, clients and method -> the paper's row and ours."""
-    table = tab_paper_table1.table(records)
+    table = printed_accuracies.clients(records)
     found: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in table.rows:
         found.setdefault(row[:3], []).append(dict(zip(table.columns, row, strict=True)))
@@ -122,12 +122,12 @@ def test_a_difference_inside_its_interval_is_not_called_one(records: sources.Rec
     for run in runs:
         if run["config"]["algorithm"] == "rolora":
             run["final"] = run["final"] | {"accuracy": 0.7 + (0.2 if run["seed"] == 0 else -0.1)}
-    said = list(findings.finetuning(replace(records, finetuning=runs)))
-    assert all("not told apart from" in text for text in said)
+    said = list(findings.finetuning(records.having(finetuning=runs)))
+    assert all("no significant difference between RoLoRA and FedAvg-LoRA" in text for text in said)
 
 
 def test_printed_numbers_stand_alone_when_nothing_was_run(tmp_path: Path) -> None:
-    table = tab_paper_table1.table(sources.load(tmp_path))
+    table = printed_accuracies.clients(sources.load(tmp_path))
     ours = [row for row, mark in zip(table.rows, table.marks, strict=True) if mark != "paper"]
     assert len(ours) == 23 and all(row[-1].startswith("not run: needs") for row in ours)
 
@@ -136,16 +136,16 @@ def test_the_learning_rate_with_the_best_validation_accuracy_is_chosen(records: 
     """Between equal accuracies the lower loss decides; runs measured on test text do not count."""
     on_test = fake_run("rolora", 20, 15, 0)
     on_test["config"]["evaluation"] = {"every": 15, "split": "test"}
-    table = tab_learning_rates.table(replace(records, sweep=[*fake_sweep(), on_test]))
+    table = tab_learning_rates.table(records.having(sweep=[*fake_sweep(), on_test]))
     assert table.columns == ("clients", "method", "0.003", "0.01", "0.03", "chosen")
     assert table.rows == (("20", "RoLoRA", "0.700", "0.750", "0.750", "0.01"),)
-    edge = tab_learning_rates.table(replace(records, sweep=fake_sweep()[:2]))
+    edge = tab_learning_rates.table(records.having(sweep=fake_sweep()[:2]))
     assert edge.rows == (("20", "RoLoRA", "0.700", "0.750", "0.01, the edge"),)
 
 
 def test_the_study_uses_the_rates_that_the_committed_sweep_chooses() -> None:
     """The config of the main study must not drift from the validation records it cites."""
-    cells = tab_learning_rates.sweep(sources.load(sources.COMMITTED).sweep)
+    cells = tab_learning_rates.sweep(sources.load(sources.COMMITTED)["sweep"])
     study = configuration.read(packaged_configs()["reproduce"])
     assert {(c.federation.num_clients, c.algorithm) for c in study} == cells.keys()
     for config in study:

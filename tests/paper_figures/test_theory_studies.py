@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(records: sour
 
 
 def test_contraction_of_one_seed_says_so(records: sources.Records) -> None:
-    figure = fig_contraction.figure(replace(records, contraction=fake_contraction(seeds=1)))
+    figure = fig_contraction.figure(records.having(contraction=fake_contraction(seeds=1)))
     assert "one seed: no interval can be drawn" in note(figure)
 
 
@@ -93,7 +92,7 @@ def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(
 
 
 def test_sample_complexity_of_one_seed_has_no_bands(records: sources.Records) -> None:
-    figure = fig_sample_complexity.figure(replace(records, sample_complexity=fake_sample_complexity(seeds=1)))
+    figure = fig_sample_complexity.figure(records.having(sample_complexity=fake_sample_complexity(seeds=1)))
     assert not any(ax.collections for ax in figure.axes)
     assert "one seed: no interval can be drawn" in note(figure)
 

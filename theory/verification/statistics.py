@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from rolora.adapter import Array
+from rolora.evaluation.intervals import student, student_quantile
 
 CONFIDENCE = 0.9999
 """Of the intervals in checks by simulation: a true statement is rejected in one run of ten thousand."""
@@ -139,12 +140,10 @@ def mean_interval(sample: Float[Array, "n"], confidence: float = CONFIDENCE) -> 
         >>> interval.estimate, round(interval.half_width, 3)
         (2.0, 2.484)
     """
-    size = sample.shape[0]
-    if size < 2:
-        raise ValueError(f"an interval needs two draws, got {size}")
-    mean = float(np.mean(sample))
-    half = float(stats.t.ppf((1 + confidence) / 2, size - 1) * np.std(sample, ddof=1) / np.sqrt(size))
-    return Interval(mean, mean - half, mean + half)
+    if np.size(sample) < 2:
+        raise ValueError(f"an interval needs two draws, got {np.size(sample)}")
+    result = student(sample.tolist(), confidence)
+    return Interval(result.mean, result.mean - result.half_width, result.mean + result.half_width)
 
 
 def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFIDENCE) -> Interval:
@@ -165,5 +164,5 @@ def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFID
     if x.shape[0] < 3:
         raise ValueError(f"a slope with an interval needs three points, got {x.shape[0]}")
     fit = stats.linregress(x, y)
-    half = float(stats.t.ppf((1 + confidence) / 2, x.shape[0] - 2) * fit.stderr)
+    half = student_quantile(x.shape[0] - 2, confidence) * float(fit.stderr)
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)

@@ -14,8 +14,8 @@ from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.evaluation.benchmarks.likelihood import Score, Told, best, log_likelihoods
 from rolora.evaluation.benchmarks.questions import Asked
 from rolora.evaluation.benchmarks.sandbox import Sandbox
-from rolora.evaluation.benchmarks.statistics import pass_at_k, wilson
 from rolora.evaluation.benchmarks.templates import wrapper
+from rolora.evaluation.intervals import pass_at_k, wilson
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("sum", "character", "token")
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paper_figures.registry import Entry
-from paper_figures.tables import tab_open_questions
+from paper_figures.analysis.entry import Entry
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,9 @@ class Question:
     asks: str
     kinds: tuple[str, ...] = ()
 
+
+SETTINGS = ("label_skew", "participation", "ranks", "layer_budgets", "schedules", "rate_ratios", "local_steps")
+"""Kinds of record in which one setting of fine-tuning varies."""
 
 QUESTIONS = (
     Question("theory", "Which statements of the theory hold?", ("claims",)),
@@ -46,7 +48,7 @@ QUESTIONS = (
     Question(
         "open-questions",
         "Under which clients, ranks, layers, schedules and steps does a difference between methods show?",
-        tab_open_questions.KINDS,
+        SETTINGS,
     ),
     Question("methods", "Where does RoLoRA stand among all methods?", ("methods", "methods_rates")),
     Question("conformance", "Does every method do what it says?", ("conformance", "conformance_foreign")),
@@ -59,27 +61,27 @@ OTHERS = "What else was measured?"
 
 
 def question(entry: Entry) -> Question:
-    """The question of an entry: the one it names, or that of the record it needs first.
+    """Return the question of an entry: the one it names, or that of the record it needs first.
 
     A name that is not in :data:`QUESTIONS` is a question of its own, in the entry's words.
     """
     if entry.question:
-        known = {one.id: one for one in QUESTIONS}
+        known = {question.id: question for question in QUESTIONS}
         return known.get(entry.question) or Question(_slug(entry.question), entry.question)
     if not entry.needs:
         return QUESTIONS[-1]
-    return next((one for one in QUESTIONS if entry.needs[0] in one.kinds), Question("others", OTHERS))
+    return next((known for known in QUESTIONS if entry.needs[0] in known.kinds), Question("others", OTHERS))
 
 
 def grouped(entries: Iterable[Entry]) -> list[tuple[Question, list[Entry]]]:
-    """The questions that these entries answer; those of :data:`QUESTIONS` first, figures before tables."""
-    found: dict[Question, list[Entry]] = {}
+    """Return the questions that these entries answer; those of :data:`QUESTIONS` first, figures before tables."""
+    groups: dict[Question, list[Entry]] = {known: [] for known in QUESTIONS}
     for entry in entries:
-        found.setdefault(question(entry), []).append(entry)
-    order = {one: place for place, one in enumerate(QUESTIONS)}
+        groups.setdefault(question(entry), []).append(entry)
     return [
-        (one, sorted(found[one], key=lambda entry: entry.kind != "figure"))
-        for one in sorted(found, key=lambda one: order.get(one, len(order)))
+        (asked, sorted(answers, key=lambda entry: entry.kind != "figure"))
+        for asked, answers in groups.items()
+        if answers
     ]
 
 

@@ -1,4 +1,4 @@
-"""The papers' other tables of accuracies, each with what was run here below every printed line."""
+"""The papers' tables of accuracies, each with what was run here below every printed line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from paper_figures.panels.paper_comparison import Line, build, by_task, fits
 from paper_figures.records.sources import Records
 from theory.printed_numbers import RANKS, Number, Row, load, rows
 
+CLIENTS = ("P1-1-r4", "P1-1-r8", "P2-2")
+"""The printed tables that vary the number of clients; the file holds others, which the audits use."""
+
+CELLS = {"P1-1-r4": "P1-1-r4-cells"}
+"""Where single cells of a table of averages are."""
+
 
 def _lines(
     table: str, setting: Callable[[Row], tuple[str, ...]], wanted: Callable[[Row], dict[str, Any]]
@@ -26,6 +32,52 @@ def _lines(
         Line(setting(several[0]), several[0].method, by_task(several), fits(several[0].method, **wanted(several[0])))
         for several in found.values()
     ]
+
+
+def clients(records: Records, names: tuple[str, ...] = CLIENTS) -> Table:
+    """Two rows a printed line: the paper's, and ours with the same clients and rank.
+
+    Args:
+        records: of which any run may fit.
+        names: of the printed tables.
+    """
+    tables = load()["tables"]
+    lines = []
+    for name in names:
+        keys = dict.fromkeys((row.clients, row.method) for row in rows() if row.table == name)
+        for number, method in keys:
+            found = [
+                row
+                for row in rows()
+                if row.table in (name, CELLS.get(name)) and (row.clients, row.method) == (number, method)
+            ]
+            rank = tables[name]["rank"]
+            lines.append(
+                Line(
+                    (tables[name]["title"], str(number)),
+                    method,
+                    by_task(found),
+                    fits(method, clients=number, rank=rank, partition="IID"),
+                )
+            )
+    return build(
+        "Printed by the papers for 3, 20 and 50 clients, and what was run here",
+        ("table", "clients"),
+        lines,
+        runs.everything(records),
+        SCALES["P1-1"],
+        (load()["note"],),
+    )
+
+
+def second_clients(records: Records) -> Table:
+    """The lines of arXiv 2409.02346, Table 2, alone."""
+    return clients(records, CLIENTS[2:])
+
+
+def first_clients(records: Records) -> Table:
+    """The lines of arXiv 2502.01755v4, Table 1, alone."""
+    return clients(records, CLIENTS[:2])
 
 
 def _dirichlet(row: Row) -> str:

@@ -1,0 +1,14 @@
+"""Printed: ranks at 3 clients, and what was run here."""
+
+from __future__ import annotations
+
+from paper_figures.analysis.entry import Entry
+from paper_figures.panels import printed_accuracies
+
+ENTRY = Entry(
+    "tab_paper_ranks",
+    title="Printed: ranks at 3 clients, and what was run here",
+    shows="The paper's numbers, and below each line what was run here.",
+    counterpart="arXiv 2409.02346, Table 1",
+    make=printed_accuracies.ranks,
+)
