@@ -219,13 +219,9 @@ class Outcome:
         def finite(number: float) -> float | None:
             return number if math.isfinite(number) else None
 
+        texts = ("id", "source", "convention", "kind", "direction", "statement")
         return {
-            "id": self.claim.id,
-            "source": self.claim.source,
-            "convention": self.claim.convention,
-            "kind": self.claim.kind,
-            "direction": self.claim.direction,
-            "statement": self.claim.statement,
+            **{name: getattr(self.claim, name) for name in texts},
             "measured": finite(self.result.measured),
             "predicted": finite(self.result.predicted),
             "where": self.result.where,
