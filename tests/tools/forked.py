@@ -161,12 +161,18 @@ def _server() -> socket.socket:
     ours, theirs = socket.socketpair()
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     single["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-    _server.process = subprocess.Popen(  # type: ignore[attr-defined]  # kept, as it is never waited for
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.tools.forked", str(theirs.fileno())],
         cwd=ROOT, env=os.environ | single, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
     theirs.close()
+
+    def close() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(close)
     return ours
 
 

@@ -11,10 +11,8 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rolora import config as configuration
@@ -22,9 +20,10 @@ from rolora import records
 from rolora.cli.errors import one_line_errors
 from rolora.config import Config
 from rolora.errors import InputError
-from tests.tools.bench import command, scaling
+from tests.tools.bench import common, scaling
 from tests.tools.bench.child import ENGINES
-from tests.tools.bench.contest import NotMeasured, contest
+from tests.tools.bench.common import NotMeasured, console, job_table
+from tests.tools.bench.contest import contest
 
 WHOLE = tuple(name for name in ENGINES if not {"prefix_cache", "compile"} & set(ENGINES[name]))
 """The engines for adapters in all layers, below which there is nothing to keep, that need not compile for longer than the one
@@ -35,12 +34,11 @@ JOBS = {
     "all": ("adapters in all layers", None),
     "upper": ("adapters in the upper third of the layers", (4, 5)),
 }
+PARTS = (*JOBS, "clients")
 CLIENTS = (3, 20, 50, 200)
 
-console = Console(width=None if sys.stdout.isatty() else 160)
 
-
-def job(layers: tuple[int, ...] | None, algorithm: str = "rolora", **changes: Any) -> dict[str, Any]:
+def job(layers: tuple[int, ...] | None, algorithm: str = "rolora", **changes: int) -> dict[str, Any]:
     """The table of a job's config: 20 clients, batches of 8 texts of exactly 32 tokens, the packaged pretrained encoder.
 
     Args:
@@ -49,33 +47,27 @@ def job(layers: tuple[int, ...] | None, algorithm: str = "rolora", **changes: An
         changes: "clients", "rounds" and "local_steps".
     """
     sizes = {"clients": 20, "rounds": 2, "local_steps": 3} | changes
-    return {
-        "algorithm": algorithm,
-        "seed": 0,
-        "model": {"name": "all-MiniLM-L6-v2", "max_length": 32, "head": "trained", "dropout": 0.0},
-        "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": ["query", "value"], "layers": layers},
-        "data": {"name": "rotten-tomatoes", "validation_examples": 200, "test_examples": 400},
-        "federation": {
-            "num_clients": sizes["clients"], "rounds": sizes["rounds"], "partition": "iid", "client_weights": "examples"
-        },
-        "training": {
-            "optimizer": "adamw", "learning_rate": 0.005, "weight_decay": 0.01, "local_steps": sizes["local_steps"],
-            "batch_size": 8,
-        },
-        "evaluation": {"every": sizes["rounds"]},
-        "runtime": {"threads": len(os.sched_getaffinity(0))},
-    }  # fmt: skip
+    return job_table(
+        algorithm,
+        batch_size=8,
+        local_steps=sizes["local_steps"],
+        model={"name": "all-MiniLM-L6-v2", "max_length": 32},
+        lora={"rank": 4, "alpha": 8, "target_modules": ["query", "value"], "layers": layers},
+        data={"name": "rotten-tomatoes", "validation_examples": 200, "test_examples": 400},
+        federation={"num_clients": sizes["clients"], "rounds": sizes["rounds"], "client_weights": "examples"},
+        training={"learning_rate": 0.005},
+        evaluation={"every": sizes["rounds"]},
+        runtime={"threads": len(os.sched_getaffinity(0))},
+    )
 
 
 def main() -> int:
     """Run what was asked for, print tables, write the record."""
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.bench", description=__doc__.splitlines()[0])
-    parts = (*JOBS, "clients")
+    parser = common.parser("tests.tools.bench", __doc__)
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", default=[], help=f"parts ({', '.join(parts)}) or contestants"
+        "--only", nargs="+", metavar="NAME", default=[], help=f"parts ({', '.join(PARTS)}) or contestants"
     )
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="passes of each contestant")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
     parser.add_argument("--algorithm", default="rolora", choices=("rolora", "fedavg-lora"))
     parser.add_argument("--rounds", type=int, default=2, metavar="N")
     parser.add_argument("--local-steps", type=int, default=3, metavar="N")
@@ -86,7 +78,6 @@ def main() -> int:
     parser.add_argument(
         "--flower-python", default=sys.executable, metavar="PYTHON", help="an interpreter that has Flower"
     )
-    parser.add_argument("--debug", action="store_true", help="show a traceback instead of one line")
     arguments = parser.parse_args()
     with one_line_errors(arguments.debug):
         record = bench(arguments)
@@ -102,9 +93,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--repeats: got {arguments.repeats}, expected at least 1")
     runtime = {} if arguments.group_size is None else {"group_size": arguments.group_size}
     record: dict[str, Any] = {
-        "command": command.shown("tests.tools.bench", sys.argv[1:]),
-        "code": records.code(),
-        "environment": records.environment(),
+        **common.head("tests.tools.bench"),
         "load_before": os.getloadavg()[0],
         "jobs": {},
     }
@@ -115,7 +104,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         title, layers = JOBS[part]
         sizes = {"rounds": arguments.rounds, "local_steps": arguments.local_steps}
         sizes |= {"clients": arguments.clients[0]} if arguments.clients else {}
-        config = check(job(layers, arguments.algorithm, **sizes))
+        config = configuration.check(job(layers, arguments.algorithm, **sizes), "bench")
         found = contest(
             config, names, arguments.repeats, arguments.flower_python, runtime,
             lambda text: console.print(text, markup=False, highlight=False, style="dim"),
@@ -140,19 +129,13 @@ def chosen(words: list[str]) -> tuple[list[str], list[str]]:
         >>> chosen(["upper", "plain"])
         (['upper'], ['plain'])
     """
-    parts = (*JOBS, "clients")
     for word in words:
-        if word not in (*parts, *CONTESTANTS):
-            raise InputError(f"--only: got {word}, expected some of {', '.join((*parts, *CONTESTANTS))}")
+        if word not in (*PARTS, *CONTESTANTS):
+            raise InputError(f"--only: got {word}, expected some of {', '.join((*PARTS, *CONTESTANTS))}")
     return (
-        [part for part in parts if part in words] or list(parts),
+        [part for part in PARTS if part in words] or list(PARTS),
         [name for name in CONTESTANTS if name in words] or list(CONTESTANTS),
     )
-
-
-def check(table: dict[str, Any]) -> Config:
-    """The config of a job."""
-    return configuration.check(table, "bench")
 
 
 def describe(config: Config) -> str:
@@ -166,20 +149,10 @@ def describe(config: Config) -> str:
 
 def contest_table(title: str, found: dict[str, Any]) -> Table:
     """What was measured, a row a contestant."""
-    table = Table(title=title, box=None, title_justify="left")
-    for name in (
-        "contestant",
-        "min s",
-        "median s",
-        "max s",
-        "ms a client-step",
-        "x plain",
-        "(least to largest)",
-        "difference",
-        "of movement",
-        "accuracy",
-    ):
-        table.add_column(name, justify="left" if name == "contestant" else "right")
+    table = common.table(
+        title, "contestant", "min s", "median s", "max s", "ms a local step", "x plain", "(least to largest)", "difference",
+        "of movement", "accuracy",
+    )  # fmt: skip
     for name, entry in found["contestants"].items():
         if "not_measured" in entry:
             table.add_row(name, "not measured")
@@ -229,21 +202,18 @@ def by_clients(counts: list[int] | tuple[int, ...], names: list[str], runtime: d
 
 def clients_table(rows: list[dict[str, Any]]) -> Table:
     """Time and memory against the number of clients."""
-    table = Table(title="one round of fedavg-lora by number of clients", box=None, title_justify="left")
-    for name in ("clients", "engine", "ms a client-step", "MB before", "MB at the peak"):
-        table.add_column(name, justify="left" if name == "engine" else "right")
+    table = common.table(
+        "one round of fedavg-lora", "engine", "clients", "ms a local step", "MB before", "MB at the peak"
+    )
     for row in rows:
-        if "not_measured" in row:
-            table.add_row(str(row["clients"]), row["engine"], "not measured", "", row["not_measured"])
-            continue
-        before = row["memory_before"]
-        table.add_row(
-            str(row["clients"]),
-            row["engine"],
-            f"{1e3 * row['client_step_seconds']:.1f}",
-            "" if before is None else f"{before:.0f}",
-            f"{row['memory_peak']:.0f}",
-        )
+        cells = ("not measured", "", row.get("not_measured"))
+        if "not_measured" not in row:
+            memory = (row["memory_before"], row["memory_peak"])
+            cells = (
+                f"{1e3 * row['client_step_seconds']:.1f}",
+                *("" if one is None else f"{one:.0f}" for one in memory),
+            )
+        table.add_row(row["engine"], str(row["clients"]), *cells)
     return table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,9 +19,8 @@ from rolora.config import Config
 from rolora.evaluation.evaluate import evaluate
 from rolora.experiment.setup import Setup
 from tests.tools.bench import engines
+from tests.tools.bench.common import ROOT, NotMeasured, environment
 from tests.tools.bench.given import State
-
-ROOT = Path(__file__).resolve().parents[3]
 
 FLOWER = "1.41.0"
 INSTALL = (
@@ -30,11 +28,6 @@ INSTALL = (
     "transformers=={transformers} peft=={peft}, then --flower-python .flower/bin/python (its own environment: it holds back "
     "packages that are locked here)"
 )
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class NotMeasured(Exception):
-    """A contestant that could not run; the text says why."""
 
 
 class Contestant:
@@ -52,13 +45,10 @@ class Contestant:
             NotMeasured: if it cannot load or warm up.
         """
         self.name = name
-        # Every contestant sets its own number of threads; torch takes all cores if nobody says otherwise.
-        environment = {key: value for key, value in os.environ.items() if key not in THREADS}
-        environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
         self.log = (folder / f"{name}.log").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [python, "-m", "tests.tools.bench.child", name, str(folder), json.dumps(dict(runtime))],
-            cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
         self._answer()
 

@@ -33,6 +33,7 @@ from rolora.models.costs import layer_of
 from rolora.training.engines import ENGINES
 from rolora.training.examples import Examples
 from tests.tools.bench import engines, plain_loop
+from tests.tools.bench.common import job_table
 from tests.tools.bench.given import Given
 
 KEY = Key(0).fold("bench", "gpu")
@@ -96,26 +97,17 @@ def build(part: Part, dtype: torch.dtype, device: torch.device, tiny: bool) -> t
 
 def config_of(part: Part, **runtime: Any) -> Config:
     """The job as a config: one round of FedAvg-LoRA, in which both factors move."""
-    return configuration.check(
-        {
-            "algorithm": "fedavg-lora",
-            "seed": 0,
-            "model": {"name": architectures.RANDOM + part.architecture, "max_length": part.tokens, "head": "trained"},
-            "lora": {
-                "rank": part.rank, "alpha": 2 * part.rank, "dropout": 0.0, "target_modules": part.modules,
-                "layers": part.layers,
-            },
-            "data": {"name": "random tokens", "validation_examples": 1, "test_examples": 1},
-            "federation": {"num_clients": part.clients, "rounds": 1, "partition": "iid", "client_weights": "uniform"},
-            "training": {
-                "optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "local_steps": LOCAL_STEPS,
-                "batch_size": part.rows,
-            },
-            "evaluation": {"every": 1},
-            "runtime": runtime,
-        },
-        "bench",
-    )  # fmt: skip
+    table = job_table(
+        "fedavg-lora",
+        batch_size=part.rows,
+        local_steps=LOCAL_STEPS,
+        model={"name": architectures.RANDOM + part.architecture, "max_length": part.tokens},
+        lora={"rank": part.rank, "alpha": 2 * part.rank, "target_modules": part.modules, "layers": part.layers},
+        data={"name": "random tokens", "validation_examples": 1, "test_examples": 1},
+        federation={"num_clients": part.clients},
+        runtime=runtime,
+    )
+    return configuration.check(table, "bench")
 
 
 def random_examples(part: Part, vocabulary: int) -> tuple[Examples, list[Any]]:

@@ -6,10 +6,8 @@ it runs. Measured is the peak of what torch had allocated; the plan counts the s
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +26,8 @@ from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import architectures
 from rolora.planning import plan as planning
-from tests.tools.bench.command import shown
+from tests.tools.bench import common
+from tests.tools.bench.common import NotMeasured, in_a_process, job_table
 from tests.tools.bench.gpu import hardware
 
 ROWS = {"roberta-large": 32, "deberta-v2-xlarge": 16, "llama-2-7b": 4}
@@ -60,22 +59,21 @@ def config_of(case: str, data: Path, device: str, stand_in: str | None) -> confi
     architecture, changes = CASES[case]
     decoder = architecture.startswith("llama")
     rows = 2 if stand_in else ROWS[architecture]
-    table: dict[str, dict[str, Any] | Any] = {
-        "algorithm": "fedavg-lora",
-        "seed": 0,
-        "model": {
-            "name": architectures.RANDOM + (stand_in or architecture), "weights": "random", "head": "trained",
-            "max_length": 16 if stand_in else TOKENS[architecture], "dropout": 0.0,
+    table = job_table(
+        "fedavg-lora",
+        batch_size=rows,
+        local_steps=2,
+        model={
+            "name": architectures.RANDOM + (stand_in or architecture), "weights": "random",
+            "max_length": 16 if stand_in else TOKENS[architecture],
         },
-        "lora": {"rank": 8, "alpha": 16, "dropout": 0.0},
-        "data": {"name": str(data), "text_columns": ("text",), "validation_examples": rows, "test_examples": rows},
-        "federation": {
-            "num_clients": 4, "clients_per_round": 4, "rounds": 1, "partition": "iid", "client_weights": "uniform",
-        },
-        "training": {"optimizer": "adamw", "learning_rate": 1e-3, "local_steps": 2, "batch_size": rows},
-        "evaluation": {"every": 1, "batch_size": rows},
-        "runtime": {"device": device, "dtype": "bfloat16", "engine": "sequential"},
-    }  # fmt: skip
+        lora={"rank": 8, "alpha": 16},
+        data={"name": str(data), "text_columns": ("text",), "validation_examples": rows, "test_examples": rows},
+        federation={"num_clients": 4, "clients_per_round": 4},
+        training={"weight_decay": 0.0},
+        evaluation={"batch_size": rows},
+        runtime={"device": device, "dtype": "bfloat16", "engine": "sequential"},
+    )  # fmt: skip
     if decoder:
         table["data"] |= {"task": "generation"}
     for section, values in changes.items():
@@ -122,12 +120,10 @@ def by_processes(cases: Sequence[str], jobs: int, words: Sequence[str]) -> Itera
     """Each case's result, or the last line of what its process said when it failed."""
 
     def one(case: str) -> tuple[str, dict[str, Any]]:
-        asked = [sys.executable, "-m", "tests.tools.bench.memory", *words, "--case", case]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["nothing"]
-            return case, {"not_measured": f"status {done.returncode}: {said[-1][:400]}"}
-        return case, json.loads(done.stdout.splitlines()[-1])
+        try:
+            return case, in_a_process("tests.tools.bench.memory", *words, "--case", case)
+        except NotMeasured as error:
+            return case, {"not_measured": str(error)}
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(one, cases)
@@ -145,13 +141,11 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Measure the cases that were asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.bench.memory", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the record")
+    parser = common.parser("tests.tools.bench.memory", __doc__)
     parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, all on the one GPU")
     parser.add_argument("--stand-in", choices=tuple(architectures.ARCHITECTURES), help="a dry run with it on the CPU")
     parser.add_argument("--case", choices=tuple(CASES), help="measure one in this process and print its JSON")
-    parser.add_argument("--debug", action="store_true", help="show a traceback instead of one line")
     arguments = parser.parse_args()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with one_line_errors(arguments.debug):
@@ -162,12 +156,8 @@ def main() -> int:
             print(json.dumps(measure(arguments.case, device, arguments.stand_in)))
             return 0
         words = ["--stand-in", arguments.stand_in] if arguments.stand_in else []
-        record: dict[str, Any] = {
-            "command": shown("tests.tools.bench.memory", sys.argv[1:]),
-            "code": records.code(),
-            "environment": records.environment() | hardware(torch.device(device)),
-            "cases": {},
-        }
+        record: dict[str, Any] = common.head("tests.tools.bench.memory") | {"cases": {}}
+        record["environment"] |= hardware(torch.device(device))
         for case, found in by_processes(arguments.cases, arguments.jobs, words):
             record["cases"][case] = found
             print(f"{case}: {summary(found)}", flush=True)

@@ -7,18 +7,15 @@ these dimensions. What no operation accounts for is Python between operations.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -30,7 +27,7 @@ from rolora.training import local_update
 from rolora.training.engines import batched
 from rolora.training.engines.stacked_adapters import Stack
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
-from tests.tools.bench import command, engines
+from tests.tools.bench import common, engines
 from tests.tools.bench.__main__ import JOBS, WHOLE, job
 from tests.tools.bench.child import ENGINES
 
@@ -104,7 +101,7 @@ def measure(table: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``seconds`` by kind, ``wall`` (their sum, under the profiler), ``unprofiled`` (the same round without), all in seconds
-        for one client-step, and ``operations``, the ten that took longest.
+        for one local step, and ``operations``, the ten that took longest.
     """
     config = configuration.check(table, "profile")
     setup = engines.exact(config)
@@ -150,40 +147,29 @@ def _spot(event: Any) -> str | None:
 
 def main() -> int:
     """Profile the engines, print the table, write the record."""
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.bench.profile", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
+    parser = common.parser("tests.tools.bench.profile", __doc__)
     parser.add_argument("--layers", choices=tuple(JOBS), default="all", help="which layers have adapters")
     parser.add_argument("--engines", nargs="+", choices=tuple(ENGINES), default=list(WHOLE))
     parser.add_argument("--clients", type=int, default=20, metavar="N")
     parser.add_argument("--local-steps", type=int, default=2, metavar="N")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
-    parser.add_argument("--debug", action="store_true", help="show a traceback instead of one line")
     arguments = parser.parse_args()
-    record: dict[str, Any] = {
-        "command": command.shown("tests.tools.bench.profile", sys.argv[1:]),
-        "code": records.code(),
-        "environment": records.environment(),
-        "kinds": list(KINDS),
-        "engines": {},
-    }
+    record: dict[str, Any] = common.head("tests.tools.bench.profile") | {"kinds": list(KINDS), "engines": {}}
     with one_line_errors(arguments.debug):
         for name in arguments.engines:
             sizes = {"clients": arguments.clients, "rounds": 1, "local_steps": arguments.local_steps}
             table = job(JOBS[arguments.layers][1], "fedavg-lora", **sizes)
             table["runtime"] |= ENGINES[name] | {"threads": arguments.threads}
             record["engines"][name] = measure(table)
-        Console(width=None if sys.stdout.isatty() else 160).print(by_kind(record["engines"]))
+        common.console.print(by_kind(record["engines"]))
         if arguments.json is not None:
             records.write_json(arguments.json, record)
     return 0
 
 
 def by_kind(found: dict[str, dict[str, Any]]) -> Table:
-    """Milliseconds a client-step, and their share, by kind."""
-    table = Table(title="milliseconds a client-step under the profiler", box=None, title_justify="left")
-    table.add_column("kind")
-    for name in found:
-        table.add_column(name, justify="right")
+    """Milliseconds a local step, and their share, by kind."""
+    table = common.table("milliseconds a local step under the profiler", "kind", *found)
     for kind in KINDS:
         cells = ((one["seconds"][kind], one["wall"]) for one in found.values())
         table.add_row(kind, *(f"{1e3 * value:.2f} ({value / wall:4.0%})" for value, wall in cells))

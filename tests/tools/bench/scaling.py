@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.tools.bench.contest import ROOT, THREADS, NotMeasured
+from tests.tools.bench.common import in_a_process
 
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -25,16 +23,7 @@ def measure(table: dict[str, Any]) -> dict[str, Any]:
     Raises:
         NotMeasured: if this version has no such engine or option.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in THREADS}
-    environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.tools.bench.scaling", json.dumps(table)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise NotMeasured(lines[-1].removeprefix("error: ") if lines else f"ended with status {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return in_a_process("tests.tools.bench.scaling", json.dumps(table))
 
 
 def main() -> None:
