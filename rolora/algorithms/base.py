@@ -1,4 +1,4 @@
-"""What an algorithm is: three pure functions on one layer, and a few declarations."""
+"""Interface of an algorithm: three pure functions on one layer, and a few declarations."""
 
 from __future__ import annotations
 
@@ -77,33 +77,29 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class WrappedAlgorithm(Algorithm):
-    """Another method's decisions, for what changes one of them: the server's step.
+    """Wraps an algorithm and replaces its aggregation.
 
     Args:
-        inner: the method.
+        inner: the wrapped algorithm.
     """
 
     inner: Algorithm
 
+    # A method's constants are those of the wrapped one.
     @property
-    def name(self) -> str:
-        """The method's."""
+    def name(self) -> str:  # type: ignore[override]
         return self.inner.name
 
     @property
-    def personal(self) -> frozenset[str]:
-        """The method's."""
+    def personal(self) -> frozenset[str]:  # type: ignore[override]
         return self.inner.personal
 
     @property
-    def local_schedule(self) -> str:
-        """The method's."""
+    def local_schedule(self) -> str:  # type: ignore[override]
         return self.inner.local_schedule
 
     def trainable(self, t: int) -> frozenset[str]:
-        """The method's."""
         return self.inner.trainable(t)
 
     def changed(self, t: int) -> frozenset[str]:
-        """The method's."""
         return self.inner.changed(t)

@@ -137,7 +137,7 @@ def _faults(fault: Any) -> Iterator[InputError]:
         for refused in fault["ctx"]["error"].faults:
             yield refused if refused.key or not key else InputError(key=key, got=refused.got, expected=refused.expected)
     elif kind == "extra_forbidden":
-        parent = Config if len(path) == 1 else field_of(".".join(path[:-1])).annotation
+        parent: Any = Config if len(path) == 1 else field_of(".".join(path[:-1])).annotation
         known = list(parent.model_fields)
         close = difflib.get_close_matches(path[-1], known, n=1)
         yield unknown(key, f"one of {', '.join(known)}{f'; did you mean {close[0]}?' if close else ''}")

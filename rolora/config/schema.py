@@ -58,7 +58,7 @@ class Config(Section):
     def _algorithm_exists(self) -> Config:
         if self.algorithm not in ALGORITHMS:
             refuse([InputError(key="algorithm", got=self.algorithm, expected=f"one of {', '.join(ALGORITHMS)}")])
-        options = {field.name: field.default for field in dataclasses.fields(ALGORITHMS[self.algorithm])}
+        options = {field.name: field.default for field in dataclasses.fields(ALGORITHMS[self.algorithm])}  # type: ignore[arg-type]
         for name, value in self.method.items():
             if name not in options:
                 known = f"one of {', '.join(options)}" if options else "none"

@@ -90,7 +90,8 @@ class LoraConfig(Section):
         min_length=1, description='names of the adapted modules; leave out, or "auto", for query and value'
     )
     layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None, BeforeValidator(_known_layers)
+        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None,  # type: ignore[valid-type]
+        BeforeValidator(_known_layers),
     ] = Field(
         default=None, description="adapted layers, by number or by a name of `python -m rolora list`; leave out for all"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import array_api_compat
 
-from rolora.adapter import FACTORS, Layer
+from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.base import Algorithm
 from rolora.federation import interference
 from rolora.federation.communication import Ledger, Message, total
@@ -107,7 +107,9 @@ def open_round(
     ranks: Mapping[int, int] | None = None,
 ) -> OpenRound:
     """The first half of a round: who starts from what, and what it costs to send. Arguments as in :func:`run_round`."""
-    broadcasts, down, joining = {}, [], []
+    broadcasts: dict[int, ServerState] = {}
+    down: list[dict[str, int]] = []
+    joining: list[dict[str, int]] = []
     for client in clients:
         broadcasts[client] = broadcast = start_of(t, server, algorithm, client, (ranks or {}).get(client))
         sent = sent_down(broadcast, ledger, client, algorithm).bytes_by_part()
@@ -220,7 +222,7 @@ def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Al
     message = pack(broadcast, parts)
     if "residual" not in parts:
         return message
-    residual = {}
+    residual: dict[str, Array] = {}
     for name, layer in broadcast.layers.items():
         if layer.residual is None:
             continue

@@ -272,8 +272,10 @@ def alt_min_gd(
         block = block_size(data(0) if callable(data) else data)
     if a0.ndim == 3 and instances > block and isinstance(data, Ensemble):
         parts = [slice(first, first + block) for first in range(0, instances, block)]
-        each = isinstance(eta, int | float)
-        runs = [alt_min_gd(data[part], a0[part], eta if each else eta[part], iterations, block) for part in parts]
+        rates = [eta if isinstance(eta, int | float) else eta[part] for part in parts]
+        runs = [
+            alt_min_gd(data[part], a0[part], rate, iterations, block) for part, rate in zip(parts, rates, strict=True)
+        ]
         return AltMinRuns(xp.concat([run.a for run in runs]), xp.concat([run.b for run in runs]))
 
     def of_round(t: int) -> Ensemble:
@@ -282,7 +284,8 @@ def alt_min_gd(
     step = eta if isinstance(eta, int | float) else eta[..., None, None, None]
     zero = xp.zeros_like(_transposed(a0) @ of_round(0).cross[..., 0, :, :])
     start, training = Layer(A=a0, B=zero), LocalTraining(eta_a=step)
-    a, b = [a0], []
+    a: list[Array] = [a0]
+    b: list[Array] = []
     run = rounds(of_round, ALGORITHMS["rolora"](), start, training, 2 * iterations, retracted=True)
     for t, layer in enumerate(run):
         (a if t % 2 else b).append(layer.A if t % 2 else layer.B)

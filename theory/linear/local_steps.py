@@ -54,7 +54,8 @@ def alternate(
         (1, 5, 3, 1)
     """
     xp = array_api_compat.array_namespace(start.A)
-    a, b = [start.A], []
+    a: list[Array] = [start.A]
+    b: list[Array] = []
     algorithm = ALGORITHMS["rolora"]()
     run = rounds(ensemble, algorithm, start, training, 2 * iterations, True, participants, weights)
     for t, layer in enumerate(run):
