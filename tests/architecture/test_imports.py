@@ -19,10 +19,18 @@ def test_the_contracts_hold():
 
 @pytest.mark.parametrize(
     "module",
-    ["rolora.adapter", "rolora.algorithms", "rolora.federation", "rolora.config", "theory", "theory.linear.model"],
-)
+    [
+        "rolora.adapter", "rolora.algorithms", "rolora.federation", "rolora.config", "rolora.data.partition", "theory",
+        "theory.linear.model",
+    ],
+)  # fmt: skip
 def test_pure_rooms_do_not_load_torch(module):
     program = f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+def test_the_division_of_data_loads_no_statistics():
+    program = "import sys, rolora.data.partition; sys.exit(any(name in sys.modules for name in ('scipy', 'sklearn', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 
