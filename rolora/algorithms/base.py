@@ -32,14 +32,14 @@ class Algorithm:
     mixed_ranks: ClassVar[str] = "a mean of factors needs factors of one rank"
     """Why clients of different rank are refused; empty where they are defined."""
     restarts: ClassVar[bool] = False
-    """Whether the adapter is drawn anew after every aggregation (``restart``)."""
+    """True if the adapter is drawn anew after every aggregation (``restart``)."""
     pooled: ClassVar[bool] = False
-    """Whether one client holds the data of all: the centralised reference, not a federation."""
+    """True if one client holds the data of all: the centralised reference, not a federation."""
     averages: ClassVar[bool] = False
-    """Whether all that the server takes from the clients is the mean of each factor that was sent, by their weights: what is
+    """True if all that the server takes from the clients is the weighted mean of each factor that was sent: what is
     added to that factor of every client then comes out added to the server's, and nothing else changes."""
     exactness: ClassVar[str] = "exact"
-    """How the result lies to the mean update D of what clients hold after training: "exact"; "interference", D less the
+    """Relation of the result to the mean update D of what clients hold after training: "exact"; "interference", D less the
     mean of the products of deviations; "tail", the best approximation of D at the server's rank; or a sentence why not."""
     exceptions: ClassVar[Mapping[int, str]] = {}
     """Law (``rolora.conformance``) -> why it does not hold for this method, by its definition."""

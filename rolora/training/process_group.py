@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 TIMEOUT = timedelta(hours=1)
-"""How long a process may keep the others waiting. One that has ended is noticed at once; this is for one that hangs."""
+"""Time limit for a process that hangs; one that has ended is noticed at once."""
 
 POLL_SECONDS = 0.001
 """Between two looks at whether the others have come: signals are answered meanwhile, as no call into the library waits."""
@@ -56,27 +56,27 @@ _group: _Group | None = None  # like torch.distributed's own, of which a process
 
 
 def asked() -> bool:
-    """Whether this process was started as one of several."""
+    """Return whether this process was started as one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def number() -> int:
-    """Of this process, from 0."""
+    """Return this process's rank."""
     return 0 if _group is None else _group.number
 
 
 def count() -> int:
-    """How many processes work on this run."""
+    """Return the number of processes of this run."""
     return 1 if _group is None else _group.count
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, prints and measures."""
+    """Return whether this is the process that writes, prints and evaluates: rank 0."""
     return number() == 0
 
 
 def local_number() -> int:
-    """Of this process on its machine: the number of its GPU."""
+    """Return this process's rank on its machine, which is the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", number()))
 
 
@@ -159,7 +159,7 @@ def take_gpu(device: str) -> None:
 
 
 def should_report_failure() -> bool:
-    """Whether this process, which has failed, is the first and has to say why; it leaves a note for the others."""
+    """Return True in the first process that fails; only that one prints the error."""
     if _group is None:
         return True
     mine = str(_group.number)

@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it gives back."""
+"""Interface of an engine: jobs in, client updates out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Job:
     trainable: frozenset[str]
 
     def update(self, trained: ServerState, loss: float) -> ClientUpdate:
-        """What the client returns, given its adapter and head after training and its mean loss."""
+        """Return the client's update, given its adapter and head after training and its mean loss."""
         personal = self.algorithm.personal & self.trainable
         by_examples = self.config.federation.client_weights == "examples"
         return ClientUpdate(
@@ -73,5 +73,5 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         ...

@@ -27,7 +27,7 @@ from rolora.training.examples import Examples, pad
 from rolora.training.local_update import HiddenStates, LocalTraining, batches, skipping, take_turns
 
 SHARE = 0.6
-"""Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
+"""Share of a device's memory, less the weights, for activations; the rest is for allocator and library."""
 
 CPU_ACTIVATIONS = 2**28
 """Bytes of activations on a CPU: beyond that a larger batch is no faster there."""
@@ -78,7 +78,7 @@ class BatchedEngine:
         return [updates[client] for client in starts]
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         return {"group_size": self.group_size}
 
     def jobs(self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]) -> list[Job]:
@@ -112,7 +112,7 @@ def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def group_size(config: Config, model: PeftModel) -> int:
-    """How many clients are trained together: as given, or as many as the memory set aside for activations holds.
+    """Return the number of clients trained together: as configured, or as many as the memory for activations holds.
 
     Which sums are taken together depends on it, and with them the last digits. So it follows from the config and from the
     device's whole memory, never from what happens to be free, and the record keeps it. One, where an adapter or dropout
@@ -149,7 +149,7 @@ def group_size(config: Config, model: PeftModel) -> int:
 
 
 def shares_positions(model: PeftModel) -> bool:
-    """Whether relative positions, one table for all rows of a batch, meet an adapter or dropout (DeBERTa)."""
+    """Return whether relative positions, one table for all rows of a batch, meet an adapter or dropout (DeBERTa)."""
     settings = model.get_base_model().config
     if not getattr(settings, "relative_attention", False):
         return False

@@ -118,7 +118,7 @@ class SequentialEngine:
         return job.update(trained, loss)
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         return {}
 
     def _parts_to_reset(self, t: int) -> frozenset[str]:
