@@ -161,7 +161,7 @@ def test_bfloat16_stays_within_its_rounding_after_20_rounds(table):
 
 
 def test_the_comparison_can_fail(table):
-    """The same engine with another dropout stream, and with another order of clients in a group, is told apart or not."""
+    """The same engine with another dropout stream, and with another grouping: the first is noticed, the second is rounding."""
     engine = {"runtime__engine": "batched"}
     expected, _ = final(hard(table, "rolora", **engine), 4)
     dry, _ = final(hard(table, "rolora", **engine, lora__dropout=0.0), 4)

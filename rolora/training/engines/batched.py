@@ -7,7 +7,7 @@ shapes than with one client, so the last digits differ from the sequential engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,13 @@ from peft import PeftModel
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState
-from rolora.keys import Key
 from rolora.models import costs, peft_boundary, precision
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.training.engines.base import Job, Observer
+from rolora.training.engines.base import Job, LocalEngine, Observer
 from rolora.training.engines.stacked_adapters import Stack
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
 from rolora.training.examples import Examples, pad
-from rolora.training.local_update import HiddenStates, LocalTraining, batches, skipping, take_turns
+from rolora.training.local_update import HiddenStates, batches, skipping, take_turns
 
 SHARE = 0.6
 """Share of a device's memory, less the weights, for activations; the rest is for allocator and library."""
@@ -33,35 +32,21 @@ CPU_ACTIVATIONS = 2**28
 """Bytes of activations on a CPU: beyond that a larger batch is no faster there."""
 
 
-class BatchedEngine:
+class BatchedEngine(LocalEngine):
     """Trains the clients of a round in groups."""
 
-    def __init__(
-        self,
-        model: PeftModel,
-        examples: Examples,
-        clients: Sequence[np.ndarray] | Mapping[int, np.ndarray],
-        config: Config,
-        key: Key,
-        observe_start: Observer | None = None,
-        after_client: Callable[[], None] | None = None,
-        prefix: HiddenStates | None = None,
-        train: LocalTraining | None = None,
-    ) -> None:
-        """Arguments as those of ``rolora.training.engines.SequentialEngine``.
-
+    def __post_init__(self) -> None:
+        """
         Raises:
             ValueError: ``train`` is given; this engine trains groups of clients in its own way.
         """
-        if train is not None:
-            raise ValueError(f'train: got {train} with runtime.engine = "batched", expected None')
-        self.examples, self.clients, self.config, self.key = examples, clients, config, key
-        self.algorithm = config.build_algorithm()
-        self.observe_start, self.after_client = observe_start, after_client
+        super().__post_init__()
+        if self.train is not None:
+            raise ValueError(f'train: got {self.train} with runtime.engine = "batched", expected None')
         self.trainer = Trainer(
-            model, head=config.model.head == "trained", prefix=prefix, compiled=config.runtime.compile
+            self.model, head=self.trains_head, prefix=self.prefix, compiled=self.config.runtime.compile
         )
-        self.group_size = group_size(config, model)
+        self.group_size = group_size(self.config, self.model)
 
     def local_updates(
         self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
@@ -83,20 +68,7 @@ class BatchedEngine:
 
     def jobs(self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]) -> list[Job]:
         """The local updates of a round, one a client."""
-        return [
-            Job(
-                config=self.config,
-                algorithm=self.algorithm,
-                key=self.key.fold("client", client, "round", t),
-                examples=self.examples,
-                indices=self.clients[client],
-                t=t,
-                client=client,
-                start=start,
-                trainable=trainable,
-            )
-            for client, start in starts.items()
-        ]
+        return [self.job(t, client, start, trainable) for client, start in starts.items()]
 
 
 def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
