@@ -18,8 +18,8 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
+from rolora.cli.app import app
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key

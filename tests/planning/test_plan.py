@@ -12,8 +12,8 @@ from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
 from rolora import data
-from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
+from rolora.cli.app import app
 from rolora.config import LoraConfig, RuntimeConfig
 from rolora.errors import InputError
 from rolora.experiment import loop
