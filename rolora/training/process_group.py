@@ -144,18 +144,16 @@ def take_gpu(device: str) -> None:
     if count() == 1 or not device.startswith("cuda"):
         return
     if device != "cuda":
-        raise InputError(
-            f'runtime.device: got {device!r} with {count()} processes, expected "cuda": each process takes its own GPU'
-        )
+        expected = f"'cuda' with {count()} processes: each process takes its own GPU"
+        raise InputError(key="runtime.device", got=device, expected=expected)
     import torch
 
     try:
         torch.cuda.set_device(local_number())
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"runtime.device: got {device!r}, expected GPU {local_number()} on this machine; {reason}"
-        ) from None
+        expected = f"GPU {local_number()} on this machine; {reason}"
+        raise InputError(key="runtime.device", got=device, expected=expected) from None
 
 
 def should_report_failure() -> bool:
