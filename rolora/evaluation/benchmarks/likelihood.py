@@ -23,8 +23,8 @@ from rolora.models import precision
 BATCHES_PER_CALL = 16
 """Batches that the harness sorts by length; progress is reported after each call."""
 
-Progress = Callable[[int], None]
-"""Receives the number of texts that were completed."""
+Progress = Callable[[int, int], None]
+"""Receives the number of completed texts and their total."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def require_harness() -> None:
 
 
 def log_likelihoods(
-    decoder: Decoder, options: Sequence[Option], batch_size: int, progress: Progress | None = None
+    decoder: Decoder, options: Sequence[Option], batch_size: int, progress: Progress = lambda completed, total: None
 ) -> list[Score]:
     """Score each option given its context.
 
@@ -77,8 +77,7 @@ def log_likelihoods(
     for first in range(0, len(options), BATCHES_PER_CALL * batch_size):
         chosen = options[first : first + BATCHES_PER_CALL * batch_size]
         sums += _sums(harness, decoder, chosen)
-        if progress is not None:
-            progress(len(chosen))
+        progress(len(sums), len(options))
     return [
         Score(total, tokens, option.characters, cut)
         for total, (tokens, cut), option in zip(sums, lengths, options, strict=True)
