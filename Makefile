@@ -10,7 +10,7 @@ OUT ?= runs/reproduce
 SCALE ?= cpu
 FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|pathspec|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
 comma := ,
-THEORY_CODE := $(wildcard theory/*.py theory/claims/*.py rolora/*.py rolora/algorithms/*.py)
+THEORY_CODE := $(wildcard theory/*.py theory/*/*.py theory/claims/*/*.py rolora/*.py rolora/algorithms/*.py)
 
 # One thread a process: sums do not depend on the number of cores, and processes beside each other do not fight for them.
 export OMP_NUM_THREADS := 1

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 from typer.testing import CliRunner
 
-from rolora.__main__ import app
+from rolora.cli.app import app
 from rolora.evaluation.benchmarks import BENCHMARKS, measure
 from rolora.evaluation.benchmarks import decoder as decoders
 from rolora.evaluation.benchmarks.questions import select
