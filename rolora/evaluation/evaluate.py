@@ -30,11 +30,6 @@ class Evaluation:
     examples: int = 0
     terms: int = 0
 
-    @property
-    def accuracy(self) -> float:
-        """Return the accuracy."""
-        return self.metrics["accuracy"]
-
     def as_dict(self) -> dict[str, float | int]:
         """Return a flat JSON-ready table: the metrics, then loss and examples."""
         return {**self.metrics, "loss": self.loss, "examples": self.examples}

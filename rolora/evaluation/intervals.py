@@ -95,10 +95,6 @@ class PairedComparison:
     interval: tuple[float, float]
     p: float
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the JSON-ready fields."""
-        return asdict(self) | {"interval": list(self.interval)}
-
 
 def paired(before: Sequence[bool], after: Sequence[bool]) -> PairedComparison:
     """Compare two models question by question.

@@ -93,7 +93,7 @@ class HubSource:
     path: str
     configuration: str | None
     splits: Mapping[str, str]
-    to_row: Callable[[Row], dict[str, Any] | None]
+    to_row: Callable[[Row], dict[str, Any] | None] = dict
     mirror: str | None = None
 
 
@@ -102,12 +102,8 @@ class Benchmark:
     """One benchmark.
 
     Args:
-        name: on the command line.
-        title: for people.
         source: paper, and the version of whose prompts are used.
-        columns: of a row.
         files: split -> the names, without suffix, under which a local folder may keep it.
-        hub: where the hub has it.
         split: measured by default.
         normalisation: which of the three accuracies of ``likelihood`` is the primary one.
         likelihood: a row and its worked examples -> options with their texts.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from rolora.errors import InputError
@@ -55,7 +56,9 @@ def generate(
     texts = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        tokens, mask = _padded([encoded[index] for index in chosen], decoder)
+        rows = [encoded[index] for index in chosen]
+        tokens = _left_padded(rows, decoder.pad_token).to(decoder.device)
+        mask = _left_padded([[1] * len(row) for row in rows], 0).to(decoder.device)
         with precision.arithmetic(decoder.model):
             written = decoder.model.generate(
                 input_ids=tokens,
@@ -69,14 +72,8 @@ def generate(
     return texts
 
 
-def _padded(texts: Sequence[Sequence[int]], decoder: Decoder) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and mask of a batch, (texts, longest) each, padded on the left."""
-    tokens = torch.full((len(texts), max(map(len, texts))), decoder.pad_token, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, text in enumerate(texts):
-        tokens[row, tokens.shape[1] - len(text) :] = torch.tensor(text, dtype=torch.long)
-        mask[row, tokens.shape[1] - len(text) :] = 1
-    return tokens.to(decoder.device), mask.to(decoder.device)
+def _left_padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value, padding_side="left")
 
 
 def _ends(decoder: Decoder) -> list[int]:

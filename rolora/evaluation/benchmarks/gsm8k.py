@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
@@ -62,17 +61,13 @@ def solution(row: Row, shots: Sequence[Row]) -> Choice:
     return Choice((Option(prompt(row, shots), f" {row['answer']}"),), 0)
 
 
-def _from_hub(row: Row) -> dict[str, Any]:
-    return {"question": row["question"], "answer": row["answer"]}
-
-
 BENCHMARK = Benchmark(
     name="gsm8k",
     title="GSM8K",
     source="Cobbe et al. 2021 (arXiv 2110.14168); prompt as lm-evaluation-harness 0.4.13",
     columns=("question", "answer"),
     files={"train": ("train",), "test": ("test",)},
-    hub=HubSource("openai/gsm8k", "main", {"train": "train", "test": "test"}, _from_hub),
+    hub=HubSource("openai/gsm8k", "main", {"train": "train", "test": "test"}),
     split="test",
     likelihood=solution,
     generation=Generation(

@@ -12,7 +12,6 @@ loss of the canonical solution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
@@ -29,19 +28,13 @@ def solution(row: Row, shots: Sequence[Row]) -> Choice:
     return Choice((Option(row["prompt"], row["canonical_solution"]),), 0)
 
 
-def _from_hub(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in COLUMNS}
-
-
-COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
-
 BENCHMARK = Benchmark(
     name="humaneval",
     title="HumanEval",
     source="Chen et al. 2021 (arXiv 2107.03374v2)",
-    columns=COLUMNS,
+    columns=("task_id", "prompt", "canonical_solution", "test", "entry_point"),
     files={"test": ("HumanEval", "test")},
-    hub=HubSource("openai_humaneval", None, {"test": "test"}, _from_hub),
+    hub=HubSource("openai_humaneval", None, {"test": "test"}),
     split="test",
     likelihood=solution,
     generation=Generation(

@@ -71,39 +71,26 @@ def log_likelihoods(
     Raises:
         InputError: an option that is empty or longer than the model can read, or no lm_eval.
     """
-    harness = _harness(decoder, batch_size)
+    require_harness()
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
+    harness = HFLM(
+        decoder.model, "causal", tokenizer=decoder.tokenizer, max_length=decoder.max_length, batch_size=batch_size
+    )
     lengths = [_lengths(harness, option) for option in options]
     sums: list[float] = []
     for first in range(0, len(options), BATCHES_PER_CALL * batch_size):
         chosen = options[first : first + BATCHES_PER_CALL * batch_size]
-        sums += _sums(harness, decoder, chosen)
+        requests = [Instance("loglikelihood", {}, _pair(option), index) for index, option in enumerate(chosen)]
+        with precision.arithmetic(decoder.model):
+            sums += [total for total, _ in harness.loglikelihood(requests, disable_tqdm=True)]
         progress(len(sums), len(options))
     return [
         Score(total, tokens, option.characters, cut)
         for total, (tokens, cut), option in zip(sums, lengths, options, strict=True)
     ]
-
-
-def _harness(decoder: Decoder, batch_size: int) -> Any:
-    require_harness()
-    from lm_eval.models.huggingface import HFLM
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
-    return HFLM(
-        decoder.model,
-        backend="causal",
-        tokenizer=decoder.tokenizer,
-        max_length=decoder.max_length,
-        batch_size=batch_size,
-    )
-
-
-def _sums(harness: Any, decoder: Decoder, options: Sequence[Option]) -> list[float]:
-    from lm_eval.api.instance import Instance
-
-    requests = [Instance("loglikelihood", {}, _pair(option), index) for index, option in enumerate(options)]
-    with precision.arithmetic(decoder.model):
-        return [total for total, _ in harness.loglikelihood(requests, disable_tqdm=True)]
 
 
 def _pair(option: Option) -> tuple[str, str]:

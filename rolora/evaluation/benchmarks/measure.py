@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -67,7 +67,7 @@ def measure(
         "how": way,
         "template": template,
         "shots": questions.num_shots,
-        "data": questions.source.as_dict(),
+        "data": asdict(questions.source),
         "questions": len(questions.rows),
         "available": questions.available,
         **result,

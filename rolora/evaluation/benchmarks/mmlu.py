@@ -79,12 +79,7 @@ def labels(row: Row, wrap: Callable[[str], str]) -> Choice:
 def _from_hub(row: Row) -> dict[str, Any]:
     """Convert a row whose answer is a number (the hub) or a letter (the authors' files)."""
     answer = row["answer"] if row["answer"] in tuple(LETTERS) else LETTERS[int(row["answer"])]
-    return {
-        "subject": row["subject"],
-        "question": row["question"],
-        "choices": list(row["choices"]),
-        "answer": answer,
-    }
+    return dict(row) | {"choices": list(row["choices"]), "answer": answer}
 
 
 BENCHMARK = Benchmark(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] |
     if not pairs:
         return None
     if "correct" in pairs[0][0] and "correct" in pairs[0][1]:
-        return paired([first["correct"] for first, _ in pairs], [second["correct"] for _, second in pairs]).as_dict()
+        return asdict(paired(*([answer["correct"] for answer in side] for side in zip(*pairs, strict=True))))
     if "tokens" not in pairs[0][0] or "tokens" not in pairs[0][1]:
         return None
     tokens = sum(second["tokens"] for _, second in pairs)

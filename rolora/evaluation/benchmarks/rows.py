@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,6 @@ class Source:
     name: str
     split: str
     sha256: str | None = None
-
-    def as_dict(self) -> dict[str, str | None]:
-        """Return the JSON-ready fields."""
-        return asdict(self)
 
 
 def load(benchmark: Benchmark, split: str, data: Path | None) -> tuple[list[dict[str, Any]], Source]:
