@@ -51,7 +51,7 @@ class Score:
 def require_harness() -> None:
     """Raise InputError if lm-evaluation-harness is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise InputError("likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]'")
+        raise InputError("likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]', or use --how generation")
 
 
 def log_likelihoods(
