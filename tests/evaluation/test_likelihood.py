@@ -48,7 +48,7 @@ def by_hand(decoder: Decoder, option: Option) -> tuple[float, int]:
     start, tokens = len(alone), decoder.tokenizer(option.context + option.continuation)["input_ids"]
     tokens = alone + tokens[start:]  # a merge over the border is cut off, as in the harness
     with torch.no_grad():
-        logits = decoder.model(torch.tensor([tokens])).logits[0].numpy().astype(np.float64)
+        logits = decoder.model(torch.tensor([tokens[:-1]])).logits[0].float().numpy().astype(np.float64)
     total = 0.0
     for position in range(start, len(tokens)):
         row = logits[position - 1]
@@ -72,6 +72,12 @@ def test_a_batch_scores_as_by_hand(decoder, batch_size):
     assert_by_hand(decoder, options(), scores)
     assert completed[-1] == (len(options()),) * 2
     assert scores == log_likelihoods(decoder, options(), batch_size)
+
+
+def test_half_precision_is_normalised_in_float32(decoder):
+    decoder.model.to(torch.bfloat16)
+    for option in options()[:6]:  # one at a time: in another shape the logits themselves round differently
+        assert_by_hand(decoder, [option], log_likelihoods(decoder, [option], 1))
 
 
 def test_white_space_before_an_option_belongs_to_it_wherever_it_stands(decoder):

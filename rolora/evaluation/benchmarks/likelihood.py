@@ -51,7 +51,9 @@ class Score:
 def require_harness() -> None:
     """Raise InputError if lm-evaluation-harness is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise InputError("likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]', or use --how generation")
+        raise InputError(
+            "likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]', or use --how generation"
+        )
 
 
 def log_likelihoods(
@@ -77,7 +79,12 @@ def log_likelihoods(
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
     harness = HFLM(
-        decoder.model, "causal", tokenizer=decoder.tokenizer, max_length=decoder.max_length, batch_size=batch_size
+        decoder.model,
+        backend="causal",
+        tokenizer=decoder.tokenizer,
+        max_length=decoder.max_length,
+        batch_size=batch_size,
+        softmax_dtype="float32",
     )
     lengths = [_lengths(harness, option) for option in options]
     sums: list[float] = []
