@@ -22,6 +22,7 @@ from rolora.evaluation.benchmarks.benchmark import Option
 from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.evaluation.benchmarks.likelihood import Score, log_likelihoods
 from rolora.keys import Key
+from rolora.models import precision
 from rolora.models.backbone import PACKAGED_MODELS
 from rolora.models.seeding import named_stream
 from tests.evaluation.conftest import CPU, HUB_ROWS, ROWS, rejected
@@ -47,7 +48,7 @@ def by_hand(decoder: Decoder, option: Option) -> tuple[float, int]:
     alone = decoder.tokenizer(option.context.rstrip())["input_ids"]
     start, tokens = len(alone), decoder.tokenizer(option.context + option.continuation)["input_ids"]
     tokens = alone + tokens[start:]  # a merge over the border is cut off, as in the harness
-    with torch.no_grad():
+    with torch.no_grad(), precision.arithmetic(decoder.model):
         logits = decoder.model(torch.tensor([tokens[:-1]])).logits[0].float().numpy().astype(np.float64)
     total = 0.0
     for position in range(start, len(tokens)):

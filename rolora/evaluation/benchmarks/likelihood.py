@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks.benchmark import Normalisation, Option
 from rolora.evaluation.benchmarks.decoder import Decoder
@@ -78,6 +80,7 @@ def log_likelihoods(
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
+    reduced = next(decoder.model.parameters()).dtype == torch.bfloat16
     harness = HFLM(
         decoder.model,
         backend="causal",
@@ -85,6 +88,7 @@ def log_likelihoods(
         max_length=decoder.max_length,
         batch_size=batch_size,
         softmax_dtype="float32",
+        mixed_precision_dtype="bfloat16" if reduced else None,  # the harness switches off an autocast around it
     )
     lengths = [_lengths(harness, option) for option in options]
     sums: list[float] = []
