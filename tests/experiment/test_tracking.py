@@ -15,7 +15,7 @@ from rolora.experiment import loop, record, tracking
 from rolora.experiment.parallel import run_all
 from tests.config.test_config import write
 from tests.conftest import changed
-from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
+from tests.experiment.test_experiment import Stop, assert_same, stop_after
 
 
 class Notebook(accelerate_tracking.GeneralTracker):
@@ -56,8 +56,9 @@ def run(configs, out, **options):
     return run_all(configs, out, options.pop("resume", False), 1, Console(quiet=True), track=["notebook"], **options)
 
 
-def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, notebook):
-    config = changed(table, evaluation__select="test")
+def test_a_tracker_is_told_every_round_and_changes_no_bit(tmp_path, notebook, finished_run):
+    expected = finished_run(evaluation__select="test")
+    config = expected.config
     (logged_record,) = run([config], tmp_path)
     (_, name, settings), *logged, (last,) = notebook
     assert name == config.run_name()
@@ -73,10 +74,7 @@ def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, noteb
         assert ("validation/accuracy" in values, "test/accuracy" in values) == (bool(entry["evaluation"]),) * 2
     assert logged[-1][2] == {f"final/{name}": logged_record["final"][name] for name in ("accuracy", "loss")}
     assert last == "finish"
-    plain = loop.run(config, tmp_path / "plain")
-    assert measured(plain) == measured(logged_record)
-    assert adapter(tmp_path / "plain") == adapter(tmp_path / config.run_name())
-    assert sorted(path.name for path in (tmp_path / config.run_name()).iterdir()) == ["adapter", "record.json"]
+    assert_same(tmp_path / config.run_name(), expected.folder)
 
 
 def test_a_finished_run_is_not_told_again_and_a_resumed_one_from_its_start(table, tmp_path, notebook):
