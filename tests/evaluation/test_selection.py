@@ -143,8 +143,10 @@ def test_runs_that_train_together_select_each_its_own_round(table, tmp_path):
 
 
 def test_selection_without_a_test_split_is_refused(table):
-    with pytest.raises(InputError, match=r'evaluation\.select is "validation" with evaluation\.split = "validation"'):
+    with pytest.raises(InputError, match="measured on test data") as refusal:
         selecting(table, evaluation__split="validation")
+    (fault,) = refusal.value.faults or [refusal.value]
+    assert (fault.key, fault.got) == ("evaluation.split", "validation")
     table["evaluation"]["select"] = "best"
     with pytest.raises(InputError, match=r"evaluation\.select: got 'best'"):
         check(table, "test")

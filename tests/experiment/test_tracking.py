@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from accelerate import tracking as accelerate_tracking
@@ -16,6 +14,7 @@ from rolora.experiment.parallel import run_all
 from tests.config.test_config import write
 from tests.conftest import changed
 from tests.experiment.test_experiment import Stop, assert_same, stop_after
+from tests.tools import forked
 
 
 class Notebook(accelerate_tracking.GeneralTracker):
@@ -128,8 +127,8 @@ def test_nothing_is_sent_unless_the_user_says_so(table, tmp_path, monkeypatch):
 
 def test_tensorboard_reads_what_was_logged(table, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    words = [sys.executable, "-m", "rolora", "run", write(tmp_path, table), "--out", tmp_path / "runs"]
-    answer = subprocess.run([*map(str, words), "--track", "tensorboard"], capture_output=True, text=True, timeout=180)
+    words = ["run", write(tmp_path, table), "--out", tmp_path / "runs", "--track", "tensorboard"]
+    answer = forked.run("rolora", *words)
     assert answer.returncode == 0, answer.stderr
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
