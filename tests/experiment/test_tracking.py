@@ -1,4 +1,4 @@
-"""What a tracker is told, that it changes nothing, and that nothing is left where nothing was run."""
+"""Trackers log every round, change no bit of a run, and leave nothing where nothing was run."""
 
 from __future__ import annotations
 
