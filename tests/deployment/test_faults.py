@@ -165,7 +165,9 @@ def test_another_config_or_backbone(changes, reason, tiny, federate, tmp_path, t
         shutil.copytree(tiny_model, folder)
         weights = load_file(folder / "model.safetensors")
         save_file(
-            {name: array + 1 for name, array in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"}
+            {name: array + 1 for name, array in weights.items()},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
         )
         config = tiny(model__name="model")
         other = config
