@@ -129,7 +129,7 @@ with bar("RoLoRA on my reviews") as tell:
 # The same file with another method. What is given behind the file wins over it.
 
 # %%
-shell.say("python -m rolora run reviews.toml algorithm=fedavg-lora")
+shell.run("python -m rolora run reviews.toml algorithm=fedavg-lora")
 
 # %% [markdown]
 # Both in one picture, drawn by the function that draws the project's own runs:
@@ -148,15 +148,15 @@ Image(render.image(fig_finetuning.figure(sources.Records(Path("runs"), finetunin
 
 # %%
 written = Path("broken.csv").write_text("review,named\na good, honest film,yes\n")
-row = shell.say("python -m rolora run reviews.toml data.name=broken.csv")
+row = shell.run("python -m rolora run reviews.toml data.name=broken.csv")
 row
 
 # %%
-key = shell.say("python -m rolora run reviews.toml training.learning_rat=0.1")
+key = shell.run("python -m rolora run reviews.toml training.learning_rat=0.1")
 key
 
 # %%
-method = shell.say("python -m rolora run reviews.toml algorithm=rolra")
+method = shell.run("python -m rolora run reviews.toml algorithm=rolra")
 method
 
 # %% [markdown]
@@ -166,7 +166,7 @@ method
 # is the model that was evaluated.
 
 # %%
-shell.say(f"python -m rolora export {run} adapter")
+shell.run(f"python -m rolora export {run} adapter")
 
 # %%
 export.export(run, Path("whole"), merged=True).partition(" on ")[0]

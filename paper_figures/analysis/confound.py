@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from rolora.evaluation.intervals import CONFIDENCE, Mean, student
+from paper_figures.analysis import differences
+from paper_figures.analysis.differences import NOT_SIGNIFICANT
+from paper_figures.analysis.run_table import grouped, run_table
+from rolora.evaluation.intervals import CONFIDENCE, MeanInterval, student
 from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
@@ -62,7 +65,7 @@ class Cell:
         return found
 
     @property
-    def mean(self) -> Mean:
+    def mean(self) -> MeanInterval:
         """Over seeds, with its interval."""
         return student(list(self.accuracies().values()))
 
@@ -70,26 +73,23 @@ class Cell:
 Key = tuple[int, str, str]
 """(clients, state, method)"""
 
+CELL = ("federation.num_clients", "federation.client_state", "algorithm", "federation.rounds")
+"""Columns whose values make a cell."""
+
 
 def cells(records: Sequence[dict[str, Any]]) -> dict[Setting, dict[Key, Cell]]:
     """All cells, by setting. A number of clients whose rounds fit both budgets stands in both."""
-    by_rounds: dict[tuple[str, int, int], dict[tuple[str, str], dict[int, dict[str, Any]]]] = {}
-    for run in records:
-        federation = run["config"]["federation"]
-        where = (run["config"]["training"]["optimizer"], federation["num_clients"], federation["rounds"])
-        state = federation.get("client_state", "isolated")
-        by_rounds.setdefault(where, {}).setdefault((state, run["config"]["algorithm"]), {})[run["seed"]] = run
     found: dict[Setting, dict[Key, Cell]] = {}
-    for optimizer in sorted({name for name, _, _ in by_rounds}):
-        for budget, value in budgets([(n, t) for name, n, t in by_rounds if name == optimizer]):
-            fits = {
-                (clients, *names): Cell(rounds, runs)
-                for (name, clients, rounds), group in by_rounds.items()
-                if name == optimizer and (clients * rounds if budget == "client-rounds" else rounds) == value
-                for names, runs in group.items()
+    for optimizer, rows in run_table(records).groupby("training.optimizer"):
+        clients, rounds = rows["federation.num_clients"], rows["federation.rounds"]
+        for budget, value in budgets(sorted(set(zip(clients, rounds, strict=True)))):
+            size = clients * rounds if budget == "client-rounds" else rounds
+            cells = {
+                tuple(key): Cell(rounds_of_runs, {run["seed"]: run for run in runs})
+                for (*key, rounds_of_runs), runs in grouped(rows[size == value], *CELL)
             }
-            if len({clients for clients, _, _ in fits}) > 1:
-                found[Setting(optimizer, budget)] = fits
+            if len(clients_of(cells)) > 1:
+                found[Setting(optimizer, budget)] = cells
     return found
 
 
@@ -113,36 +113,19 @@ def rounds_of(group: dict[Key, Cell], clients: int) -> int:
     return next(cell.rounds for (number, _, _), cell in group.items() if number == clients)
 
 
-def difference(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> Mean | None:
-    """The mean of ``one`` minus ``other`` over the seeds of both, with Student's interval; None where a cell is missing.
+def difference(
+    first: Cell | None, second: Cell | None, shares: tuple[float, float] = (1.0, 1.0)
+) -> MeanInterval | None:
+    """Return the mean of ``first`` less ``second`` over the seeds of both; None where a cell is missing.
 
     Args:
-        one: a cell.
-        other: what it is compared with.
+        first: a cell.
+        second: what it is compared with.
         shares: of their rounds, after which they are compared.
     """
-    found = by_seed(one, other, shares)
-    return student(list(found.values())) if found else None
-
-
-def by_seed(one: Cell | None, other: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> dict[int, float]:
-    """``one`` minus ``other`` for the seeds of both, in their order; arguments as in :func:`difference`."""
-    if one is None or other is None:
-        return {}
-    first, second = one.accuracies(shares[0]), other.accuracies(shares[1])
-    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
-
-
-def judged(found: Mean | None) -> str:
-    """What an interval says: higher, lower, or nothing that can be told apart from zero.
-
-    Example:
-        >>> judged(student([0.1, 0.11, 0.12])), judged(student([-0.1, 0.1, 0.0])), judged(student([0.3]))
-        ('higher', 'not told apart', 'not told apart')
-    """
-    if found is None or found.half_width is None or abs(found.mean) <= found.half_width:
-        return "not told apart"
-    return "higher" if found.mean > 0 else "lower"
+    if first is None or second is None:
+        return None
+    return differences.mean(first.accuracies(shares[0]), second.accuracies(shares[1]))
 
 
 COMPARISONS = {
@@ -157,7 +140,7 @@ COMPARISONS = {
 """Title -> (state, method) and what it is compared with."""
 
 
-def compared(group: dict[Key, Cell], title: str, clients: int) -> Mean | None:
+def compared(group: dict[Key, Cell], title: str, clients: int) -> MeanInterval | None:
     """One of the :data:`COMPARISONS` at a number of clients."""
     one, other = COMPARISONS[title]
     return difference(group.get((clients, *one)), group.get((clients, *other)))
@@ -172,14 +155,10 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     Returns:
         (optimiser, state, method, factor) -> clients -> the ratio of every seed.
     """
-    runs = {}
-    for run in records:
-        config = run["config"]
-        federation = config["federation"]
-        where = (config["training"]["optimizer"], config["algorithm"], federation["num_clients"], run["seed"])
-        runs[(federation.get("client_state", "isolated"), *where)] = run
+    columns = ["federation.client_state", "training.optimizer", "algorithm", "federation.num_clients", "seed"]
+    runs = dict(run_table(records).set_index(columns)["run"].sort_index().items())
     found: dict[tuple[str, str, str, str], dict[int, list[float]]] = {}
-    for (state, optimizer, method, clients, seed), run in sorted(runs.items()):
+    for (state, optimizer, method, clients, seed), run in runs.items():
         alone = runs.get(("isolated", optimizer, method, clients, seed))
         if state == "isolated" or alone is None:
             continue
@@ -191,18 +170,18 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     return found
 
 
-def growth(group: dict[Key, Cell], title: str) -> Mean | None:
-    """How much one of the :data:`COMPARISONS` grows from the fewest clients to the most, seed by seed."""
-    one, other = COMPARISONS[title]
-    numbers = clients_of(group)
+def growth(group: dict[Key, Cell], title: str) -> MeanInterval | None:
+    """Return how much one of the :data:`COMPARISONS` grows from the fewest clients to the most, seed by seed."""
     few, many = (
-        by_seed(group.get((clients, *one)), group.get((clients, *other))) for clients in (numbers[0], numbers[-1])
+        [group.get((clients, *place)) for place in COMPARISONS[title]] for clients in (min(group)[0], max(group)[0])
     )
-    seeds = sorted(few.keys() & many.keys())
-    return student([many[seed] - few[seed] for seed in seeds]) if seeds else None
+    if None in few or None in many:
+        return None
+    gaps = [differences.by_seed(first.accuracies(), second.accuracies()) for first, second in (few, many)]
+    return differences.mean(gaps[1], gaps[0])
 
 
-ASKED = (
+CONCLUDED = (
     "RoLoRA − FedAvg-LoRA, both isolated",
     "RoLoRA chained − FedAvg-LoRA isolated",
     "RoLoRA: chained − isolated",
@@ -215,21 +194,21 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     """What the intervals say, whichever way they fall: a sentence a comparison, and one on how it grows with the clients."""
     found = cells(records)
     sentences = []
-    for title in ASKED:
+    for title in CONCLUDED:
         known = everywhere(found, (title,))
         if not known:
             continue
         counts = words(known)
-        told = [one for one in known if judged(one[2]) != "not told apart"]
-        largest = max(told or known, key=lambda one: abs(one[2].mean))
+        significant = [comparison for comparison in known if differences.side(comparison[2]) != NOT_SIGNIFICANT]
+        largest = max(significant or known, key=lambda comparison: abs(comparison[2].mean))
         sentences.append(
             f"{title}: of {len(known)} comparisons (setting and number of clients) the interval lies above zero in "
-            f"{counts['higher']}, below in {counts['lower']}, and holds zero in {counts['not told apart']}; the largest "
-            f"difference {'that is told apart ' if told else ''}is {largest[2].text(3, sign=True)} ({largest[0].title}, "
+            f"{counts['above']}, below in {counts['below']}, and includes zero in {counts[NOT_SIGNIFICANT]}; the largest "
+            f"{'significant ' if significant else ''}difference is {largest[2].text(3, sign=True)} ({largest[0].title}, "
             f"{largest[1]} clients)."
         )
     for setting, group in found.items():
-        grown = [(title, growth(group, title)) for title in ASKED[:2]]
+        grown = [(title, growth(group, title)) for title in CONCLUDED[:2]]
         parts = [f"{title} by {entry.text(3, sign=True)}" for title, entry in grown if entry is not None]
         few, many = clients_of(group)[0], clients_of(group)[-1]
         if parts:
@@ -237,7 +216,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, Mean]]:
+def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, MeanInterval]]:
     """Some of the :data:`COMPARISONS` in every setting and at every number of clients where both cells are there."""
     return [
         (setting, clients, entry)
@@ -248,10 +227,9 @@ def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> 
     ]
 
 
-def words(known: Sequence[tuple[Setting, int, Mean]]) -> dict[str, int]:
-    """How often their intervals say each of the words of :func:`judged`."""
-    said = [judged(entry) for *_, entry in known]
-    return {word: said.count(word) for word in ("higher", "lower", "not told apart")}
+def words(known: Sequence[tuple[Setting, int, MeanInterval]]) -> dict[str, int]:
+    """Return how many intervals lie above zero, below it, and include it."""
+    return differences.counts([difference for *_, difference in known])
 
 
 def verdict(records: Sequence[dict[str, Any]]) -> str:
@@ -259,16 +237,16 @@ def verdict(records: Sequence[dict[str, Any]]) -> str:
     found = cells(records)
     method = words(everywhere(found, ("RoLoRA − FedAvg-LoRA, both isolated",)))
     chain = words(everywhere(found, [title for title in COMPARISONS if "chained − isolated" in title]))
-    told = {
+    answer = {
         (True, True): "Both, as far as the intervals tell",
         (True, False): "The method, as far as the intervals tell",
         (False, True): "The chain, as far as the intervals tell",
-        (False, False): "Neither is told apart from chance as a gain",
-    }[method["higher"] > method["lower"], chain["higher"] > chain["lower"]]
+        (False, False): "Neither is a significant gain",
+    }[method["above"] > method["below"], chain["above"] > chain["below"]]
     return (
-        f"{told}: with isolated clients RoLoRA is above FedAvg-LoRA in {method['higher']} of {sum(method.values())} comparisons and "
-        f"below in {method['lower']}; a chain raises a method's accuracy in {chain['higher']} of {sum(chain.values())} and lowers "
-        f"it in {chain['lower']}, where {(1 - CONFIDENCE) / 2 * sum(chain.values()):.1f} of each would be expected if nothing differed."
+        f"{answer}: with isolated clients RoLoRA is above FedAvg-LoRA in {method['above']} of {sum(method.values())} comparisons and "
+        f"below in {method['below']}; a chain raises a method's accuracy in {chain['above']} of {sum(chain.values())} and lowers "
+        f"it in {chain['below']}, where {(1 - CONFIDENCE) / 2 * sum(chain.values()):.1f} of each would be expected if nothing differed."
     )
 
 

@@ -6,30 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.run_table import grouped, run_table, varying
 from paper_figures.drawing.style import in_order
-from rolora.errors import InputError
-from theory.verification.statistics import Interval, mean_interval
+from rolora.evaluation.intervals import MeanInterval, student
 
-COMPARED = {
-    "algorithm",
-    "seed",
+EXPLAINED = {
     "federation.num_clients",
     "federation.rounds",
     "federation.partition",
-    "federation.dirichlet_alpha",
-    "federation.labels_per_client",
     "federation.client_state",
     "training.learning_rate",
 }
 """Config keys that a group's own fields account for; any other key that varies becomes part of the group's title.
 
 The learning rate is a method's own: it is chosen for each method and number of clients, and tables name it."""
-
-SKIPPED = ("runtime", "evaluation.every", "evaluation.batch_size")
-"""Config keys that say how a run was executed or watched, and not what it is."""
 
 
 @dataclass(frozen=True)
@@ -66,71 +57,41 @@ class Group:
         return next(iter(self.runs.values()))[0]
 
 
+FIELDS = (
+    "shared", "federation.num_clients", "federation.partition", "variant", "federation.rounds", "federation.client_state",
+)  # fmt: skip
+"""Columns whose values make a group, in the order of the groups."""
+
+
 def groups(records: Sequence[dict[str, Any]]) -> list[Group]:
     """All groups, isolated clients first, then by the number of clients.
 
     Raises:
         InputError: two runs have the same setting, method and seed.
     """
-    settings = [_flatten(run["config"]) for run in records]
-    varying = _varying(settings)
-    found: dict[tuple[Any, ...], dict[str, dict[int, dict[str, Any]]]] = {}
-    for run, setting in zip(records, settings, strict=True):
-        federation = run["config"]["federation"]
-        variant = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {setting.get(key)}" for key in varying)
-        state = federation.get("client_state", "isolated")
-        key = (state != "isolated", federation["num_clients"], partition(federation), variant, federation["rounds"])
-        seeds = found.setdefault((*key, state), {}).setdefault(run["config"]["algorithm"], {})
-        if run["seed"] in seeds:
-            raise InputError(
-                f"fine-tuning records: {seeds[run['seed']]['name']} and {run['name']} have the same setting, method and "
-                f"seed, expected one run of each"
-            )
-        seeds[run["seed"]] = run
-    return [
-        Group(
-            num_clients=clients,
-            rounds=rounds,
-            partition=partition,
-            client_state=state,
-            variant=variant,
-            runs={name: [methods[name][seed] for seed in sorted(methods[name])] for name in in_order(methods)},
+    if not records:
+        return []
+    table = run_table(records)
+    names = varying(table, EXPLAINED)
+    table["variant"] = [
+        ", ".join(
+            f"{name.rpartition('.')[2].replace('_', ' ')} {value}" for name, value in zip(names, values, strict=True)
         )
-        for (_, clients, partition, variant, rounds, state), methods in sorted(found.items(), key=lambda item: item[0])
+        for values in table[names].itertuples(index=False)
+    ]
+    table["shared"] = table["federation.client_state"] != "isolated"
+    groups: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
+    for (*group, method), runs in grouped(table, *FIELDS, "algorithm"):
+        groups.setdefault(tuple(group), {})[method] = runs
+    return [
+        Group(clients, rounds, partition, state, variant, {name: methods[name] for name in in_order(methods)})
+        for (_, clients, partition, variant, rounds, state), methods in groups.items()
     ]
 
 
 def has_isolated(records: Sequence[dict[str, Any]]) -> bool:
     """Whether there is a run whose clients all start from the server's state."""
     return any(run["config"]["federation"].get("client_state", "isolated") == "isolated" for run in records)
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = prefix + key
-        if name in COMPARED or name.startswith(SKIPPED):
-            continue
-        if isinstance(value, dict):
-            flat |= _flatten(value, name + ".")
-        else:
-            flat[name] = str(value)
-    return flat
-
-
-def _varying(settings: Sequence[dict[str, str]]) -> list[str]:
-    keys = sorted({key for setting in settings for key in setting})
-    return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
-
-
-def partition(federation: dict[str, Any]) -> str:
-    """How the training text is divided among clients, in words."""
-    kind = federation.get("partition", "iid")
-    if kind == "dirichlet":
-        return f"Dirichlet({federation['dirichlet_alpha']:g})"
-    if kind == "by-label":
-        return f"{federation['labels_per_client']} label{'s' * (federation['labels_per_client'] > 1)} a client"
-    return {"iid": "IID", "by-column": "clients of the data"}.get(kind, kind)
 
 
 def curve(run: dict[str, Any]) -> tuple[list[int], list[float]]:
@@ -157,18 +118,9 @@ def curves(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[list[float]]
     return common, [[points[rounds] for rounds in common] for points in every]
 
 
-def final_accuracy(runs: Sequence[dict[str, Any]]) -> Interval:
-    """The mean final accuracy over seeds with its 95 % interval; the interval is a point where there is one seed."""
-    values = np.array([run["final"]["accuracy"] for run in runs])
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return mean_interval(values, 0.95)
-
-
-def accuracy_text(runs: list[dict[str, Any]]) -> str:
-    """The mean final accuracy, with its interval where there is more than one seed."""
-    found = final_accuracy(runs)
-    return f"{found.estimate:.3f}" if len(runs) == 1 else f"{found.estimate:.3f} ± {found.half_width:.3f}"
+def final_accuracy(runs: Sequence[dict[str, Any]]) -> MeanInterval:
+    """Return the mean final accuracy over seeds with its interval."""
+    return student([run["final"]["accuracy"] for run in runs])
 
 
 def traffic(entry: dict[str, Any]) -> int:

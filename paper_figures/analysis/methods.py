@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from paper_figures.analysis.run_table import Run, grouped, run_table
 from paper_figures.drawing.style import in_order
 from rolora.errors import InputError
-
-Run = dict[str, Any]
 
 EXACT = 1e-5
 """Below this a miss, or an interference, is rounding: float32 factors leave about 1e-7, a re-factorisation a little more."""
@@ -23,19 +21,12 @@ def by_method(records: Sequence[Run]) -> dict[str, list[Run]]:
     Raises:
         InputError: two runs have the same method and seed, or the runs are not of one number of clients, model and data.
     """
-    found: dict[str, dict[int, Run]] = {}
-    for run in records:
-        seeds = found.setdefault(run["config"]["algorithm"], {})
-        if run["seed"] in seeds:
-            raise InputError(
-                f"methods records: {seeds[run['seed']]['name']} and {run['name']} have one method and seed"
-            )
-        seeds[run["seed"]] = run
+    runs = {name: runs for (name,), runs in grouped(run_table(records), "algorithm")}
     for what in (lambda run: run["config"]["federation"]["num_clients"], lambda run: run["model"]["name"]):
         values = {what(run) for run in records}
         if len(values) > 1:
             raise InputError(f"methods records: got {sorted(map(str, values))}, expected one setting for all methods")
-    return {name: [found[name][seed] for seed in sorted(found[name])] for name in in_order(found)}
+    return {name: runs[name] for name in in_order(runs)}
 
 
 def lost(runs: Sequence[Run], what: str) -> tuple[list[int], list[list[float]]]:
@@ -70,8 +61,7 @@ def short(layer: str) -> str:
 
 def chosen_rates(sweep: Sequence[Run]) -> dict[str, dict[float, float]]:
     """Method -> learning rate -> final validation accuracy, the mean over seeds."""
-    found: dict[str, dict[float, list[float]]] = {}
-    for run in sweep:
-        rates = found.setdefault(run["config"]["algorithm"], {})
-        rates.setdefault(run["config"]["training"]["learning_rate"], []).append(run["final"]["accuracy"])
-    return {name: {rate: float(np.mean(found[name][rate])) for rate in sorted(found[name])} for name in in_order(found)}
+    found: dict[str, dict[float, float]] = {}
+    for (name, rate), runs in grouped(run_table(sweep), "algorithm", "training.learning_rate"):
+        found.setdefault(name, {})[rate] = float(np.mean([run["final"]["accuracy"] for run in runs]))
+    return {name: found[name] for name in in_order(found)}

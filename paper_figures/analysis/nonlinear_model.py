@@ -86,6 +86,11 @@ def finals(runs: Sequence[dict[str, Any]], window: int) -> list[float]:
     return [float(np.mean(run["test_accuracy"][-window:])) for run in runs]
 
 
+def finals_by_seed(runs: Sequence[dict[str, Any]], window: int) -> dict[int, float]:
+    """Return seed -> final test accuracy, the mean of the last ``window`` evaluations."""
+    return dict(zip((run["seed"] for run in runs), finals(runs, window), strict=True))
+
+
 def short(method: str) -> str:
     """A method's label without its last word, for crowded places.
 

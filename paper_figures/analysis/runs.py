@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
+from paper_figures.analysis import run_table
+from paper_figures.analysis.run_table import Run
 from paper_figures.records.sources import STUDIES, Records
 from rolora.config.layer_budgets import task_of
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import Mean, student
-
-Run = dict[str, Any]
+from rolora.evaluation.intervals import MeanInterval, student
 
 TASKS = {
     "sst2": "SST-2",
@@ -69,6 +68,11 @@ def value(run: Run) -> float:
     return run["final"][metric(run)]
 
 
+def values(runs: Iterable[Run]) -> dict[int, float]:
+    """Return seed -> what the run came to."""
+    return {run["seed"]: value(run) for run in runs}
+
+
 def on_test(runs: Iterable[Run]) -> list[Run]:
     """Those that end with a measurement on test text; the others chose a learning rate."""
     return [run for run in runs if run["config"]["evaluation"].get("split", "test") == "test"]
@@ -94,31 +98,29 @@ def setting(run: Run) -> str:
 def by_seed(runs: Sequence[Run]) -> list[Run]:
     """The runs of one setting in the order of their seeds, at one learning rate.
 
-    Where every rate was run on test text, as the papers' protocol does, the rate that is best on validation text counts.
+    Where every rate was run on test text, for selection on test data, the rate that is best on validation text counts.
 
     Raises:
         InputError: two runs are the same but for their rate, and nothing chooses between them.
     """
-    rates: dict[tuple[float, float], list[Run]] = {}
-    for run in runs:
-        training = run["config"]["training"]
-        own = training["learning_rate"]
-        rates.setdefault((own, training.get("learning_rate_a") or own), []).append(run)
+    table = run_table.run_table(runs, rate=_rates)
+    rates = {rate: list(rows["run"]) for rate, rows in table.groupby("rate", sort=False)}
     chosen = next(iter(rates.values()))
     if len(rates) > 1 and len({run["seed"] for run in runs}) < len(runs):
         if not all("selection" in run for run in runs):
             raise InputError(
-                f"{runs[0]['name']} and others of its setting: got the rates {sorted({rate for rate, _ in rates})} on test "
+                f"{runs[0]['name']} and others of its setting: got the rates {', '.join(sorted(rates))} on test "
                 "text and no validation metric to choose by, expected one rate, or evaluation.select"
             )
         chosen = max(rates.values(), key=_goodness)
     elif len(rates) > 1:
         chosen = list(runs)
-    seeds = {run["seed"]: run for run in chosen}
-    if len(seeds) < len(chosen):
-        names = " and ".join(run["name"] for run in chosen if run["seed"] == chosen[0]["seed"])
-        raise InputError(f"{names} have the same setting, method and seed, expected one run of each")
-    return [seeds[seed] for seed in sorted(seeds)]
+    return run_table.by_seed(chosen)
+
+
+def _rates(run: Run) -> str:
+    training = run["config"]["training"]
+    return f"{training['learning_rate']} {training.get('learning_rate_a') or training['learning_rate']}"
 
 
 def _goodness(runs: Sequence[Run]) -> float:
@@ -126,7 +128,7 @@ def _goodness(runs: Sequence[Run]) -> float:
     return float(np.mean([selection.goodness(name, run["selection"]["validation"][name]) for run in runs]))
 
 
-def mean(runs: Sequence[Run], name: str | None = None) -> Mean:
+def mean(runs: Sequence[Run], name: str | None = None) -> MeanInterval:
     """The mean over seeds with half the width of Student's 95 % interval.
 
     Args:
@@ -156,13 +158,13 @@ def percent(runs: Sequence[Run], name: str | None = None) -> str:
     found, scale = mean(runs, name), 1 if (name or metric(runs[0])) in selection.LOWER_IS_BETTER else 100
     half = None if found.half_width is None else scale * found.half_width
     seeds = f"({found.n} seed{'s' * (found.n > 1)})"
-    return f"{Mean(scale * found.mean, half, found.n).text(1 if scale == 100 else 3)} {seeds}"
+    return f"{MeanInterval(scale * found.mean, half, found.n).text(1 if scale == 100 else 3)} {seeds}"
 
 
 def curve(run: Run) -> tuple[list[int], list[float], str]:
     """Rounds, the metric that counts after each, and the split that it was measured on.
 
-    Where the round is selected, a record's rounds are measured on validation text; on test text too with the papers' protocol.
+    Where the round is selected, a record's rounds are measured on validation text, or on test text too.
     """
     evaluation = run["config"]["evaluation"]
     select, name = evaluation.get("select", "last"), metric(run)
@@ -190,7 +192,7 @@ def curves(runs: Sequence[Run]) -> tuple[list[int], list[list[float]], str]:
     return common, [[one[done] for done in common] for one in points], found[0][2]
 
 
-def client_steps(run: Run) -> list[int]:
+def total_local_steps(run: Run) -> list[int]:
     """The local steps of all clients together after 0, 1, 2 ... rounds."""
     steps = run["config"]["training"]["local_steps"]
     return [0, *np.cumsum([steps * len(entry["clients"]) for entry in run["rounds"]]).tolist()]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from paper_figures.analysis import confound, linear_model, nonlinear_model
-from paper_figures.analysis.groups import Group, accuracy_text, groups
+from paper_figures.analysis import confound, differences, linear_model, nonlinear_model
+from paper_figures.analysis.groups import Group, final_accuracy, groups
 from paper_figures.drawing.style import method_style
 from paper_figures.records.sources import Records
 from paper_figures.tables import tab_claims
-from theory.verification.statistics import Interval, mean_interval
+from rolora.evaluation.intervals import MeanInterval
 
 
 def shows(records: Records) -> list[str]:
@@ -133,13 +133,14 @@ def nonlinear(record: dict[str, Any], data: str) -> Iterator[str]:
     staged = "stage" in record["series"][0]
     swept = {panel.name: panel.grid for panel in nonlinear_model.panels(record, "sweep" if staged else None)}
     for panel in nonlinear_model.panels(record, "final" if staged else None):
-        finals = {name: nonlinear_model.finals(runs, window) for name, runs in panel.chosen.items()}
+        ends = {name: nonlinear_model.finals_by_seed(runs, window) for name, runs in panel.chosen.items()}
+        means = {name: np.mean(list(values.values())) for name, values in ends.items()}
         texts = [
-            f"{method_style(name).label} {np.mean(values):.3f} (rate {panel.rate(name):g})"
-            for name, values in sorted(finals.items(), key=lambda item: -np.mean(item[1]))
+            f"{method_style(name).label} {means[name]:.3f} (rate {panel.rate(name):g})"
+            for name in sorted(means, key=lambda name: -means[name])
         ]
         after = f" after {next(iter(panel.chosen.values()))[0]['rounds'][-1]} rounds" if staged else ""
-        yield f"{data}, {panel.name}{after}: {', '.join(texts)}{_difference(finals)}."
+        yield f"{data}, {panel.name}{after}: {', '.join(texts)}{_difference(ends)}."
         grid = swept[panel.name]
         if {"rolora", "fedavg-lora"} <= grid.keys():
             means = {
@@ -156,45 +157,28 @@ def nonlinear(record: dict[str, Any], data: str) -> Iterator[str]:
             )
 
 
-def difference(finals: dict[str, Sequence[float]]) -> Interval | None:
-    """RoLoRA less FedAvg-LoRA with its 95 % interval, paired by seed; None where one is missing or has one seed."""
-    if not {"rolora", "fedavg-lora"} <= finals.keys() or len(finals["rolora"]) < 2:
-        return None
-    return mean_interval(np.subtract(finals["rolora"], finals["fedavg-lora"]), 0.95)
+def difference(finals: Mapping[str, Mapping[int, float]]) -> MeanInterval | None:
+    """Return RoLoRA less FedAvg-LoRA, paired by seed; None where one is missing or they have fewer than two seeds."""
+    gap = differences.mean(finals.get("rolora", {}), finals.get("fedavg-lora", {}))
+    return gap if gap is not None and gap.n > 1 else None
 
 
-def side(found: Interval) -> str:
-    """Where an interval of a difference puts RoLoRA."""
-    return "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
-
-
-def _difference(finals: dict[str, Sequence[float]]) -> str:
-    """The difference in words, where both methods are there."""
-    if not {"rolora", "fedavg-lora"} <= finals.keys():
-        return ""
-    found = difference(finals)
-    if found is None:
-        return "; one seed, so their difference has no interval"
-    return (
-        f"; RoLoRA is {side(found)} FedAvg-LoRA (paired difference {found.estimate:+.3f}, 95 % interval "
-        f"{found.low:+.3f} to {found.high:+.3f}, {len(finals['rolora'])} seeds)"
-    )
+def _difference(finals: Mapping[str, Mapping[int, float]]) -> str:
+    """Return the difference in words, where both methods are there."""
+    gap = differences.mean(finals.get("rolora", {}), finals.get("fedavg-lora", {}))
+    return "" if gap is None else f"; {differences.sentence('RoLoRA', 'FedAvg-LoRA', gap)}"
 
 
 def finetuning(records: Records) -> Iterator[str]:
     """Final accuracies by group."""
     for group in groups(records["finetuning"]):
-        texts = [f"{method_style(name).label} {accuracy_text(runs)}" for name, runs in group.runs.items()]
+        texts = [f"{method_style(name).label} {final_accuracy(runs).text()}" for name, runs in group.runs.items()]
         yield (
             f"{group.any_run['model']['name']} on {group.any_run['data']['name']}, {group.title}, {group.rounds} rounds: "
-            f"{', '.join(texts)}{_difference(paired(group))}."
+            f"{', '.join(texts)}{_difference(accuracies(group))}."
         )
 
 
-def paired(group: Group) -> dict[str, list[float]]:
-    """Final accuracies of RoLoRA and FedAvg-LoRA at the seeds that both have."""
-    both = [name for name in ("rolora", "fedavg-lora") if name in group.runs]
-    common = set.intersection(*({run["seed"] for run in group.runs[name]} for name in both)) if both else set()
-    if not common:
-        return {}
-    return {name: [run["final"]["accuracy"] for run in group.runs[name] if run["seed"] in common] for name in both}
+def accuracies(group: Group) -> dict[str, dict[int, float]]:
+    """Return method -> seed -> final accuracy."""
+    return {name: {run["seed"]: run["final"]["accuracy"] for run in runs} for name, runs in group.runs.items()}

@@ -1,4 +1,4 @@
-"""Accuracy at equal rounds, equal client-steps and equal bytes, a row for each number of clients."""
+"""Accuracy at equal rounds, equal total local steps and equal bytes, a row for each number of clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paper_figures.records.sources import Records
 
 BUDGETS = {
     "rounds": lambda run: list(range(len(run["rounds"]) + 1)),
-    "client-steps": outcomes.client_steps,
+    "total local steps": outcomes.total_local_steps,
     "megabytes sent, all clients": outcomes.megabytes,
 }
 """What is below a column -> how much of it a run has used after 0, 1, 2 ... rounds."""
@@ -52,16 +52,16 @@ def figure(records: Records) -> Figure:
         for ax in axes[row]:
             ax.set_ylim(low, high)
     note = (
-        f"{describe(found[0].any_run)}. Curves: {count_note(counts)}. A client-step is one optimiser step of one client. Bytes are "
-        "counted from the tensors sent, the first broadcast included."
+        f"{describe(found[0].any_run)}. Curves: {count_note(counts)}. Total local steps: the optimiser steps of all clients "
+        "together. Bytes are counted from the tensors sent, the first broadcast included."
     )
-    title = f"{found[0].any_run['model']['name']}: equal rounds, equal client-steps, equal bytes"
+    title = f"{found[0].any_run['model']['name']}: equal rounds, equal total local steps, equal bytes"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
 
 
 ENTRY = Entry(
     "fig_budgets",
-    title="Federated fine-tuning: equal rounds, client-steps, bytes",
+    title="Federated fine-tuning: equal rounds, total local steps, bytes",
     shows=(
         "The same curves against rounds, against the optimiser steps of all clients and against all bytes sent, for growing "
         "numbers of isolated clients."

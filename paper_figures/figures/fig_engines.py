@@ -18,7 +18,7 @@ MARKERS = {"sequential": "s", "batched": "o", "batched-bf16": "^"}
 
 @styled
 def figure(records: Records) -> Figure:
-    """(a) and (b) times the plain loop in the two jobs; (c) milliseconds a client-step; (d) memory at the peak."""
+    """(a) and (b) times the plain loop in the two jobs; (c) milliseconds a local step; (d) memory at the peak."""
     record = records["engines"]
     result, axes = grid(2, 2, height=5.0)
     for place, (ax, name) in enumerate(zip(axes[0], JOBS, strict=True)):
@@ -26,7 +26,7 @@ def figure(records: Records) -> Figure:
         if name in record["jobs"]:
             _bars(ax, record["jobs"][name])
     rows = [row for row in record.get("clients", []) if "not_measured" not in row]
-    _by_clients(axes[1, 0], rows, lambda row: 1e3 * row["client_step_seconds"], "milliseconds a client-step")
+    _by_clients(axes[1, 0], rows, lambda row: 1e3 * row["client_step_seconds"], "milliseconds a local step")
     letter(axes[1, 0], 2, "time by clients")
     _by_clients(axes[1, 1], rows, lambda row: row["memory_peak"], "megabytes at the peak")
     letter(axes[1, 1], 3, "memory by clients")

@@ -15,7 +15,7 @@ COLUMNS = 3
 
 @styled
 def figure(records: Records) -> Figure:
-    """Isolated clients only; the dashed grey line is the share of the larger class in the test set."""
+    """Isolated clients only; the dashed grey line is the majority-class baseline on the test set."""
     found = [group for group in groups(records["finetuning"]) if group.client_state == "isolated"]
     columns = min(COLUMNS, len(found))
     rows = -(-len(found) // columns)
@@ -46,7 +46,7 @@ def figure(records: Records) -> Figure:
 ENTRY = Entry(
     "fig_finetuning",
     title="Federated fine-tuning: accuracy against rounds",
-    shows="Accuracy of the aggregated model for growing numbers of isolated clients, with the share of the larger class.",
+    shows="Accuracy of the aggregated model for growing numbers of isolated clients, with the majority-class baseline.",
     counterpart="arXiv 2502.01755v4, Table 1 and Figure 3",
     needs=("finetuning",),
     make=figure,

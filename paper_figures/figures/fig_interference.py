@@ -53,7 +53,7 @@ def figure(records: Records) -> Figure:
 
 
 def _name_those_below(ax: Axes, labels: list[str]) -> None:
-    """Their curves lie over each other: only their names can be told apart."""
+    """Their curves lie over each other: only their names can be distinguished."""
     if labels:
         words = textwrap.fill(f"at or below {SMALLEST:g}: {', '.join(labels)}", 44)
         ax.annotate(

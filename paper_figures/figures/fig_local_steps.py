@@ -1,4 +1,4 @@
-"""Accuracy against local steps, at equal rounds and at equal client-steps."""
+"""Accuracy against local steps, at equal rounds and at equal total local steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paper_figures.records.sources import Records
 def figure(records: Records) -> Figure:
     """Return the final metric for every number of local steps."""
     note = (
-        "At equal rounds more local steps are also more computing; at equal client-steps they are fewer rounds and less "
+        "At equal rounds more local steps are also more computing; at equal total local steps they are fewer rounds and less "
         "traffic. Each method at its own learning rate."
     )
     return studied_settings.figure(records, "local_steps", "local steps", note)
@@ -21,7 +21,7 @@ def figure(records: Records) -> Figure:
 ENTRY = Entry(
     "fig_local_steps",
     title="Federated fine-tuning: local steps",
-    shows="The final metric for 1 to 40 local steps, at equal rounds and at equal client-steps.",
+    shows="The final metric for 1 to 40 local steps, at equal rounds and at equal total local steps.",
     counterpart="arXiv 2502.01755v4, Table 4",
     needs=("local_steps",),
     make=figure,

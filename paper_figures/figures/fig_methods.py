@@ -36,11 +36,11 @@ def figure(records: Records) -> Figure:
     federation = run["config"]["federation"]
     shown = count_note([len(runs) for runs in methods.values()]).replace("band", "bars")
     note = (
-        f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal client-steps (the "
+        f"{describe(run)}; {federation['num_clients']} clients, {federation['rounds']} rounds, equal total local steps (the "
         "centralised reference takes as many steps at one client that holds all data). Each method at the learning rate "
         f"that was best on validation text. Points: {shown}; (a) shows every seed, (b, c) means alone. FedSA-LoRA and "
         "local-only have a model for each client, each tested on its own part of the test text. Nothing is sent by "
-        "local-only but the head. Dotted: the larger class."
+        "local-only but the head. Dotted: the majority-class baseline."
     )
     return furnish(result, f"{run['model']['name']}: all methods at {federation['num_clients']} clients", note, handles)
 
@@ -54,13 +54,13 @@ def _panels() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
 
 
 def _finals(ax: Axes, methods: dict[str, list[Run]]) -> None:
-    order = sorted(methods, key=lambda name: final_accuracy(methods[name]).estimate)
+    order = sorted(methods, key=lambda name: final_accuracy(methods[name]).mean)
     for row, name in enumerate(order):
         look, found = method_style(name), final_accuracy(methods[name])
         ax.errorbar(
-            found.estimate,
+            found.mean,
             row,
-            xerr=found.half_width,
+            xerr=found.half_width or 0.0,
             fmt=look.marker or "|",
             color=look.color,
             capsize=2.5,

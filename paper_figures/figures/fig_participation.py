@@ -1,4 +1,4 @@
-"""Accuracy against the number of clients that take part in a round, at equal rounds and at equal client-steps."""
+"""Accuracy against the number of clients that take part in a round, at equal rounds and at equal total local steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def figure(records: Records) -> Figure:
 ENTRY = Entry(
     "fig_participation",
     title="Federated fine-tuning: clients that come and go",
-    shows="The final metric for different numbers of clients in a round, at equal rounds and at equal client-steps.",
+    shows="The final metric for different numbers of clients in a round, at equal rounds and at equal total local steps.",
     counterpart="arXiv 2502.01755v4, appendix (no number of it was found)",
     needs=("participation",),
     make=figure,

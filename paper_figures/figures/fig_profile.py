@@ -27,7 +27,7 @@ KINDS = {
 
 @styled
 def figure(records: Records) -> Figure:
-    """Milliseconds a client-step, stacked by kind, a bar an engine."""
+    """Milliseconds a local step, stacked by kind, a bar an engine."""
     record = records["profile"]
     result, axes = grid(1, 1, height=0.7 + 0.55 * len(record["engines"]))
     ax = axes[0, 0]
@@ -42,7 +42,7 @@ def figure(records: Records) -> Figure:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.12)
-    ax.set_xlabel("milliseconds a client-step, under the profiler")
+    ax.set_xlabel("milliseconds a local step, under the profiler")
     drawn = {
         kind: color for kind, color in KINDS.items() if any(kind in e["seconds"] for e in record["engines"].values())
     }

@@ -5,16 +5,18 @@ Every word that could turn out otherwise ("below", "none of", "No") is chosen fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from paper_figures.analysis import confound, methods
+from paper_figures.analysis import confound, differences, methods
 from paper_figures.analysis import linear_model as linear_record
 from paper_figures.analysis import nonlinear_model as nonlinear_record
-from paper_figures.analysis.groups import Group, accuracy_text, groups
+from paper_figures.analysis import runs as outcomes
+from paper_figures.analysis.differences import NOT_SIGNIFICANT
+from paper_figures.analysis.groups import final_accuracy, groups
 from paper_figures.analysis.methods import EXACT
 from paper_figures.building import findings
 from paper_figures.drawing.style import in_order, method_style
@@ -22,14 +24,11 @@ from paper_figures.notebook_support import rerun
 from paper_figures.panels import laws
 from paper_figures.panels.interference_by_layer import by_layer, exact_methods, of_records
 from paper_figures.records.sources import Records
+from rolora.evaluation.intervals import MeanInterval, student
 from theory.printed_numbers import load
-from theory.verification.statistics import mean_interval
 
 PAIR = ("rolora", "fedavg-lora")
 """The two methods between which the papers' claim lies."""
-
-NOT_TOLD = "not told apart from"
-"""What is said of an interval that holds zero."""
 
 
 def linear_model(records: Records, new: Records) -> Iterator[str]:
@@ -54,22 +53,22 @@ def linear_model(records: Records, new: Records) -> Iterator[str]:
 def nonlinear_model(records: Records) -> Iterator[str]:
     """Notebook 02: what alternating buys on the two-layer model."""
     studies = {"MNIST": (records["nonlinear_mnist"], "final", "sweep"), "digits": (records["nonlinear"], None, None)}
-    told, ahead, floors = [], [], []
+    gaps, ahead, floors = [], [], []
     for data, (record, final, sweep) in studies.items():
         window = record["parameters"]["window"]
         for panel in nonlinear_record.panels(record, final):
             ends = {name: nonlinear_record.finals(runs, window) for name, runs in panel.chosen.items()}
-            told.append(side(np.subtract(ends["rolora"], ends["fedavg-lora"])))
+            gaps.append(student(np.subtract(ends["rolora"], ends["fedavg-lora"]).tolist()))
             floors.append(np.mean(ends["ffa-lora"]) < min(np.mean(ends[name]) for name in PAIR))
         ahead += [(data, *one) for one in _ahead(record, sweep)]
-    counts = {word: told.count(word) for word in ("above", "below", NOT_TOLD)}
+    counts = differences.counts(gaps)
     led = [one for one in ahead if one[2]]
     small = sum(_small_only(leads, rates) for _, _, leads, rates in led)
     gained = "buys" if counts["above"] > counts["below"] else "does not buy"
     yield (
         f"Alternating {gained} final accuracy: with each method at the learning rate that validation chose, RoLoRA is above "
-        f"FedAvg-LoRA on {counts['above']} of {len(told)} panels, below on {counts['below']}, and not told apart on "
-        f"{counts[NOT_TOLD]} (95 % intervals, paired by seed)."
+        f"FedAvg-LoRA on {counts['above']} of {len(gaps)} panels, below on {counts['below']}, and without a significant difference on "
+        f"{counts[NOT_SIGNIFICANT]} (95 % intervals, paired by seed)."
     )
     yield (
         f"At one learning rate for both, RoLoRA leads at some rates on {len(led)} of {len(ahead)} panels"
@@ -202,16 +201,12 @@ def _what_a_miss_costs(records: Records) -> Iterator[str]:
     runs = methods.by_method(records["methods"])
     if not {"fedex-lora", "fedavg-lora"} <= runs.keys():
         return
-    ends = {
-        name: {run["seed"]: run["final"]["accuracy"] for run in runs[name]} for name in ("fedex-lora", "fedavg-lora")
-    }
-    seeds = sorted(ends["fedex-lora"].keys() & ends["fedavg-lora"].keys())
-    pairs = np.array([ends["fedex-lora"][seed] - ends["fedavg-lora"][seed] for seed in seeds])
-    if len(pairs) > 1:
-        costs = side(pairs) == "above"
+    gap = differences.mean(outcomes.values(runs["fedex-lora"]), outcomes.values(runs["fedavg-lora"]))
+    if gap is not None and gap.n > 1:
+        costs = differences.side(gap) == "above"
         yield (
             f"That a miss costs accuracy is {'' if costs else 'not '}seen here: FedEx-LoRA, which trains as FedAvg-LoRA does and adds "
-            f"back what that misses, ends {_interval(pairs)} from it, which is {_told(pairs)} ({len(pairs)} seeds)."
+            f"back what that misses, ends {differences.interval(gap)} from it: {_against_zero(gap)} ({gap.n} seeds)."
         )
 
 
@@ -221,31 +216,35 @@ def federated_finetuning(records: Records) -> Iterator[str]:
         one for one in groups(records["finetuning"]) if one.client_state == "isolated" and set(PAIR) <= one.runs.keys()
     ]
     few, many = found[0], found[-1]
-    falls = {name: _by_seed(few, name) - _by_seed(many, name) for name in few.runs if name in many.runs}
-    words = [f"{method_style(name).label} {_interval(fall)}" for name, fall in falls.items()]
-    gap = falls["fedavg-lora"] - falls["rolora"]
+    falls = {
+        name: differences.by_seed(outcomes.values(few.runs[name]), outcomes.values(many.runs[name]))
+        for name in few.runs
+        if name in many.runs
+    }
+    words = [f"{method_style(name).label} {_over_seeds(fall)}" for name, fall in falls.items()]
+    gap = differences.mean(falls["fedavg-lora"], falls["rolora"])
+    end = differences.mean(*(outcomes.values(many.runs[name]) for name in PAIR))
     better = {"above": "Yes, better than FedAvg-LoRA", "below": "No, less well than FedAvg-LoRA"}
     yield (
-        f"{better.get(side(gap), 'No better than FedAvg-LoRA')}, at this scale: from {few.num_clients} to "
-        f"{many.num_clients} clients the accuracy falls by {', '.join(words)}; FedAvg-LoRA falls {_interval(gap)} further "
-        f"than RoLoRA, which is {_told(gap)}."
+        f"{better.get(differences.side(gap), 'No better than FedAvg-LoRA')}, at this scale: from {few.num_clients} to "
+        f"{many.num_clients} clients the accuracy falls by {', '.join(words)}; FedAvg-LoRA falls {differences.interval(gap)} "
+        f"further than RoLoRA: {_against_zero(gap)}."
     )
     yield (
         f"At {many.num_clients} clients: "
-        + ", ".join(f"{method_style(name).label} {accuracy_text(runs)}" for name, runs in many.runs.items())
-        + f"; RoLoRA less FedAvg-LoRA {_interval(_by_seed(many, 'rolora') - _by_seed(many, 'fedavg-lora'))}. The rounds fell "
+        + ", ".join(f"{method_style(name).label} {final_accuracy(runs).text()}" for name, runs in many.runs.items())
+        + f"; RoLoRA less FedAvg-LoRA {differences.interval(end)}. The rounds fell "
         f"from {few.rounds} to {many.rounds} at the same time, so the fall is not the clients' alone."
     )
 
 
-def _by_seed(group: Group, name: str) -> np.ndarray:
-    """Final accuracies at the seeds that the compared methods have in common."""
-    common = set.intersection(*({run["seed"] for run in group.runs[one]} for one in PAIR))
-    return np.array([run["final"]["accuracy"] for run in group.runs[name] if run["seed"] in common])
+def _over_seeds(values: Mapping[int, float]) -> str:
+    return differences.interval(student(list(values.values())))
 
 
-def _told(pairs: Sequence[float] | np.ndarray) -> str:
-    return f"{side(pairs)} zero"
+def _against_zero(gap: MeanInterval) -> str:
+    side = differences.side(gap)
+    return "no significant difference" if side == NOT_SIGNIFICANT else f"{side} zero"
 
 
 def the_confound(records: Records) -> Iterator[str]:
@@ -260,16 +259,18 @@ def paper_tables(records: Records) -> Iterator[str]:
     printed = load()["numbers"]
     orders = list(_orders(records))
     same = sum(printed_first == ours for _, printed_first, ours, _ in orders)
-    apart = sum(printed_first != ours and side(gap) != NOT_TOLD for _, printed_first, ours, gap in orders)
+    apart = sum(
+        printed_first != ours and differences.side(gap) != NOT_SIGNIFICANT for _, printed_first, ours, gap in orders
+    )
     yield (
         "Number by number they cannot be compared: model, task and budget are others. Where they could agree, in which of RoLoRA "
         f"and FedAvg-LoRA has the higher mean at the table's rank, they agree at {same} of {len(orders)} numbers of clients; at "
-        f"{apart} the opposite is told apart from chance here."
+        f"{apart} the opposite is significant here."
     )
     for clients, printed_first, ours, gap in orders:
         yield (
             f"{clients} clients: {method_style(printed_first).label} is ahead in print, {method_style(ours).label} here; RoLoRA less "
-            f"FedAvg-LoRA {_interval(gap)}, {_told(gap)}."
+            f"FedAvg-LoRA {differences.interval(gap)}: {_against_zero(gap)}."
         )
     trust = {letter: sum(entry["trust"] == letter for entry in printed) for letter in load()["trust"]}
     yield (
@@ -287,7 +288,7 @@ def paper_tables(records: Records) -> Iterator[str]:
         )
 
 
-def _orders(records: Records) -> Iterator[tuple[int, str, str, np.ndarray]]:
+def _orders(records: Records) -> Iterator[tuple[int, str, str, MeanInterval]]:
     """Clients, the method that is ahead in print at rank 4, the one that is ahead here, and our paired differences."""
     table = "P1-1-r4"
     for group in groups(records["finetuning"]):
@@ -300,8 +301,8 @@ def _orders(records: Records) -> Iterator[tuple[int, str, str, np.ndarray]]:
             if entry["table"] == table and entry["clients"] == group.num_clients and entry["method"] in PAIR
         }
         if set(PAIR) <= values.keys() & group.runs.keys():
-            gap = _by_seed(group, "rolora") - _by_seed(group, "fedavg-lora")
-            yield group.num_clients, max(values, key=values.__getitem__), PAIR[int(gap.mean() < 0)], gap
+            gap = differences.mean(*(outcomes.values(group.runs[name]) for name in PAIR))
+            yield group.num_clients, max(values, key=values.__getitem__), PAIR[int(gap.mean < 0)], gap
 
 
 def your_own_model(
@@ -321,7 +322,7 @@ def your_own_model(
     yield (
         f"{'Yes' if same and clear else 'NOT as it should be'}: {record['data']['name']} and {record['model']['name']} went from "
         f"{start:.2f} to {final:.2f} on {record['data']['test']} held-out texts in {len(record['rounds'])} rounds of "
-        f"{record['config']['federation']['num_clients']} clients (larger class: {record['data']['majority_rate']:.2f})."
+        f"{record['config']['federation']['num_clients']} clients (majority-class baseline: {record['data']['majority_rate']:.2f})."
     )
     yield (
         f"Loaded by transformers and PEFT alone, the adapter has {'the same' if same else 'ANOTHER'} accuracy, and the merged "
@@ -331,26 +332,6 @@ def your_own_model(
         f"Each of {len(refusals)} kinds of bad input {'ended in one line and status 2' if clear else 'did NOT end in one line'}, "
         "before anything was trained."
     )
-
-
-def side(pairs: Sequence[float] | np.ndarray) -> str:
-    """On which side of zero paired differences lie, by Student's 95 % interval.
-
-    Example:
-        >>> side([0.1, 0.11, 0.09]), side([0.1, -0.1, 0.0]), side([0.1])
-        ('above', 'not told apart from', 'not told apart from')
-    """
-    if len(pairs) < 2:
-        return NOT_TOLD
-    found = mean_interval(np.asarray(pairs), 0.95)
-    return "above" if found.low > 0 else "below" if found.high < 0 else NOT_TOLD
-
-
-def _interval(pairs: np.ndarray) -> str:
-    if len(pairs) < 2:
-        return f"{pairs[0]:+.3f} (one seed)"
-    found = mean_interval(pairs, 0.95)
-    return f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 
 def percent(share: float, digits: int = 0) -> str:

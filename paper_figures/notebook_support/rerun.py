@@ -86,7 +86,7 @@ def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None
 
 
 @dataclass(frozen=True)
-class Again:
+class Rerun:
     """The first rounds of a committed run, made again.
 
     Args:
@@ -124,7 +124,7 @@ class Again:
         )
 
 
-def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3, rounds: int = 4) -> Again:
+def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3, rounds: int = 4) -> Rerun:
     """Train the first rounds of a committed run again, from its record alone.
 
     Args:
@@ -147,7 +147,7 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
         raise InputError(f"finetuning records: expected a run of {method} with {num_clients} clients; there is none")
     run = min(runs, key=lambda run: run["seed"])
     with bar(f"{run['name']}, {rounds} rounds") as tell:
-        return Again(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
+        return Rerun(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
 
 
 def _begun(

@@ -23,7 +23,7 @@ TIME_HEADING, LAST_NUMBER = re.compile(r"\s+seconds\s*$"), re.compile(r"\s+[\d.,
 
 
 @dataclass(frozen=True)
-class Said:
+class ShellOutput:
     """What a command printed, and how it ended.
 
     Args:
@@ -46,7 +46,7 @@ class Said:
         return f"```text\n$ {self.command}\n{self.text.strip()}{ended}\n```"
 
 
-def say(command: str) -> Said:
+def run(command: str) -> ShellOutput:
     """Run ``python ...`` in the current folder and keep what it says.
 
     Args:
@@ -59,7 +59,7 @@ def say(command: str) -> Said:
         ValueError: it is another program.
 
     Example:
-        >>> say("python -c 'print(1 + 1)'").lines
+        >>> run("python -c 'print(1 + 1)'").lines
         ['2']
     """
     program, *arguments = shlex.split(command)
@@ -71,7 +71,7 @@ def say(command: str) -> Said:
     text = "\n".join(part.rstrip() for part in (done.stdout, done.stderr) if part.strip())
     for place in {str(Path.cwd()), os.environ.get("PWD", str(Path.cwd()))}:
         text = text.replace(place, ".")
-    return Said(command, done.returncode, without_times(text))
+    return ShellOutput(command, done.returncode, without_times(text))
 
 
 def plain_environment() -> dict[str, str]:

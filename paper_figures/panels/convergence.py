@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figures.analysis import runs as outcomes
 from paper_figures.drawing.style import count_note, plot_seeds, within
-from paper_figures.panels.swept_setting import Axis, Panel, described_runs, laid_out, larger_class, panels
+from paper_figures.panels.swept_setting import Axis, Panel, described_runs, laid_out, majority_class, panels
 
 ROUNDS = Axis(frozenset(), lambda run: 0, lambda run: "", "communication rounds")
 """Nothing varies but method and seed."""
@@ -51,7 +51,7 @@ def _panel(ax: Any, panel: Panel) -> dict[str, Any]:
                 markerfacecolor="white",
             )
     name = outcomes.metric(panel.any_run)
-    handles |= larger_class(ax, panel)
+    handles |= majority_class(ax, panel)
     within(ax, name)
     ax.set_xlabel(ROUNDS.title)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))

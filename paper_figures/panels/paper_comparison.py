@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.groups import partition
 from paper_figures.analysis.paper_scale import Scale
+from paper_figures.analysis.run_table import partition, run_table
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
@@ -153,20 +153,22 @@ def printed_text(cell: Number) -> str:
 def _ours(runs: Sequence[Run]) -> dict[str, tuple[dict[str, list[Run]], str]]:
     """Model -> the runs of every task, and their scale in words.
 
-    Where several settings fit, the one with most seeds counts, then the one with most client-steps.
+    Where several settings fit, the one with most seeds counts, then the one with most total local steps.
     """
-    settings: dict[tuple[str, str, str, float], list[Run]] = {}
-    for run in runs:
-        # Where validation text was measured it chooses among rates; elsewhere each rate stands for itself.
-        rate = 0.0 if "selection" in run else run["config"]["training"]["learning_rate"]
-        key = (run["model"]["name"], outcomes.task(run), outcomes.setting(run), rate)
-        settings.setdefault(key, []).append(run)
+    # Where validation text was measured it chooses among rates; elsewhere each rate stands for itself.
+    table = run_table(
+        runs,
+        model=lambda run: run["model"]["name"],
+        task=outcomes.task,
+        setting=outcomes.setting,
+        rate=lambda run: 0.0 if "selection" in run else run["config"]["training"]["learning_rate"],
+    )
     best: dict[tuple[str, str], list[Run]] = {}
-    for (model, task, _, _), several in settings.items():
-        chosen = outcomes.by_seed(several)
-        rank = (len(chosen), outcomes.client_steps(chosen[0])[-1])
+    for (model, task, _, _), rows in table.groupby(["model", "task", "setting", "rate"], sort=False) if runs else ():
+        chosen = outcomes.by_seed(list(rows["run"]))
+        rank = (len(chosen), outcomes.total_local_steps(chosen[0])[-1])
         held = best.get((model, task))
-        if held is None or rank > (len(held), outcomes.client_steps(held[0])[-1]):
+        if held is None or rank > (len(held), outcomes.total_local_steps(held[0])[-1]):
             best[model, task] = chosen
     found: dict[str, tuple[dict[str, list[Run]], str]] = {}
     for model in sorted({model for model, _ in best}):
@@ -192,7 +194,7 @@ def common_notes(scale: Scale, some: bool) -> tuple[str, ...]:
         found.append(
             "Ours: per cent on test text, ± half the width of Student's 95 % interval over the seeds in brackets; another model, "
             "fewer rounds, rates chosen on validation text. It can agree with the paper in the order of methods, never in a "
-            "number. Where several records fit, the one with most seeds is shown, then the one with most client-steps."
+            "number. Where several records fit, the one with most seeds is shown, then the one with most total local steps."
         )
     found.append(f"At the paper's scale: {scale.needs}. {scale.remark}".strip())
     found += [f"Command: {command}" for command in scale.commands]

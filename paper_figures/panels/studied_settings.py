@@ -8,7 +8,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from paper_figures.analysis import runs
-from paper_figures.analysis.runs import Run
+from paper_figures.analysis.run_table import PARTITION_KEYS, Run
 from paper_figures.drawing.style import styled
 from paper_figures.panels import swept_setting
 from paper_figures.panels.swept_setting import Axis, Panel
@@ -77,11 +77,11 @@ def _local_steps(run: Run) -> int:
 
 
 def _total_steps(run: Run) -> int:
-    return runs.client_steps(run)[-1]
+    return runs.total_local_steps(run)[-1]
 
 
 AXES = {
-    "label_skew": Axis(swept_setting.PARTITION_KEYS, _skew, _skew_label, "Dirichlet α (left: most skewed)"),
+    "label_skew": Axis(PARTITION_KEYS, _skew, _skew_label, "Dirichlet α (left: most skewed)"),
     "participation": Axis(
         frozenset({"federation.clients_per_round", "federation.rounds"}),
         _participants,
@@ -117,9 +117,9 @@ AXES = {
 """Kind of record -> what varies in it."""
 
 BUDGETS: dict[str, dict[str, Callable[[Run], int]]] = {
-    "participation": {"rounds": _rounds, "client-steps": _total_steps},
+    "participation": {"rounds": _rounds, "total local steps": _total_steps},
     "ranks": {"rounds": _rounds, "rank × rounds": lambda run: _rounds(run) * _rank(run)},
-    "local_steps": {"rounds": _rounds, "client-steps": _total_steps},
+    "local_steps": {"rounds": _rounds, "total local steps": _total_steps},
 }
 """Kind of record -> the senses in which its runs have equal budgets; kinds that are not here have one budget."""
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.groups import partition
-from paper_figures.analysis.runs import Run
+from paper_figures.analysis.run_table import PARTITION, Run, run_table, varying
 from paper_figures.drawing.style import (
     METHODS,
     count_note,
@@ -25,25 +25,11 @@ from paper_figures.drawing.style import (
     within,
 )
 
-OWN = {
-    "algorithm",
-    "seed",
-    "training.learning_rate",
-    "evaluation.every",
-    "evaluation.batch_size",
-    "evaluation.interference",
-}
-"""Config keys that never set two panels apart: method, seed, a method's own rate, and how a run was watched."""
+OWN = frozenset({"training.learning_rate"})
+"""Config keys that never set two panels apart: a method's own rate."""
 
 COLUMNS = 3
 """Panels beside each other."""
-
-PARTITION = "federation.partition"
-PARTITION_KEYS = frozenset(
-    {PARTITION, "federation.dirichlet_alpha", "federation.labels_per_client", "data.client_column"}
-)
-"""Config keys that together say how the training text is divided."""
-
 
 CLIENT_STATES = {"isolated": "isolated clients", "shared": "clients share one model", "chained": "chained clients"}
 
@@ -103,21 +89,25 @@ def panels(records: Sequence[Run], axis: Axis, least: int = 2) -> list[Panel]:
     Raises:
         InputError: two runs have the same setting, method and seed.
     """
-    comparable: dict[tuple[str, str], list[Run]] = {}
-    for run in outcomes.on_test(records):
-        comparable.setdefault((outcomes.task(run), run["model"]["name"]), []).append(run)
     made = []
-    for (task, _), runs in sorted(comparable.items()):
-        settings = [_settings(run, axis.keys) for run in runs]
-        keys = {key for setting in settings for key in setting}
-        varying = sorted(key for key in keys if len({setting.get(key) for setting in settings}) > 1)
-        apart: dict[tuple[str, ...], list[Run]] = {}
-        for run, setting in zip(runs, settings, strict=True):
-            apart.setdefault(tuple(_words(key, setting.get(key)) for key in varying), []).append(run)
-        for words, several in sorted(apart.items()):
-            divided = partition(several[0]["config"]["federation"])
-            common = [] if divided == "IID" or PARTITION in (axis.keys | set(varying)) else [divided]
-            made.append(_panel(", ".join((task, *common, *words)), several, axis))
+    table = run_table(
+        outcomes.on_test(records),
+        task=outcomes.task,
+        model=lambda run: run["model"]["name"],
+        line=axis.line,
+        label=axis.label,
+    )
+    for (task, _), comparable in table.groupby(["task", "model"]) if len(table) else ():
+        names = varying(comparable, OWN | axis.keys)
+        words = [
+            tuple(_words(name, value) for name, value in zip(names, values, strict=True))
+            for values in comparable[names].itertuples(index=False)
+        ]
+        for setting in sorted(set(words)):
+            rows = comparable[[one == setting for one in words]]
+            divided = rows[PARTITION].iloc[0]
+            common = [] if divided == "IID" or PARTITION in (*axis.keys, *names) else [divided]
+            made.append(_panel(", ".join((task, *common, *setting)), rows, axis))
     return [panel for panel in made if len(panel.labels) >= least]
 
 
@@ -129,59 +119,39 @@ def by_budget(records: Sequence[Run], axis: Axis, budgets: dict[str, Callable[[R
         axis: what varies; it has to account for what the budgets are made of.
         budgets: its name in a title -> its size for a run.
     """
-    found = []
-    for name, size in budgets.items():
-        sizes: dict[int, list[Run]] = {}
-        for run in records:
-            sizes.setdefault(size(run), []).append(run)
-        for amount, runs in sorted(sizes.items()):
-            made = panels(runs, axis)
-            found += [replace(panel, title=f"{panel.title}, {amount:,} {name}") for panel in made]
-    return found
+    return [
+        replace(panel, title=f"{panel.title}, {amount:,} {name}")
+        for name, size in budgets.items()
+        for amount, rows in (run_table(records, size=size).groupby("size") if records else ())
+        for panel in panels(list(rows["run"]), axis)
+    ]
 
 
-def _words(key: str, found: str | None) -> str:
+def _words(key: str, found: Any) -> str:
     if key == PARTITION:
-        return found or ""
+        return found
     if key == "federation.num_clients":
         return f"{found} clients"
     if key == "federation.rounds":
         return f"{found} rounds"
     if key == "federation.client_state":
-        return CLIENT_STATES.get(found or "isolated", f"{found} clients")
-    return f"{key.rpartition('.')[2].replace('_', ' ')} {found or 'none'}"
+        return CLIENT_STATES.get(found, f"{found} clients")
+    return f"{key.rpartition('.')[2].replace('_', ' ')} {'none' if found is None else found}"
 
 
-def _settings(run: Run, explained: frozenset[str]) -> dict[str, str]:
-    flat: dict[str, str] = {}
-
-    def walk(table: dict[str, Any], prefix: str) -> None:
-        for key, found in table.items():
-            name = prefix + key
-            if name in OWN or name in explained or name in PARTITION_KEYS or prefix == "runtime.":
-                continue
-            if isinstance(found, dict) and found:
-                walk(found, name + ".")
-            elif found is not None and found != {}:
-                flat[name] = str(found)
-
-    walk(run["config"], "")
-    return flat if PARTITION in explained else flat | {PARTITION: partition(run["config"]["federation"])}
-
-
-def _panel(title: str, runs: Sequence[Run], axis: Axis) -> Panel:
+def _panel(title: str, rows: pd.DataFrame, axis: Axis) -> Panel:
     lines: dict[tuple[str, str], dict[Any, list[Run]]] = {}
-    for run in runs:
-        places = lines.setdefault((run["config"]["algorithm"], axis.line(run)), {})
-        places.setdefault(axis.place(run), []).append(run)
+    for (method, line, _), group in rows.groupby(["algorithm", "line", "label"]):
+        runs = outcomes.by_seed(list(group["run"]))
+        lines.setdefault((method, line), {})[axis.place(runs[0])] = runs
     order = in_order(name for name, _ in lines)
     return Panel(
         title,
         {
-            key: {place: outcomes.by_seed(lines[key][place]) for place in sorted(lines[key])}
+            key: {place: lines[key][place] for place in sorted(lines[key])}
             for key in sorted(lines, key=lambda key: (order.index(key[0]), key[1]))
         },
-        {axis.place(run): axis.label(run) for run in runs},
+        {axis.place(run): axis.label(run) for run in rows["run"]},
     )
 
 
@@ -254,19 +224,23 @@ def draw(ax: Axes, panel: Panel) -> dict[str, Any]:
             elinewidth=1,
             label=label,
         )
-    handles |= larger_class(ax, panel)
+    handles |= majority_class(ax, panel)
     within(ax, outcomes.metric(panel.any_run))
     ax.set_xticks(range(len(places)), [panel.labels[place] for place in places])
     ax.grid(axis="x", visible=False)
     return handles
 
 
-def larger_class(ax: Axes, panel: Panel) -> dict[str, Any]:
+def majority_class(ax: Axes, panel: Panel) -> dict[str, Any]:
     """The constant answer's line, and its handle, where accuracy is drawn and the record knows it."""
     majority = panel.any_run["data"].get("majority_rate")
     if majority is None or outcomes.metric(panel.any_run) != "accuracy":
         return {}
-    return {"larger class": ax.axhline(majority, color="#777777", linestyle="--", linewidth=1, label="larger class")}
+    return {
+        "majority-class baseline": ax.axhline(
+            majority, color="#777777", linestyle="--", linewidth=1, label="majority-class baseline"
+        )
+    }
 
 
 def _share_heights(axes: Iterable[Axes], found: Sequence[Panel]) -> None:
@@ -282,7 +256,7 @@ def in_legend(handles: dict[str, Any]) -> list[Any]:
     """Methods in the order of all legends, whichever panel has them first, and what is no method after them.
 
     Example:
-        >>> in_legend({"RoLoRA": 3, "larger class": 4, "FedAvg-LoRA": 1, "RoLoRA, B 0.01": 2})
+        >>> in_legend({"RoLoRA": 3, "majority-class baseline": 4, "FedAvg-LoRA": 1, "RoLoRA, B 0.01": 2})
         [1, 3, 2, 4]
     """
     labels = [look.label for look in METHODS.values()]

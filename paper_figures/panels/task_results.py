@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.groups import partition
+from paper_figures.analysis.run_table import partition
 from paper_figures.analysis.runs import Run
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
 from paper_figures.panels.convergence import ROUNDS
 from paper_figures.panels.swept_setting import Panel, described_runs, panels
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 COLUMNS = (
-    "task", "clients' text", "clients", "method", "learning rate", "rounds", "seeds", "metric", "untrained", "test", "papers' protocol",
-    "larger class", "MB sent", "minutes",
+    "task", "clients' text", "clients", "method", "learning rate", "rounds", "seeds", "metric", "untrained", "test",
+    "selection on test data", "majority-class baseline", "MB sent", "minutes",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def _table(title: str, records: Sequence[Run]) -> Table:
             f"{described}.",
             "Test: the aggregated model on test text, of the round that validation text chose where the config selects, else of the "
             "last; mean of the seeds and half the width of Student's 95 % interval. A loss is in nats a token, lower is better. "
-            "Untrained: the same text before the first round (validation text where rounds are selected). Papers' protocol: "
+            "Untrained: the same text before the first round (validation text where rounds are selected). Selection on test data: "
             "the best round on the test text itself, where it was recorded: optimistic.",
         ),
         frozenset(COLUMNS) - {"task", "clients' text", "method", "metric"},
@@ -74,5 +74,5 @@ def _row(panel: Panel, name: str, runs: list[Run]) -> tuple[str, ...]:
 
 
 def _text(values: list[float]) -> str:
-    found: Mean | None = student(values) if values else None
+    found: MeanInterval | None = student(values) if values else None
     return "–" if found is None else found.text()

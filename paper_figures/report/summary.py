@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paper_figures import registry
-from paper_figures.analysis import nonlinear_model
+from paper_figures.analysis import differences, nonlinear_model
 from paper_figures.analysis.groups import groups
 from paper_figures.building import findings
 from paper_figures.records.sources import SOURCES, Records, provenance
 from paper_figures.report.sources import duration
-from theory.verification.statistics import Interval
+from rolora.evaluation.intervals import MeanInterval
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,21 @@ class Duel:
 
     Args:
         where: model and clients.
-        found: the difference of final accuracy with its 95 % interval.
-        seeds: pairs.
-        side: where the interval puts RoLoRA.
+        difference: of final accuracy, RoLoRA less FedAvg-LoRA.
     """
 
     where: str
-    found: Interval
-    seeds: int
-    side: str
+    difference: MeanInterval
+
+    @property
+    def side(self) -> str:
+        """The side of zero on which the interval lies, in words."""
+        return differences.side(self.difference)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the 95 % interval."""
+        return differences.ends(self.difference)
 
 
 def tiles(records: Records) -> list[Tile]:
@@ -71,27 +77,23 @@ def _runs(content: object) -> bool:
 
 def duels(records: Records) -> list[Duel]:
     """Every setting with both methods and more than one seed, in the order of the page."""
-    return [
-        Duel(where, found, len(finals["rolora"]), findings.side(found))
-        for where, finals in _finals(records)
-        if (found := findings.difference(finals)) is not None
-    ]
+    return [Duel(where, gap) for where, finals in _finals(records) if (gap := findings.difference(finals)) is not None]
 
 
-def _finals(records: Records) -> Iterator[tuple[str, dict[str, list[float]]]]:
+def _finals(records: Records) -> Iterator[tuple[str, dict[str, dict[int, float]]]]:
     for record, data in ((records["nonlinear"], "digits"), (records["nonlinear_mnist"], "MNIST")):
         if record:
             staged = "stage" in record["series"][0]
             for panel in nonlinear_model.panels(record, "final" if staged else None):
                 finals = {
-                    name: nonlinear_model.finals(runs, record["parameters"]["window"])
+                    name: nonlinear_model.finals_by_seed(runs, record["parameters"]["window"])
                     for name, runs in panel.chosen.items()
                 }
                 yield f"Two-layer model, {data}: {panel.name}", finals
     for group in groups(records["finetuning"]):
         yield (
             f"{group.any_run['model']['name']}, {group.any_run['data']['name']}: {group.title}",
-            findings.paired(group),
+            findings.accuracies(group),
         )
 
 
@@ -107,11 +109,11 @@ def score(found: list[Duel]) -> str:
     counts = Counter(duel.side for duel in found)
     return (
         f"In {len(found)} settings with both methods, RoLoRA ends above FedAvg-LoRA in {counts['above']}, below it in "
-        f"{counts['below']}, and is not told apart from it in {counts['not told apart from']} "
+        f"{counts['below']}, and there is no significant difference in {counts[differences.NOT_SIGNIFICANT]} "
         "(95 % intervals of paired differences, one by one: nothing is corrected for their number)."
     )
 
 
 def reach(found: list[Duel]) -> float:
     """Half the width of an axis that holds every interval."""
-    return max((max(abs(duel.found.low), abs(duel.found.high)) for duel in found), default=1.0) * 1.05
+    return max((abs(end) for duel in found for end in duel.ends), default=1.0) * 1.05

@@ -1,4 +1,4 @@
-"""The confound in differences: paired over seeds, with intervals, at equal client-steps, rounds and bytes."""
+"""The confound in differences: paired over seeds, with intervals, at equal total local steps, rounds and bytes."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def table(records: Records) -> Table:
         rows=tuple(rows),
         notes=(
             f"{swept_setting.described_run(records['confound'][0], VARIES)}. Mean over seeds of the difference at equal seed, and half the "
-            "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal client-steps "
-            "and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
+            "width of Student's 95 % interval; learning rates chosen for every cell on validation text. Methods have equal total "
+            "local steps and rounds in every column. Where the number of rounds is odd, half of it is the nearest measurement.",
             *limits,
         ),
         numeric=frozenset(columns[2:]),
@@ -50,7 +50,7 @@ def table(records: Records) -> Table:
 ENTRY = Entry(
     "tab_confound",
     title="The method, or the chain of clients: paired differences",
-    shows="Differences of test accuracy at equal seed, with intervals, at equal client-steps, rounds and bytes.",
+    shows="Differences of test accuracy at equal seed, with intervals, at equal total local steps, rounds and bytes.",
     counterpart="arXiv 2502.01755v4, Table 1",
     needs=("confound",),
     make=table,

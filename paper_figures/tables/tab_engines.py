@@ -9,7 +9,7 @@ from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
 
-COLUMNS = ("job", "engine", "ms a client-step", "times the plain loop", "least to largest", "difference")
+COLUMNS = ("job", "engine", "ms a local step", "times the plain loop", "least to largest", "difference")
 
 
 def table(records: Records) -> Table:
@@ -66,7 +66,7 @@ def _row(job: str, name: str, entry: dict[str, Any], steps: int) -> tuple[str, .
 ENTRY = Entry(
     "tab_engines",
     title="The training engines: speed",
-    shows="Milliseconds a client-step against a plain PEFT loop and Flower's simulation, and the difference of the results.",
+    shows="Milliseconds a local step against a plain PEFT loop and Flower's simulation, and the difference of the results.",
     counterpart="none",
     needs=("engines",),
     make=table,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures.analysis.entry import Entry
-from paper_figures.analysis.groups import Group, accuracy_text, describe, groups, traffic
+from paper_figures.analysis.groups import Group, describe, final_accuracy, groups, traffic
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
 
 COLUMNS = (
-    "clients", "method", "learning rate", "rounds", "steps of one model", "client-steps", "seeds", "test accuracy", "MB sent", "minutes",
+    "clients", "method", "learning rate", "rounds", "steps of one model", "total local steps", "seeds", "test accuracy",
+    "MB sent", "minutes",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def table(records: Records) -> Table:
         columns=COLUMNS,
         rows=rows,
         notes=(
-            f"{describe(first)}. Share of the larger class in the test set: {first['data']['majority_rate']:.3f}.",
+            f"{describe(first)}. Majority-class baseline on the test set: {first['data']['majority_rate']:.3f}.",
             "Test accuracy of the aggregated model after the last round; mean of the seeds and half the width of "
             "Student's 95 % interval where there is more than one seed. Steps of one model: rounds times local steps. "
             "Client-steps: the same times the clients that take part.",
@@ -46,7 +47,7 @@ def _row(group: Group, name: str, runs: list[dict[str, Any]]) -> tuple[str, ...]
         f"{group.rounds * steps:,}",
         f"{client_rounds * steps:,}",
         str(len(runs)),
-        accuracy_text(runs),
+        final_accuracy(runs).text(),
         f"{sum(traffic(entry) for entry in runs[0]['rounds']) / 1e6:.1f}",
         f"{sum(run['seconds'] for run in runs) / len(runs) / 60:.1f}" if all("seconds" in run for run in runs) else "–",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures.analysis.entry import Entry
+from paper_figures.analysis.run_table import grouped, run_table
 from paper_figures.drawing.style import in_order, method_style
 from paper_figures.drawing.table import Table
 from paper_figures.records.sources import Records
@@ -16,11 +17,10 @@ Sweep = dict[tuple[int, str], dict[float, dict[str, Any]]]
 def sweep(runs: list[dict[str, Any]]) -> Sweep:
     """The runs of a learning-rate sweep by cell; those that were measured on other text than validation are left out."""
     found: Sweep = {}
-    for run in runs:
-        config = run["config"]
-        if config["evaluation"]["split"] == "validation":
-            cell = found.setdefault((config["federation"]["num_clients"], config["algorithm"]), {})
-            cell[config["training"]["learning_rate"]] = run["final"]
+    on_validation = [run for run in runs if run["config"]["evaluation"]["split"] == "validation"]
+    columns = ("federation.num_clients", "algorithm", "training.learning_rate")
+    for (clients, method, rate), (run, *_) in grouped(run_table(on_validation), *columns) if on_validation else ():
+        found.setdefault((clients, method), {})[rate] = run["final"]
     return found
 
 
@@ -50,7 +50,7 @@ def table(records: Records) -> Table:
         notes=(
             f"Accuracy on {data['validation']:,} validation texts that no client holds, after the last round; "
             f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}. With {data['validation']:,} texts an accuracy of 0.8 has "
-            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates are often not told apart.",
+            f"a standard error of {(0.16 / data['validation']) ** 0.5:.3f}, so neighbouring rates often have no significant difference.",
         ),
         numeric=frozenset(columns) - {"method"},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paper_figures.analysis.entry import Entry
-from paper_figures.analysis.groups import accuracy_text, describe, traffic
+from paper_figures.analysis.groups import describe, final_accuracy, traffic
 from paper_figures.analysis.methods import Run, by_method, chosen_rates
 from paper_figures.drawing.style import method_style
 from paper_figures.drawing.table import Table
@@ -31,8 +31,8 @@ def table(records: Records) -> Table:
         columns=COLUMNS,
         rows=tuple(_row(name, runs, rates.get(name, {})) for name, runs in methods.items()),
         notes=(
-            f"{describe(run)}; {federation['rounds']} rounds of {federation['num_clients']} clients. Share of the larger "
-            f"class in the test set: {run['data']['majority_rate']:.3f}.",
+            f"{describe(run)}; {federation['rounds']} rounds of {federation['num_clients']} clients. Majority-class "
+            f"baseline on the test set: {run['data']['majority_rate']:.3f}.",
             "The learning rate is the one with the best accuracy on validation text after the last round, one seed; a star: "
             "it is the edge of its grid. Test accuracy after the last round: mean of the seeds and half the width of "
             "Student's 95 % interval. HetLoRA's clients have ranks 1, 2, 4, 4 in turn. FedSA-LoRA and local-only: every "
@@ -52,7 +52,7 @@ def _row(name: str, runs: list[Run], rates: dict[float, float]) -> tuple[str, ..
         f"{rate:g}{edge}",
         ", ".join(f"{each:g}: {accuracy:.3f}" for each, accuracy in rates.items()) or "–",
         str(len(runs)),
-        accuracy_text(runs),
+        final_accuracy(runs).text(),
         f"{up / 1e6:.1f}",
         f"{(everything - up) / 1e6:.1f}",
         f"{sum(run['seconds'] for run in runs) / len(runs) / 60:.1f}",

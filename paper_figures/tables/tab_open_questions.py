@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from paper_figures.analysis import differences
 from paper_figures.analysis import runs as outcomes
-from paper_figures.analysis.confound import judged
 from paper_figures.analysis.entry import Entry
 from paper_figures.analysis.questions import SETTINGS
 from paper_figures.analysis.runs import Run
@@ -13,13 +13,13 @@ from paper_figures.drawing.table import Table
 from paper_figures.panels import studied_settings
 from paper_figures.panels.swept_setting import Panel
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval
 
 OTHERS = {"fedavg-lora": "RoLoRA − FedAvg-LoRA", "ffa-lora": "RoLoRA − FFA-LoRA"}
 
 PLAIN = "RoLoRA − BA at equal rates"
 
-MARKS = {"higher": " ▲", "lower": " ▼"}
+MARKS = {"above": " ▲", "below": " ▼"}
 
 
 def found(records: Records) -> dict[str, list[Panel]]:
@@ -56,7 +56,7 @@ def table(records: Records) -> Table:
     )
 
 
-def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
+def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, MeanInterval]]]:
     """(label, title of a difference -> it) for every place and line of RoLoRA's in a panel."""
     for (method, line), places in panel.lines.items():
         if method != "rolora":
@@ -66,15 +66,13 @@ def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
         for place, runs in places.items():
             against = {title: _of(panel, name, place) for name, title in OTHERS.items()}
             against[PLAIN] = reference if runs is not reference else []
-            means = {title: mean for title, other in against.items() if (mean := difference(runs, other)) is not None}
+            values = outcomes.values(runs)
+            means = {
+                title: mean
+                for title, other in against.items()
+                if (mean := differences.mean(values, outcomes.values(other))) is not None
+            }
             yield " ".join((panel.labels[place].replace("\n", ", "), line)).strip(), means
-
-
-def difference(runs: list[Run], others: list[Run]) -> Mean | None:
-    """The mean over common seeds of what ``runs`` came to less what ``others`` did; None without a common seed."""
-    second = {run["seed"]: outcomes.value(run) for run in others}
-    pairs = [outcomes.value(run) - second[run["seed"]] for run in runs if run["seed"] in second]
-    return student(pairs) if pairs else None
 
 
 def _of(panel: Panel, method: str, place: object) -> list[Run]:
@@ -92,18 +90,18 @@ def _is_plain(run: Run) -> bool:
     return method.get("schedule") in (None, "BA") and own in (None, training["learning_rate"])
 
 
-def _text(mean: Mean | None) -> str:
+def _text(mean: MeanInterval | None) -> str:
     if mean is None:
         return "–"
-    return f"{mean.text(3, sign=True)} ({mean.n}){MARKS.get(judged(mean), '')}"
+    return f"{mean.text(3, sign=True)} ({mean.n}){MARKS.get(differences.side(mean), '')}"
 
 
-def _counted(name: str, entries: list[Mapping[str, Mean]]) -> str:
+def _counted(name: str, entries: list[Mapping[str, MeanInterval]]) -> str:
     known = [means[name] for means in entries if name in means]
-    words = [judged(mean) for mean in known]
+    counts = differences.counts(known)
     return (
-        f"{name}: of {len(known)} differences the interval lies above zero in {words.count('higher')}, below in "
-        f"{words.count('lower')}, and holds zero in {words.count('not told apart')}."
+        f"{name}: of {len(known)} differences the interval lies above zero in {counts['above']}, below in "
+        f"{counts['below']}, and includes zero in {counts[differences.NOT_SIGNIFICANT]}."
     )
 
 

@@ -73,8 +73,7 @@ def export(run: Path, folder: Path, *, merged: bool = False, client: int | None 
             tokenizer.save_pretrained(folder)
         else:
             peft_boundary.save(model, folder)
-    card = model_card.of_merged(record) if merged else model_card.of_adapter(record)
-    records.write_bytes(folder / model_card.FILE, card.encode())
+    records.write_bytes(folder / model_card.FILE, model_card.model_card(record, merged=merged).encode())
     records.flush(folder)
     again = _plain(folder, config) if merged else peft_boundary.load(_base(record, config)[1], folder)
     allowed = ROUNDINGS * (depth + 1) * torch.finfo(_dtype(config)).eps
@@ -144,13 +143,15 @@ def _base(record: dict[str, Any], config: Config) -> tuple[Any, torch.nn.Module]
 def _labels(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """What transformers are told of the head's outputs: their names, where they have other names than numbers."""
     names = [str(name) for name in record["data"].get("label_names") or ["0"]]
-    if model_card.task(config) == "regression" or all(name.isdecimal() for name in names):
-        return {"num_labels": 1 if model_card.task(config) == "regression" else len(names)}
+    if config.data.task == "regression":
+        return {"num_labels": 1}
+    if all(name.isdecimal() for name in names):
+        return {"num_labels": len(names)}
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
 def _generates(config: Config) -> bool:
-    return model_card.task(config) == "generation"
+    return config.data.task == "generation"
 
 
 def _auto(config: Config) -> Any:

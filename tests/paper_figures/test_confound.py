@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paper_figures.analysis import confound
+from paper_figures.analysis import confound, differences
 from paper_figures.analysis.confound import COMPARISONS, Setting, cells, compared, growth, movement
 from paper_figures.figures import fig_confound, fig_movement
 from paper_figures.records.sources import Records
@@ -63,11 +63,11 @@ def test_differences_are_paired_and_judged_by_their_intervals(runs: list[dict[st
     assert chained is not None
     assert chained.mean == pytest.approx(0.05)
     assert chained.half_width == pytest.approx(0.0, abs=1e-12)  # the seeds' noise is gone
-    assert confound.judged(chained) == "higher"
+    assert differences.side(chained) == "above"
     alone = compared(group, "RoLoRA − FedAvg-LoRA, both isolated", 50)
-    assert confound.judged(alone) == "not told apart"
-    assert confound.judged(compared(group, "RoLoRA − FFA-LoRA, both isolated", 50)) == "higher"
-    assert set(COMPARISONS) >= set(confound.ASKED)
+    assert differences.side(alone) == differences.NOT_SIGNIFICANT
+    assert differences.side(compared(group, "RoLoRA − FFA-LoRA, both isolated", 50)) == "above"
+    assert set(COMPARISONS) >= set(confound.CONCLUDED)
 
 
 def test_a_lead_that_grows_with_the_clients_is_told_from_one_that_does_not(runs: list[dict[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def test_a_lead_that_grows_with_the_clients_is_told_from_one_that_does_not(runs:
 
 def test_the_conclusion_follows_the_numbers(runs: list[dict[str, Any]]) -> None:
     before = confound.conclusion(runs)
-    assert any("in a" not in line and "holds zero in 9" in line for line in before[:1])
+    assert any("in a" not in line and "includes zero in 9" in line for line in before[:1])
     assert before[2].startswith("RoLoRA: chained − isolated: of 9 comparisons") and "above zero in 9" in before[2]
     for run in runs:
         if run["config"]["federation"]["client_state"] == "chained":

@@ -74,7 +74,7 @@ def test_conformance_shows_every_verdict_and_its_reason(records: sources.Records
 
 def test_runs_that_cannot_be_compared_are_refused() -> None:
     twice = [*fake_methods(1), fake_run("rolora", 20, 15, 0)]
-    with pytest.raises(InputError, match="one method and seed"):
+    with pytest.raises(InputError, match="same setting, method and seed"):
         methods.by_method(twice)
     other = [run for run in fake_methods(1) if run["config"]["algorithm"] != "rolora"] + [fake_run("rolora", 3, 15, 0)]
     with pytest.raises(InputError, match="expected one setting"):

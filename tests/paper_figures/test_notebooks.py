@@ -293,13 +293,13 @@ def test_the_gallery_shows_what_answers_a_table_and_grows_with_the_registry(
 def test_a_rerun_that_differs_is_called_so() -> None:
     record = fake_run("rolora", 3, 5, 0)
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
-    assert rerun.Again(record, made).agrees
+    assert rerun.Rerun(record, made).agrees
     made["rounds"][1]["loss"] = 1.01 * made["rounds"][1]["loss"] + 0.01
-    assert not rerun.Again(record, made).agrees
-    assert "do NOT agree" in rerun.Again(record, made).table().notes[0]
+    assert not rerun.Rerun(record, made).agrees
+    assert "do NOT agree" in rerun.Rerun(record, made).table().notes[0]
     made = record | {"rounds": json.loads(json.dumps(record["rounds"][:2]))}
     made["rounds"][0]["bytes_up"]["A"] = 1
-    assert not rerun.Again(record, made).agrees
+    assert not rerun.Rerun(record, made).agrees
 
 
 def test_audits_are_made_now() -> None:
@@ -309,14 +309,14 @@ def test_audits_are_made_now() -> None:
 
 def test_a_command_is_shown_with_its_status_and_without_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = terminals.say("python -c 'import os, sys; print(os.getcwd()); sys.exit(2)'")
+    said = terminals.run("python -c 'import os, sys; print(os.getcwd()); sys.exit(2)'")
     assert said.status == 2 and said.lines == ["."]
     assert said._repr_markdown_().endswith("[status 2]\n```")
     table = " run   accuracy   seconds \n one     0.5000        12 \n\n12 after"
     assert terminals.without_times(table) == " run   accuracy\n one     0.5000\n\n12 after"
     assert terminals.without_times("a: 18/24 local updates, round 5/8\na: finished (1/1)") == "a: finished (1/1)"
     with pytest.raises(ValueError, match="begins with python"):
-        terminals.say("rm everything")
+        terminals.run("rm everything")
 
 
 def test_the_answer_about_a_readers_model_notices_what_went_wrong() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paper_figures import registry, report
-from paper_figures.analysis import trust
+from paper_figures.analysis import questions, trust
 from paper_figures.drawing.table import Table
 from paper_figures.figures import fig_linear, fig_nonlinear_mnist
 from paper_figures.records import sources as compute
@@ -196,14 +196,14 @@ def test_duels_are_the_paired_differences_and_their_score_counts_them(records: c
         name: [run["final"]["accuracy"] for run in records["finetuning"] if run["name"].startswith(f"{name}-n20")]
         for name in ("rolora", "fedavg-lora")
     }
-    assert duel.seeds == 3
-    assert duel.found.estimate == pytest.approx(sum(finals["rolora"]) / 3 - sum(finals["fedavg-lora"]) / 3)
+    assert duel.difference.n == 3
+    assert duel.difference.mean == pytest.approx(sum(finals["rolora"]) / 3 - sum(finals["fedavg-lora"]) / 3)
     sides = [one.side for one in found.values()]
     assert len(sides) == 4 + 3 + 3
     assert f"above FedAvg-LoRA in {sides.count('above')}, below it in {sides.count('below')}" in summary.score(
         [*found.values()]
     )
-    assert summary.reach([duel]) >= max(abs(duel.found.low), abs(duel.found.high))
+    assert summary.reach([duel]) >= max(map(abs, duel.ends))
     assert summary.duels(records.having(nonlinear=None, nonlinear_mnist=None, finetuning=[])) == []
 
 

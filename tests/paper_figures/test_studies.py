@@ -75,7 +75,7 @@ def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records
 
 def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_participation.figure(records)
-    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 client-steps"]
+    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 total local steps"]
     rounds, steps = figure.axes
     assert ticks(rounds) == ticks(steps) == ["5 of 20", "20 of 20"]
     longer = [run for run in records["participation"] if run["config"]["federation"]["rounds"] == 24]
@@ -84,7 +84,7 @@ def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(record
 
 def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
     figure = fig_local_steps.figure(records)
-    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 client-steps"]
+    assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 total local steps"]
     assert ticks(figure.axes[0]) == ["1", "20"]
 
 

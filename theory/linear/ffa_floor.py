@@ -37,7 +37,6 @@ def excesses(key: Key, loss: Callable[[Moments], Losses]) -> Iterator[tuple[int,
     r"""Yield m and draws of :math:`\ell/(\|b^*\|^2\delta_0^2) - 1` for each m of ``SAMPLES``.
 
     Args:
-        key: of the data.
         loss: the second moments S_i of all clients -> the loss of each draw.
     """
     for m in SAMPLES:

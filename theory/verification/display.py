@@ -15,13 +15,10 @@ from theory.verification.runner import Failure
 WIDTH = 100
 INDENT = "    "
 STYLES = {"refuted": "red", "not run": "yellow"}
-GREEK = dict(
-    zip(
-        ["alpha", "beta", "gamma", "delta", "epsilon", "eps", "eta", "theta", "kappa", "lambda", "xi", "pi", "rho", "sigma", "tau", "phi", "psi", "omega", "Sigma"],
-        ["α", "β", "γ", "δ", "ε", "ε", "η", "θ", "κ", "λ", "ξ", "π", "ρ", "σ", "τ", "φ", "ψ", "ω", "Σ"],
-        strict=True,
-    )
-)
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eps": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
+    "lambda": "λ", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω", "Sigma": "Σ",
+}  # fmt: skip
 SUPERSCRIPTS = str.maketrans("0123456789+-TKNtnijk", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᴷᴺᵗⁿⁱʲᵏ")
 SUBSCRIPTS = str.maketrans("0123456789aehijklmnoprstuvx+", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊")
 RAISED = "".join(map(chr, SUPERSCRIPTS))
@@ -82,6 +79,8 @@ def checked(outcome: Outcome) -> Iterator[Text]:
     first = Text(f"{claim.id}: ").append(result.verdict, STYLES.get(result.verdict, "green"))
     if result.verdict != claim.expected:
         first.append(f" (expected: {claim.expected})", "red")
+    elif result.verdict == "refuted":
+        first.append(" as expected")
     first.append("; control ").append(control, "green" if control == "refuted" else "red")
     if outcome.contrast is not None:
         verdict = outcome.contrast.verdict
@@ -102,15 +101,15 @@ def summary(outcomes: Sequence[Outcome | Failure], file: str | None) -> Iterator
         file: the path of the written JSON file, if there is one.
     """
     verdicts = Counter(outcome.result.verdict if isinstance(outcome, Outcome) else "not run" for outcome in outcomes)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
     missed = sum(not outcome.passed for outcome in outcomes)
-    yield Text(f"{len(outcomes)} claims: {counts}.", "bold")
-    as_expected = "All verdicts are as expected, and all controls are refuted."
-    yield Text(f"{missed} not as expected, see the errors." if missed else as_expected, "red" if missed else "green")
-    refuted = [each for each in outcomes if isinstance(each, Outcome) and each.result.verdict == "refuted"]
+    yield Text(f"{len(outcomes)} {'claim' if len(outcomes) == 1 else 'claims'}: {counts}.", "bold")
+    expected = "All verdicts are as expected, and all controls are refuted."
+    yield Text(f"{missed} not as expected, see the errors." if missed else expected, "red" if missed else "green")
+    refuted = [outcome for outcome in outcomes if isinstance(outcome, Outcome) and outcome.result.verdict == "refuted"]
     if refuted:
         yield Text("Refuted:")
     for outcome in refuted:
         yield from _lines(f"{outcome.claim.id}: {outcome.claim.statement}")
     yield Text(f"JSON: {file}" if file else "JSON: not written (--json FILE writes it)")
-    yield Text("Table of all claims: theory/README.md")
+    yield Text("Table of all claims: paper_figures/rendered/tab_claims.md")

@@ -19,7 +19,7 @@ PACKAGE = "theory.claims"
 
 
 def names() -> list[str]:
-    """The ids of all claims, in alphabetical order: the modules of ``theory.claims`` without a leading underscore.
+    """Return the ids of all claims, in alphabetical order.
 
     Example:
         >>> "interference-identity" in names()
@@ -29,7 +29,7 @@ def names() -> list[str]:
 
 
 def _modules() -> dict[str, str]:
-    """Claim id -> module, over all topics; a name with a leading underscore is no claim's."""
+    """Return claim id -> module over all topics, leaving out names with a leading underscore."""
     # By name, not by an import statement: claims stand above this room and import it.
     folders = importlib.import_module(PACKAGE).__path__
     modules = (module.name for module in pkgutil.walk_packages(folders, f"{PACKAGE}."))
@@ -64,9 +64,9 @@ def load(name: str) -> Claim:
         "def control(key)": functions["control"],
         "**Direction.** Tight, Upper or Lower": direction,
     }
-    missing = [part for part, present in parts.items() if not present]
-    if missing:
-        raise InputError(f"{file} has no {missing[0]}", where=file, expected=missing[0])
+    for part, present in parts.items():
+        if not present:
+            raise InputError(where=file, expected=part)
     return Claim(
         **asdict(module.CLAIM),
         id=name,
@@ -78,7 +78,7 @@ def load(name: str) -> Claim:
 
 
 def document(name: str) -> str:
-    """The account that a claim's file opens with: statement, assumptions, direction, source, derivation, control.
+    """Return the docstring of a claim's file: statement, assumptions, direction, source, derivation, control.
 
     Raises:
         InputError: as ``load``.
@@ -92,10 +92,10 @@ def document(name: str) -> str:
 
 
 def registry() -> dict[str, Claim]:
-    """All claims by id, in alphabetical order.
+    """Return all claims by id, in alphabetical order.
 
     Raises:
-        InputError: a module is not a claim's.
+        InputError: as ``load``.
 
     Example:
         >>> list(registry()) == names()
@@ -105,7 +105,7 @@ def registry() -> dict[str, Claim]:
 
 
 def choose(ids: Iterable[str]) -> list[str]:
-    """The ids as given, all if there is none; nothing but exact and different names is accepted.
+    """Return the given ids, or all if none is given.
 
     Raises:
         InputError: an id is given twice, is the beginning of others, or is unknown; with the nearest names.
@@ -117,25 +117,27 @@ def choose(ids: Iterable[str]) -> list[str]:
     chosen, known = list(ids), names()
     for name in chosen:
         if name not in known:
-            raise InputError(_unknown(name, known))
+            raise InputError(_unknown(name, known), key="ID", got=name)
         if chosen.count(name) > 1:
-            raise InputError(f"the claim {name!r} is given {chosen.count(name)} times, expected once")
+            raise InputError(
+                f"the claim {name!r} is given {chosen.count(name)} times, expected once", key="ID", got=name
+            )
     return chosen or known
 
 
 def _unknown(name: str, known: list[str]) -> str:
     typed = name.lower().replace("_", "-")
-    begun = [each for each in known if typed and each.startswith(typed)]
-    if begun and typed not in known:
-        return f"no claim is called {name!r}; it is the beginning of {', '.join(begun)}"
-    near = [each for each in known if typed and typed in each]
-    near += [each for each in difflib.get_close_matches(typed, known, n=4) if each not in near]
+    longer = [known_id for known_id in known if typed and known_id.startswith(typed)]
+    if longer and typed not in known:
+        return f"no claim is called {name!r}; it is the beginning of {', '.join(longer)}"
+    near = [known_id for known_id in known if typed and typed in known_id]
+    near += [known_id for known_id in difflib.get_close_matches(typed, known, n=4) if known_id not in near]
     hint = f"the nearest are {', '.join(near[:6])}" if near else "no name is near it"
     return f"no claim is called {name!r}; {hint} (python -m theory list shows all {len(known)})"
 
 
 def select(ids: Iterable[str]) -> list[Claim]:
-    """The claims with these ids, in the order given; all claims if there is none.
+    """Return the claims with these ids in the given order, or all if none is given.
 
     Raises:
         InputError: as ``choose`` and ``load``.
