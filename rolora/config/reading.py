@@ -70,9 +70,9 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
     for choice in product(*grid.values()):
         chosen = table
         for key, value in zip(grid, choice, strict=True):
-            chosen = _merge(chosen, {key: value} if key in Config.model_fields else value)
+            chosen = merge(chosen, {key: value} if key in Config.model_fields else value)
         for change in changes:
-            chosen = _merge(chosen, change)
+            chosen = merge(chosen, change)
         configs.append(check(chosen, str(path)))
     return list({config.hash(): config for config in configs}.values())
 
@@ -106,7 +106,7 @@ def resolve_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str) or path.resolve() in above:
         expected = 'the name of a file in the same folder, such as "base.toml", that has not this one as its base'
         raise InputError(key="base", got=base, expected=expected, where=path)
-    return _merge(resolve_base(path.parent / base, (*above, path.resolve())), table)
+    return merge(resolve_base(path.parent / base, (*above, path.resolve())), table)
 
 
 def check(table: dict[str, Any], source: str) -> Config:
@@ -151,18 +151,32 @@ def _override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(key="command line", got=text, expected="key=value, such as federation.rounds=10")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
+    parsed: Any = parse_value(value)
     for part in reversed(key.strip().split(".")):
         parsed = {part: parsed}
     return parsed
 
 
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def parse_value(text: str) -> Any:
+    """Return a value from the command line, in TOML or as bare words: a shell takes the quotes off a list of names.
+
+    Example:
+        >>> parse_value("1e-3"), parse_value("rolora"), parse_value("[q_proj, v_proj]"), parse_value('["query"]')
+        (0.001, 'rolora', ['q_proj', 'v_proj'], ['query'])
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        bare = text.strip()
+        if bare.startswith("[") and bare.endswith("]") and not set(bare[1:-1]) & set("[]{}\"'"):
+            return [word.strip() for word in bare[1:-1].split(",")]
+        return text
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with the values of another, section by section."""
     merged = dict(base)
     for key, value in change.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged

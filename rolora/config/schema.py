@@ -41,7 +41,7 @@ from rolora.errors import InputError
 class Config(Section):
     """One federated fine-tuning experiment."""
 
-    algorithm: str = Field(description="the method, as `python -m rolora list` names it")
+    algorithm: str = Field(description="the method, as `rolora list` names it")
     seed: int = Field(description="of all random draws but the split of the data")
     model: ModelConfig
     lora: LoraConfig

@@ -91,9 +91,7 @@ class LoraConfig(Section):
     )
     layers: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None, BeforeValidator(_known_layers)
-    ] = Field(
-        default=None, description="adapted layers, by number or by a name of `python -m rolora list`; leave out for all"
-    )
+    ] = Field(default=None, description="adapted layers, by number or by a name of `rolora list`; leave out for all")
     rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
 
 
@@ -258,9 +256,8 @@ class PrivacyConfig(Section):
         default=None,
         description="instead of noise_multiplier: use the least noise that gives this epsilon after the last round",
     )
-    delta: Probability | None = Field(
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
-        gt=0,
         description="probability of exceeding epsilon; well below 1 over the number of protected clients or examples",
     )
     max_epsilon: Positive | None = Field(default=None, description="refuse a run that would spend more")

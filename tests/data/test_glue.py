@@ -264,7 +264,7 @@ def test_numbers_are_divided_iid_and_get_one_output(tmp_path, table):
 
 
 def test_list_names_them(capsys):
-    from rolora.__main__ import list_
+    from rolora.cli.inspect import list_
 
     list_()
     printed = " ".join(capsys.readouterr().out.split())

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig
 from typer.testing import CliRunner
 
-from rolora.__main__ import app
+from rolora.cli.app import app
 from rolora.config import LoraConfig, layer_budgets
 from rolora.errors import InputError
 from rolora.experiment import loop
