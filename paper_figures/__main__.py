@@ -164,20 +164,15 @@ def study(
 def readme_(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if out of step.")] = False,
     records: RecordsOption = COMMITTED,
-    file: Annotated[Path, typer.Option("--file", help="The README.")] = freshness.ROOT / "README.md",
+    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="The project's folder.")] = freshness.ROOT,
     debug: Debug = False,
 ) -> None:
-    """Replace what stands between the markers of the README by what the records say."""
+    """Replace what is between the markers of the READMEs by what the records and the config's schema say."""
     from paper_figures.building import readme
 
     with one_line_errors(debug):
-        if not file.is_file():
-            raise InputError(f"--file: got {file}, expected a README with markers; there is none")
-        text = file.read_text(encoding="utf-8")
-        filled = readme.fill(text, compute.load(records), file)
-        if not check:
-            write_bytes(file, filled.encode())
-    _in_step([] if not check or filled == text else [file], "python -m paper_figures readme")
+        changed = readme.stale(root, compute.load(records), check)
+    _in_step(changed if check else [], "python -m paper_figures readme")
 
 
 @app.command("notebooks")

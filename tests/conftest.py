@@ -1,7 +1,8 @@
-"""Tiny models and texts, made here: random weights that stand for no pretrained model, and a task of two words."""
+"""Fixtures for all tests: a tiny model with random weights, a task of two words, a config of both, finished runs of it."""
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -9,6 +10,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: no test may reach for a network
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV of 240 short texts, all different, whose label is the sign of their one telling word."""
+    """A CSV of 240 short texts, all different, each labelled by its one positive or negative word."""
     generator = Key(0).fold("tiny text").generator()
     rows: dict[str, int] = {}
     while len(rows) < 240:
@@ -72,9 +75,9 @@ def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def table(tiny_model: Path, tiny_text: Path) -> dict[str, Any]:
-    """The table of a config that trains in well under a second."""
+@pytest.fixture(scope="session")
+def tiny_table(tiny_model: Path, tiny_text: Path) -> dict[str, Any]:
+    """The table of a config that trains in well under a second; not to be changed, which ``table`` is for."""
     return {
         "algorithm": "rolora",
         "seed": 0,
@@ -87,9 +90,45 @@ def table(tiny_model: Path, tiny_text: Path) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def table(tiny_table: dict[str, Any]) -> dict[str, Any]:
+    """A copy of ``tiny_table``, to be changed."""
+    return copy.deepcopy(tiny_table)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended: its config, its folder (with record and adapter, to be copied before it is changed), its record."""
+
+    config: Config
+    folder: Path
+    record: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_table: dict[str, Any]) -> Callable[..., FinishedRun]:
+    """A function from changes of ``tiny_table`` to the finished run, which is made once a session.
+
+    Use it wherever a test reads what a run leaves (export, card, tracking, tables, commands) or compares with an undisturbed run:
+    ``finished_run()``, ``finished_run(algorithm="fedsa-lora", federation__rounds=2)``.
+    """
+    from rolora.experiment import loop
+
+    runs: dict[str, FinishedRun] = {}
+
+    def finished(**changes: Any) -> FinishedRun:
+        config = changed(tiny_table, **changes)
+        if (name := json.dumps(config.resolved())) not in runs:
+            folder = tmp_path_factory.mktemp("finished")
+            runs[name] = FinishedRun(config, folder, loop.run(config, folder))
+        return runs[name]
+
+    return finished
+
+
 def changed(table: dict[str, Any], **changes: Any) -> Config:
-    """The config of a table with some fields replaced: ``federation__rounds=3``."""
-    table = json.loads(json.dumps(table))
+    """Return the config of a table with some fields replaced: ``federation__rounds=3``."""
+    table = copy.deepcopy(table)
     for name, value in changes.items():
         *sections, field = name.split("__")
         place = table
@@ -100,6 +139,6 @@ def changed(table: dict[str, Any], **changes: Any) -> Config:
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """The largest difference over the largest expected magnitude, in float64."""
+    """Return the largest difference over the largest expected magnitude, in float64."""
     actual, expected = (np.asarray(value, dtype=np.float64) for value in (actual, expected))
     return float(np.max(np.abs(actual - expected)) / max(np.max(np.abs(expected)), 1e-300))

@@ -73,16 +73,14 @@ def random_waves(
     """Objectives with normal U and V, uniform weights and phases, and a start for each.
 
     Args:
-        key: their stream.
         objectives: how many.
         runs: how often each is repeated among the instances, for independent noise.
-        num_clients: N.
         waves: terms a client.
         size: d, r, k.
         equal: all clients have one function, so that their number changes the noise alone.
 
     Returns:
-        The objectives, those of one draw beside each other, and normal starts.
+        The objectives, those of one draw next to each other, and normal starts.
 
     Example:
         >>> objective, start = random_waves(Key(0), 2, 3, 5, 4, (3, 1, 2))
@@ -97,9 +95,9 @@ def random_waves(
         stream.standard_normal((objectives, drawn, waves, r, k)),
         stream.uniform(-np.pi, np.pi, (objectives, drawn, waves)),
     )
-    whole = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
+    repeated = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
     factors = stream.standard_normal((objectives, d, r)), stream.standard_normal((objectives, r, k))
-    return Waves(*(np.repeat(array, runs, axis=0) for array in whole)), Layer(
+    return Waves(*(np.repeat(array, runs, axis=0) for array in repeated)), Layer(
         *(np.repeat(factor, runs, axis=0) for factor in factors)
     )
 
@@ -120,14 +118,8 @@ def sgd_rounds(
         objective: the clients' functions.
         algorithm: which factor moves, what is broadcast and how it is averaged.
         start: the server's layer.
-        eta: the step of both factors.
         noise: sigma; a client's gradient error is normal with :math:`E\|\cdot\|_F^2 = \sigma^2`.
-        key: of the noise.
-        num_rounds: how many.
         common_noise: all clients of a round have the same error; independent ones otherwise.
-
-    Returns:
-        The server's layer after every round.
     """
     stream, server = key.generator(), start
     clients = objective.num_clients
@@ -163,17 +155,10 @@ def stationarity(
     r"""The left-hand side :math:`\frac1T\sum_t \|\nabla_B f(A^t, B^t)\|^2 + \|\nabla_A f(A^t, B^{t+1})\|^2` of every instance.
 
     Args:
-        objective: f.
         algorithm: RoLoRA, which trains B in even rounds and A in odd ones.
         start: as in ``sgd_rounds``.
-        eta: the step.
-        noise: sigma.
-        key: of the noise.
         iterations: T; each is two rounds.
         common_noise: as in ``sgd_rounds``.
-
-    Returns:
-        One number an instance, from exact gradients.
     """
     server, total = start, np.zeros(start.A.shape[0])
     rounds = sgd_rounds(objective, algorithm, start, eta, noise, key, 2 * iterations, common_noise)
@@ -190,14 +175,9 @@ def stationarity_bound(
     r"""The right-hand side :math:`\frac{2 f^0}{\eta T} + (L_A + L_B)\frac{\eta\sigma^2}{N}`, as :math:`f^* \ge 0`.
 
     Args:
-        objective: f.
         start: where f^0 is taken.
         eta: the step, at most 1/L_A and 1/L_B.
         noise: sigma, of one client and block.
-        iterations: T.
-
-    Returns:
-        An upper bound of the mean of ``stationarity``.
     """
     smooth = objective.smoothness("A") + objective.smoothness("B")
     return 2 * objective.value(start) / (eta * iterations) + smooth * eta * noise**2 / objective.num_clients
@@ -207,10 +187,8 @@ def best_eta(objective: Waves, start: Layer, noise: float, iterations: int) -> F
     r"""The step that minimises the bound, :math:`\sqrt{2 f^0 N/((L_A + L_B)\sigma^2 T)}`, or the end of its range.
 
     Args:
-        objective: f.
         start: where f^0 is taken.
         noise: sigma > 0.
-        iterations: T.
 
     Returns:
         A step; inside the range the bound is :math:`2\sqrt{2 f^0 (L_A + L_B)\sigma^2/(N T)}`.

@@ -11,7 +11,7 @@ from paper_figures.analysis import runs
 from paper_figures.records.sources import Records
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks.report import against
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 Evaluation = dict[str, Any]
 
@@ -45,7 +45,7 @@ class Compared:
         """What is compared: accuracy, or the loss of reference texts."""
         return "loss" if "loss" in self.results[0] else "accuracy"
 
-    def mean(self) -> Mean:
+    def mean(self) -> MeanInterval:
         """Of what was measured, over seeds."""
         return student([one[self.measure] for one in self.results])
 
@@ -76,9 +76,9 @@ class Compared:
         return f"{100 * found[0]['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})", "questions"
 
 
-def _percent(mean: Mean, sign: bool = False) -> str:
+def _percent(mean: MeanInterval, sign: bool = False) -> str:
     half = None if mean.half_width is None else 100 * mean.half_width
-    return Mean(100 * mean.mean, half, mean.n).text(1, sign=sign)
+    return MeanInterval(100 * mean.mean, half, mean.n).text(1, sign=sign)
 
 
 def compared(records: Records) -> list[Compared]:

@@ -17,7 +17,7 @@ import numpy as np
 from paper_figures.analysis import differences
 from paper_figures.analysis.differences import NOT_SIGNIFICANT
 from paper_figures.analysis.run_table import grouped, run_table
-from rolora.evaluation.intervals import CONFIDENCE, Mean, student
+from rolora.evaluation.intervals import CONFIDENCE, MeanInterval, student
 from rolora.records import read_json
 
 STATES = {"isolated": "isolated clients", "chained": "chained clients"}
@@ -65,7 +65,7 @@ class Cell:
         return found
 
     @property
-    def mean(self) -> Mean:
+    def mean(self) -> MeanInterval:
         """Over seeds, with its interval."""
         return student(list(self.accuracies().values()))
 
@@ -113,7 +113,9 @@ def rounds_of(group: dict[Key, Cell], clients: int) -> int:
     return next(cell.rounds for (number, _, _), cell in group.items() if number == clients)
 
 
-def difference(first: Cell | None, second: Cell | None, shares: tuple[float, float] = (1.0, 1.0)) -> Mean | None:
+def difference(
+    first: Cell | None, second: Cell | None, shares: tuple[float, float] = (1.0, 1.0)
+) -> MeanInterval | None:
     """Return the mean of ``first`` less ``second`` over the seeds of both; None where a cell is missing.
 
     Args:
@@ -138,7 +140,7 @@ COMPARISONS = {
 """Title -> (state, method) and what it is compared with."""
 
 
-def compared(group: dict[Key, Cell], title: str, clients: int) -> Mean | None:
+def compared(group: dict[Key, Cell], title: str, clients: int) -> MeanInterval | None:
     """One of the :data:`COMPARISONS` at a number of clients."""
     one, other = COMPARISONS[title]
     return difference(group.get((clients, *one)), group.get((clients, *other)))
@@ -168,7 +170,7 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     return found
 
 
-def growth(group: dict[Key, Cell], title: str) -> Mean | None:
+def growth(group: dict[Key, Cell], title: str) -> MeanInterval | None:
     """Return how much one of the :data:`COMPARISONS` grows from the fewest clients to the most, seed by seed."""
     few, many = (
         [group.get((clients, *place)) for place in COMPARISONS[title]] for clients in (min(group)[0], max(group)[0])
@@ -214,7 +216,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, Mean]]:
+def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, MeanInterval]]:
     """Some of the :data:`COMPARISONS` in every setting and at every number of clients where both cells are there."""
     return [
         (setting, clients, entry)
@@ -225,7 +227,7 @@ def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> 
     ]
 
 
-def words(known: Sequence[tuple[Setting, int, Mean]]) -> dict[str, int]:
+def words(known: Sequence[tuple[Setting, int, MeanInterval]]) -> dict[str, int]:
     """Return how many intervals lie above zero, below it, and include it."""
     return differences.counts([difference for *_, difference in known])
 

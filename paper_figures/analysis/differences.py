@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 NOT_SIGNIFICANT = "no significant difference"
 """Of an interval that includes zero, or of a single pair, which has none."""
@@ -20,19 +20,19 @@ def by_seed(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int
     return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
 
 
-def mean(first: Mapping[int, float], second: Mapping[int, float]) -> Mean | None:
+def mean(first: Mapping[int, float], second: Mapping[int, float]) -> MeanInterval | None:
     """Return the mean difference over common seeds with its interval; None without a common seed."""
     differences = list(by_seed(first, second).values())
     return student(differences) if differences else None
 
 
-def ends(difference: Mean) -> tuple[float, float]:
+def ends(difference: MeanInterval) -> tuple[float, float]:
     """Return the lower and upper end of the interval; both are the mean where there is one pair."""
     half_width = difference.half_width or 0.0
     return difference.mean - half_width, difference.mean + half_width
 
 
-def side(difference: Mean | None) -> str:
+def side(difference: MeanInterval | None) -> str:
     """Return "above" or "below" if the interval excludes zero, else :data:`NOT_SIGNIFICANT`.
 
     Example:
@@ -44,13 +44,13 @@ def side(difference: Mean | None) -> str:
     return "above" if difference.mean > 0 else "below"
 
 
-def counts(differences: Sequence[Mean | None]) -> dict[str, int]:
+def counts(differences: Sequence[MeanInterval | None]) -> dict[str, int]:
     """Return how many of the differences :func:`side` calls above, below and not significant."""
     sides = [side(difference) for difference in differences]
     return {word: sides.count(word) for word in ("above", "below", NOT_SIGNIFICANT)}
 
 
-def interval(difference: Mean) -> str:
+def interval(difference: MeanInterval) -> str:
     """Return the mean with its interval.
 
     Example:
@@ -63,7 +63,7 @@ def interval(difference: Mean) -> str:
     return f"{difference.mean:+.3f} (95 % CI {low:+.3f} to {high:+.3f})"
 
 
-def sentence(first: str, second: str, difference: Mean) -> str:
+def sentence(first: str, second: str, difference: MeanInterval) -> str:
     """Return which of two methods is ahead, with the interval and the number of pairs.
 
     Example:

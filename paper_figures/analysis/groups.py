@@ -9,7 +9,7 @@ from typing import Any
 from paper_figures.analysis import runs as outcomes
 from paper_figures.analysis.run_table import grouped, run_table, varying
 from paper_figures.drawing.style import in_order
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 EXPLAINED = {
     "federation.num_clients",
@@ -118,7 +118,7 @@ def curves(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[list[float]]
     return common, [[points[rounds] for rounds in common] for points in every]
 
 
-def final_accuracy(runs: Sequence[dict[str, Any]]) -> Mean:
+def final_accuracy(runs: Sequence[dict[str, Any]]) -> MeanInterval:
     """Return the mean final accuracy over seeds with its interval."""
     return student([run["final"]["accuracy"] for run in runs])
 

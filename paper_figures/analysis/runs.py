@@ -14,7 +14,7 @@ from paper_figures.records.sources import STUDIES, Records
 from rolora.config.layer_budgets import task_of
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 TASKS = {
     "sst2": "SST-2",
@@ -128,7 +128,7 @@ def _goodness(runs: Sequence[Run]) -> float:
     return float(np.mean([selection.goodness(name, run["selection"]["validation"][name]) for run in runs]))
 
 
-def mean(runs: Sequence[Run], name: str | None = None) -> Mean:
+def mean(runs: Sequence[Run], name: str | None = None) -> MeanInterval:
     """The mean over seeds with half the width of Student's 95 % interval.
 
     Args:
@@ -158,7 +158,7 @@ def percent(runs: Sequence[Run], name: str | None = None) -> str:
     found, scale = mean(runs, name), 1 if (name or metric(runs[0])) in selection.LOWER_IS_BETTER else 100
     half = None if found.half_width is None else scale * found.half_width
     seeds = f"({found.n} seed{'s' * (found.n > 1)})"
-    return f"{Mean(scale * found.mean, half, found.n).text(1 if scale == 100 else 3)} {seeds}"
+    return f"{MeanInterval(scale * found.mean, half, found.n).text(1 if scale == 100 else 3)} {seeds}"
 
 
 def curve(run: Run) -> tuple[list[int], list[float], str]:

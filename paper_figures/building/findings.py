@@ -13,7 +13,7 @@ from paper_figures.analysis.groups import Group, final_accuracy, groups
 from paper_figures.drawing.style import method_style
 from paper_figures.records.sources import Records
 from paper_figures.tables import tab_claims
-from rolora.evaluation.intervals import Mean
+from rolora.evaluation.intervals import MeanInterval
 
 
 def shows(records: Records) -> list[str]:
@@ -31,6 +31,24 @@ def shows(records: Records) -> list[str]:
         ),
         *([confound.moved(records["movement"])] if records["movement"] else []),
     ]
+
+
+def headline(records: Records) -> list[str]:
+    """Return the five sentences of the front page: claims, the method, the chain, movement, and what is not shown."""
+    sentences = [tab_claims.summary(records)] if records["claims"] else []
+    gaps = [
+        f"{group.title} {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        for group in groups(records["finetuning"] or [])
+        if (gap := difference(paired(group))) is not None
+    ]
+    if gaps:
+        sentences.append(
+            "RoLoRA less FedAvg-LoRA, test accuracy of a small encoder at chosen learning rates, with 95 % intervals over "
+            f"seeds: {'; '.join(gaps)}."
+        )
+    if records["confound"]:
+        sentences.append(f"The method, or a chain of clients? {confound.verdict(records['confound'])}")
+    return [*sentences, shows_not(records)[0]]
 
 
 def shows_not(records: Records) -> list[str]:
@@ -139,7 +157,7 @@ def nonlinear(record: dict[str, Any], data: str) -> Iterator[str]:
             )
 
 
-def difference(finals: Mapping[str, Mapping[int, float]]) -> Mean | None:
+def difference(finals: Mapping[str, Mapping[int, float]]) -> MeanInterval | None:
     """Return RoLoRA less FedAvg-LoRA, paired by seed; None where one is missing or they have fewer than two seeds."""
     gap = differences.mean(finals.get("rolora", {}), finals.get("fedavg-lora", {}))
     return gap if gap is not None and gap.n > 1 else None

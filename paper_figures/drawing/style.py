@@ -17,9 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import stats
 
-CONFIDENCE = 0.95
+from rolora.evaluation.intervals import student_quantile
 
 SMALLEST = 1e-17
 """Below this a distance in float64 is rounding, and it may be zero, which has no logarithm."""
@@ -165,7 +164,7 @@ def band(curves: Sequence[Sequence[float]], logarithmic: bool = False) -> tuple[
     if len(values) == 1:
         return values[0], values[0], values[0]
     mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * deviation / np.sqrt(len(values))
+    half = student_quantile(len(values) - 1) * deviation / np.sqrt(len(values))
     return mean, mean - half, mean + half
 
 

@@ -24,7 +24,7 @@ from paper_figures.notebook_support import rerun
 from paper_figures.panels import laws
 from paper_figures.panels.interference_by_layer import by_layer, exact_methods, of_records
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 from theory.printed_numbers import load
 
 PAIR = ("rolora", "fedavg-lora")
@@ -242,7 +242,7 @@ def _over_seeds(values: Mapping[int, float]) -> str:
     return differences.interval(student(list(values.values())))
 
 
-def _against_zero(gap: Mean) -> str:
+def _against_zero(gap: MeanInterval) -> str:
     side = differences.side(gap)
     return "no significant difference" if side == NOT_SIGNIFICANT else f"{side} zero"
 
@@ -288,7 +288,7 @@ def paper_tables(records: Records) -> Iterator[str]:
         )
 
 
-def _orders(records: Records) -> Iterator[tuple[int, str, str, Mean]]:
+def _orders(records: Records) -> Iterator[tuple[int, str, str, MeanInterval]]:
     """Clients, the method that is ahead in print at rank 4, the one that is ahead here, and our paired differences."""
     table = "P1-1-r4"
     for group in groups(records["finetuning"]):

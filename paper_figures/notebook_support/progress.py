@@ -1,4 +1,4 @@
-"""A progress bar for what a notebook computes: gone when it is done, so that nothing of it stays in the file."""
+"""A progress bar for notebooks, removed when it is done so that the saved file keeps nothing of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 
-from rolora.experiment.progress import Event
+from rolora.experiment.progress import Event, bars
 
 Tell = Callable[[float], None]
 """Takes the share of the work that is done, in [0, 1]."""
@@ -16,29 +16,20 @@ Tell = Callable[[float], None]
 
 @contextmanager
 def bar(name: str, console: Console | None = None) -> Iterator[Tell]:
-    """Show how far something is, in a notebook or on a terminal; a file or a pipe gets nothing.
-
-    Args:
-        name: what is computed.
-        console: where; standard error if not given.
-
-    Returns:
-        What is to be told the share.
+    """Yield a callback that moves a bar, on standard error if no console is given.
 
     Example:
-        >>> with bar("nothing") as tell:
-        ...     tell(1.0)
+        >>> with bar("nothing") as show:
+        ...     show(1.0)
     """
-    console = console or Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    off = not (console.is_terminal or console.is_jupyter)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=off) as progress:
+    percent = TextColumn("{task.percentage:>3.0f} %")
+    with bars(console or Console(stderr=True), percent, transient=True) as progress:
         task = progress.add_task(name, total=1.0)
         yield lambda share: progress.update(task, completed=share)
 
 
 def of_events(tell: Tell) -> Callable[[Event], None]:
-    """What ``rolora.experiment.loop.run`` takes as its ``progress``.
+    """Return the ``progress`` argument of ``rolora.experiment.run`` that moves a bar.
 
     Example:
         >>> of_events(print)(Event(3, 4, 0, 1, None, "accuracy", None))

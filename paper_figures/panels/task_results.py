@@ -12,7 +12,7 @@ from paper_figures.drawing.table import Table
 from paper_figures.panels.convergence import ROUNDS
 from paper_figures.panels.swept_setting import Panel, described_runs, panels
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 
 COLUMNS = (
     "task", "clients' text", "clients", "method", "learning rate", "rounds", "seeds", "metric", "untrained", "test",
@@ -74,5 +74,5 @@ def _row(panel: Panel, name: str, runs: list[Run]) -> tuple[str, ...]:
 
 
 def _text(values: list[float]) -> str:
-    found: Mean | None = student(values) if values else None
+    found: MeanInterval | None = student(values) if values else None
     return "–" if found is None else found.text()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class BeforeAndAfter:
 def _run_name(config: str, overrides: Sequence[str]) -> str:
     """The folder of a config's one run, below its ``--out``."""
     from rolora import config as configuration
-    from rolora.__main__ import locate
+    from rolora.config import locate
 
     (one,) = configuration.read(locate(Path(config)), overrides)
     return one.run_name()
@@ -202,16 +203,16 @@ def steps(scale: str, only: Sequence[str] = ()) -> dict[str, tuple[Step, ...]]:
 
 def estimate(step: Step, folder: Path, data: Path | None, jobs: int) -> str:
     """What a step will take, in words: from finished runs of its folder where there are some, else from the plan."""
-    from rolora.__main__ import locate
+    from rolora.config import locate
     from rolora.experiment import sweep
-    from rolora.experiment.sweep_report import Protocol
+    from rolora.planning.estimate import estimate_runs
 
     if isinstance(step, BeforeAndAfter):
         return "not estimated: it depends on how long the answers are"
     cells = sweep.read(locate(Path(step.config)), step.settings(data), [])
     seeds = tuple(int(seed) for seed in step.seeds.split(","))
-    protocol = Protocol(seeds, seeds[:1], step.select, papers_protocol=not step.rates)
-    return sweep.announce(cells, protocol, folder / step.config, jobs)
+    protocol = sweep.Protocol(seeds, seeds[:1], step.select, papers_protocol=not step.rates)
+    return sweep.announce(cells, protocol, partial(estimate_runs, out=folder / step.config, jobs=jobs))
 
 
 def run(

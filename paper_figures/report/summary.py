@@ -12,7 +12,7 @@ from paper_figures.analysis.groups import groups
 from paper_figures.building import findings
 from paper_figures.records.sources import SOURCES, Records, provenance
 from paper_figures.report.sources import duration
-from rolora.evaluation.intervals import Mean
+from rolora.evaluation.intervals import MeanInterval
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Duel:
     """
 
     where: str
-    difference: Mean
+    difference: MeanInterval
 
     @property
     def side(self) -> str:

@@ -13,7 +13,7 @@ from paper_figures.drawing.table import Table
 from paper_figures.panels import studied_settings
 from paper_figures.panels.swept_setting import Panel
 from paper_figures.records.sources import Records
-from rolora.evaluation.intervals import Mean
+from rolora.evaluation.intervals import MeanInterval
 
 OTHERS = {"fedavg-lora": "RoLoRA − FedAvg-LoRA", "ffa-lora": "RoLoRA − FFA-LoRA"}
 
@@ -56,7 +56,7 @@ def table(records: Records) -> Table:
     )
 
 
-def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, Mean]]]:
+def rows(panel: Panel) -> Iterator[tuple[str, Mapping[str, MeanInterval]]]:
     """(label, title of a difference -> it) for every place and line of RoLoRA's in a panel."""
     for (method, line), places in panel.lines.items():
         if method != "rolora":
@@ -90,13 +90,13 @@ def _is_plain(run: Run) -> bool:
     return method.get("schedule") in (None, "BA") and own in (None, training["learning_rate"])
 
 
-def _text(mean: Mean | None) -> str:
+def _text(mean: MeanInterval | None) -> str:
     if mean is None:
         return "–"
     return f"{mean.text(3, sign=True)} ({mean.n}){MARKS.get(differences.side(mean), '')}"
 
 
-def _counted(name: str, entries: list[Mapping[str, Mean]]) -> str:
+def _counted(name: str, entries: list[Mapping[str, MeanInterval]]) -> str:
     known = [means[name] for means in entries if name in means]
     counts = differences.counts(known)
     return (

@@ -1,29 +1,42 @@
-"""Federated LoRA methods, one file each, as three pure functions on one layer."""
+"""Federated LoRA methods, one file each, as three pure functions on one layer; a new file is found by itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
 
 from rolora.algorithms.base import Algorithm
-from rolora.algorithms.baselines import Centralised, LocalOnly
-from rolora.algorithms.fedavg_lora import FedAvgLoRA
-from rolora.algorithms.fedex_lora import FedExLoRA
-from rolora.algorithms.fedrot_lora import FedRotLoRA
-from rolora.algorithms.fedsa_lora import FedSALoRA
-from rolora.algorithms.fedsvd import FedSVD
-from rolora.algorithms.ffa_lora import FFALoRA
-from rolora.algorithms.flexlora import FlexLoRA
-from rolora.algorithms.flora import FLoRA
-from rolora.algorithms.hetlora import HetLoRA
-from rolora.algorithms.la_lora import LALoRA
-from rolora.algorithms.lora_fair import LoRAFair
 from rolora.algorithms.means import weighted_mean
-from rolora.algorithms.rolora import RoLoRA
-
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    method.name: method
-    for method in (
-        FedAvgLoRA, FFALoRA, RoLoRA, FlexLoRA, FLoRA, FedExLoRA, FedSALoRA, FedSVD, FedRotLoRA, LoRAFair,
-        HetLoRA, LALoRA,
-        Centralised, LocalOnly,
-    )
-}  # fmt: skip
-"""Every method by the name that configs, records and figures use."""
 
 __all__ = ["ALGORITHMS", "Algorithm", "weighted_mean"]
+
+ORDER = (
+    "fedavg-lora", "ffa-lora", "rolora", "flexlora", "flora", "fedex-lora", "fedsa-lora", "fedsvd", "fedrot-lora", "lora-fair",
+    "hetlora", "la-lora", "centralised", "local-only",
+)  # fmt: skip
+"""How lists and tables order the methods; others follow by name."""
+
+
+def _methods() -> Iterator[type[Algorithm]]:
+    """Yield the classes that give themselves a name; wrappers of another method have its name."""
+    for module in pkgutil.iter_modules(__path__):
+        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Algorithm) and isinstance(vars(value).get("name"), str):
+                yield value
+
+
+def _by_name() -> dict[str, type[Algorithm]]:
+    methods: dict[str, type[Algorithm]] = {}
+    for method in _methods():
+        if methods.setdefault(method.name, method) is not method:
+            raise TypeError(
+                f"{method.__module__}: the name {method.name!r} belongs to {methods[method.name].__module__}"
+            )
+    return dict(
+        sorted(methods.items(), key=lambda item: (ORDER.index(item[0]) if item[0] in ORDER else len(ORDER), item[0]))
+    )
+
+
+ALGORITHMS: dict[str, type[Algorithm]] = _by_name()
+"""Every method by the name that configs, records and figures use."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rolora.adapter import FACTORS, Array, Layer
-from rolora.algorithms.base import AVERAGING, Around
+from rolora.algorithms.base import AVERAGING, WrappedAlgorithm
 from rolora.algorithms.means import median, trimmed_mean
 from rolora.errors import InputError
 
@@ -14,7 +14,7 @@ KINDS = ("trimmed_mean", "median")
 
 
 @dataclass(frozen=True)
-class RobustAggregation(Around):
+class RobustAggregation(WrappedAlgorithm):
     r"""The method's own step on what all clients would have sent, had each sent the middle of them (arXiv 1803.01498).
 
     For a factor X that the round has trained,
@@ -34,7 +34,7 @@ class RobustAggregation(Around):
 
     Example:
         >>> import numpy as np
-        >>> from rolora.algorithms import FFALoRA
+        >>> from rolora.algorithms.ffa_lora import FFALoRA
         >>> server = Layer(np.ones((2, 1)), np.zeros((1, 2)))
         >>> clients = [Layer(server.A, x * np.ones((1, 2))) for x in (1.0, 2.0, 1e6)]
         >>> RobustAggregation(FFALoRA(), "median").aggregate(0, server, clients, [1 / 3] * 3).B

@@ -9,12 +9,12 @@ from typing import Any
 import array_api_compat
 
 from rolora.adapter import FACTORS, Layer
-from rolora.algorithms.base import AVERAGING, Around
+from rolora.algorithms.base import AVERAGING, WrappedAlgorithm
 from rolora.errors import InputError
 
 
 @dataclass(frozen=True)
-class ServerOptimizer(Around):
+class ServerOptimizer(WrappedAlgorithm):
     r"""Take the method's aggregate as a step, and its step as a gradient (Hsu et al. 1909.06335; Reddi et al. 2003.00295).
 
     With :math:`\Delta = \bar X - X^t` for a factor X that the round has trained,
@@ -28,7 +28,7 @@ class ServerOptimizer(Around):
 
     Example:
         >>> import numpy as np
-        >>> from rolora.algorithms import FedAvgLoRA
+        >>> from rolora.algorithms.fedavg_lora import FedAvgLoRA
         >>> client = Layer(np.ones((2, 1)), np.ones((1, 2)))
         >>> server = Layer(np.zeros((2, 1)), np.zeros((1, 2)))
         >>> method = ServerOptimizer(FedAvgLoRA(), "momentum", 1.0, 0.5, 0.0, 1.0)

@@ -1,1 +1,1 @@
-"""The command line, ``python -m rolora``."""
+"""The command line, ``rolora`` or ``python -m rolora``."""

@@ -1,4 +1,4 @@
-"""How every command of the project reports an error: one line on stderr and a non-zero status."""
+"""Error reports of all commands: one line for each error on stderr, and a non-zero status."""
 
 from __future__ import annotations
 
@@ -13,33 +13,21 @@ from rolora.errors import InputError
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what ends an interrupted command in order ends this one in the same way."""
-
-
-def whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    """The numbers of an option such as ``--seeds 0,1,2``, each once.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    try:
-        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
-    except ValueError:
-        raise InputError(f"{option}: got {text!r}, expected whole numbers such as 0,1,2") from None
+    """SIGTERM, which ends a command in the same order as an interrupt."""
 
 
 @contextmanager
 def one_line_errors(
     debug: bool, interrupted: str = "interrupted", speaks: Callable[[], bool] = lambda: True
 ) -> Iterator[None]:
-    """Turn an exception into one line and an exit status; with ``debug`` into a traceback.
+    """Turn an exception into one line and an exit status.
 
-    Status 2 for input that the user can mend, 130 for an interrupt, 143 for SIGTERM, 1 for anything else.
+    Status 2 for an :class:`InputError`, 130 for an interrupt, 143 for SIGTERM, 1 for anything else.
 
     Args:
-        debug: raise what was raised.
-        interrupted: what to say of an interrupt.
-        speaks: asked whether this process prints the line: of several that end for one reason, only one does.
+        debug: raise the exception instead.
+        interrupted: text for an interrupt.
+        speaks: returns True if this process prints the line: of several that end for one reason, only one does.
     """
     try:
         with _terminable():
@@ -76,9 +64,8 @@ def _described(error: Exception) -> str:
 
 
 def _leave(error: BaseException, text: str, status: int, debug: bool, speaks: Callable[[], bool]) -> None:
-    heard = speaks()
-    if debug and heard:
-        raise error
-    if heard:
-        print(f"error: {text}", file=sys.stderr)
+    if speaks():
+        if debug:
+            raise error
+        print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
     sys.exit(status)

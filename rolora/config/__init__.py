@@ -1,6 +1,7 @@
-"""What an experiment is: frozen values read from TOML, checked, and named by their hash. No torch."""
+"""An experiment's config: frozen values read from TOML, checked, and named by their hash. No torch."""
 
-from rolora.config.reading import Config, check, read
+from rolora.config.reading import check, locate, packaged_configs, read
+from rolora.config.schema import Config, flatten
 from rolora.config.sections import (
     DataConfig,
     EvaluationConfig,
@@ -28,6 +29,9 @@ __all__ = [
     "ServerConfig",
     "TrainingConfig",
     "check",
+    "flatten",
+    "locate",
     "optional",
+    "packaged_configs",
     "read",
 ]

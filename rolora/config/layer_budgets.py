@@ -1,4 +1,4 @@
-"""Which layers are adapted, by name: the papers' budgets, and shares of a model's depth.
+"""Names for the adapted layers: the papers' budgets, and shares of a model's depth.
 
 Trust: the budgets are those of arXiv 2409.02346, Table 5, for models of 24 layers (RoBERTa-large, DeBERTa-v2-xlarge).
 ``llama-commonsense`` is recalled from arXiv 2502.01755 (W_q, W_k, W_v, W_o of layers 26 to 31 of Llama-2-7B) and was
@@ -16,34 +16,34 @@ from rolora.errors import InputError
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Numbers of layers, and which of a layer's attention matrices, by the papers' letters; query and value if None."""
+class LayerSelection:
+    """Numbers of layers, and the attention matrices in each by the papers' letters; query and value if None."""
 
     layers: tuple[int, ...]
     matrices: frozenset[str] | None = None
 
 
-BUDGETS: Mapping[str, Mapping[str, Chosen]] = {
+BUDGETS: Mapping[str, Mapping[str, LayerSelection]] = {
     "budget-1": {
-        "sst2": Chosen(tuple(range(24))),
-        **dict.fromkeys(("qnli", "mnli", "qqp", "rte"), Chosen(tuple(range(12, 24)))),
+        "sst2": LayerSelection(tuple(range(24))),
+        **dict.fromkeys(("qnli", "mnli", "qqp", "rte"), LayerSelection(tuple(range(12, 24)))),
     },
     "budget-2": {
-        "sst2": Chosen(tuple(range(18, 24))),
-        **dict.fromkeys(("qnli", "mnli", "qqp"), Chosen(tuple(range(15, 24)))),
-        "rte": Chosen(tuple(range(16, 24))),
+        "sst2": LayerSelection(tuple(range(18, 24))),
+        **dict.fromkeys(("qnli", "mnli", "qqp"), LayerSelection(tuple(range(15, 24)))),
+        "rte": LayerSelection(tuple(range(16, 24))),
     },
     "budget-3": {
-        "sst2": Chosen(tuple(range(21, 24)), frozenset("v")),
-        **dict.fromkeys(("qnli", "mnli", "qqp", "rte"), Chosen(tuple(range(21, 24)))),
+        "sst2": LayerSelection(tuple(range(21, 24)), frozenset("v")),
+        **dict.fromkeys(("qnli", "mnli", "qqp", "rte"), LayerSelection(tuple(range(21, 24)))),
     },
 }
-"""Name -> GLUE task -> what is adapted (arXiv 2409.02346, Table 5)."""
+"""Name -> GLUE task -> adapted layers and matrices (arXiv 2409.02346, Table 5)."""
 
-FIXED: Mapping[str, tuple[int, Chosen]] = {
-    "llama-commonsense": (32, Chosen(tuple(range(26, 32)), frozenset("qkvo"))),
+FIXED: Mapping[str, tuple[int, LayerSelection]] = {
+    "llama-commonsense": (32, LayerSelection(tuple(range(26, 32)), frozenset("qkvo"))),
 }
-"""Name -> (depth, what is adapted), whatever the task."""
+"""Name -> (depth, adapted layers and matrices), for all tasks."""
 
 SHARES: Mapping[str, int] = {"upper-half": 2, "upper-third": 3}
 """Name -> the divisor of the depth."""
@@ -51,11 +51,11 @@ SHARES: Mapping[str, int] = {"upper-half": 2, "upper-third": 3}
 BUDGET_DEPTH = 24
 
 LAYERS_BY_NAME = (*BUDGETS, *FIXED, *SHARES)
-"""All names that ``lora.layers`` takes."""
+"""The names accepted by ``lora.layers``."""
 
 
-def chosen(name: str, depth: int, data_name: str, model_name: str) -> Chosen:
-    """The layers of a name of :data:`LAYERS_BY_NAME`.
+def select_layers(name: str, depth: int, data_name: str, model_name: str) -> LayerSelection:
+    """Return the layers of a name of :data:`LAYERS_BY_NAME`.
 
     Args:
         name: as in ``lora.layers``.
@@ -67,18 +67,19 @@ def chosen(name: str, depth: int, data_name: str, model_name: str) -> Chosen:
         InputError: if the name does not go with this depth or this task.
 
     Example:
-        >>> chosen("budget-2", 24, "glue/rte", "roberta-large").layers
+        >>> select_layers("budget-2", 24, "glue/rte", "roberta-large").layers
         (16, 17, 18, 19, 20, 21, 22, 23)
-        >>> chosen("upper-third", 6, "rotten-tomatoes", "all-MiniLM-L6-v2").layers
+        >>> select_layers("upper-third", 6, "rotten-tomatoes", "all-MiniLM-L6-v2").layers
         (4, 5)
     """
     if name in SHARES:
-        return Chosen(tuple(range(depth - max(1, depth // SHARES[name]), depth)))
+        return LayerSelection(tuple(range(depth - max(1, depth // SHARES[name]), depth)))
     expected = BUDGET_DEPTH if name in BUDGETS else FIXED[name][0]
     if depth != expected:
         raise InputError(
-            f'lora.layers: got "{name}" for {model_name} of {depth} layers, expected a model of {expected}, as the paper\'s; '
-            f"{' and '.join(SHARES)} go by depth"
+            key="lora.layers",
+            got=name,
+            expected=f"a model of {expected} layers, where {model_name} has {depth}; {' and '.join(SHARES)} suit any depth",
         )
     if name in FIXED:
         return FIXED[name][1]
@@ -86,14 +87,15 @@ def chosen(name: str, depth: int, data_name: str, model_name: str) -> Chosen:
     task = task_of(data_name)
     if task not in tasks:
         raise InputError(
-            f'lora.layers: got "{name}" with data.name = {data_name!r}, expected a task of the paper\'s, '
-            f"{', '.join(tasks)}, as data.name (glue/sst2) or as the name of its file or folder"
+            key="lora.layers",
+            got=name,
+            expected=f"{', '.join(tasks)} as data.name (glue/sst2) or as its file or folder, not {data_name!r}",
         )
     return tasks[task]
 
 
 def task_of(data_name: str) -> str:
-    """A data set's name without its place, ending and punctuation.
+    """Return a data set's name without folder, suffix and punctuation.
 
     Example:
         >>> task_of("glue/sst2"), task_of("data/GLUE/SST-2"), task_of("rte.tsv.gz")

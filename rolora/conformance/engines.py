@@ -24,7 +24,7 @@ from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
 from rolora.training.engines import ENGINES
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from rolora.config import DataConfig
 from rolora.data import labels, sources
-from rolora.data.glue import Benchmark
 from rolora.data.known_tasks import BENCHMARKS, name_of
 from rolora.data.rows import Rows, choose
 from rolora.data.splits import Pool, distinct, hold_out
+from rolora.data.tasks.base import KnownTask
 from rolora.errors import InputError
 
 __all__ = ["Split", "TextData", "load"]
@@ -130,7 +130,7 @@ def load(config: DataConfig) -> TextData:
 
 
 def _numbered(
-    rows: dict[str, Rows], config: DataConfig, benchmark: Benchmark | None
+    rows: dict[str, Rows], config: DataConfig, benchmark: KnownTask | None
 ) -> tuple[list[int] | list[str], dict[str, Sequence[int | float]]]:
     """The classes (none for regression), and each split's labels as numbers."""
     if config.task == "regression":

@@ -1,23 +1,22 @@
-"""The tasks that are known by name: GLUE's, and TREC; and which of them, if any, a config names."""
+"""Find the task, if any, that a config names; ``rolora/data/tasks`` holds them, one file each."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
 
 from rolora.config import DataConfig
-from rolora.data.glue import GLUE, Benchmark, Form
+from rolora.data import tasks
+from rolora.data.tasks.base import KnownTask
+from rolora.data.tasks.glue import TASKS as GLUE
 from rolora.errors import InputError
 
-TREC = Benchmark(
-    task="classification",
-    forms=(Form(("question",)), Form(("text",), "coarse_label"), Form(("text",))),
-    label_names=("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"),
-    metrics=("accuracy",),
-    hidden_test=False,
-)
-"""Question classification by the six coarse classes (Li and Roth, COLING 2002); labels by name, or numbered in this order."""
-
-BENCHMARKS: dict[str, Benchmark] = {**GLUE, "trec": TREC}
+BENCHMARKS: dict[str, KnownTask] = {
+    name: task
+    for module in pkgutil.iter_modules(tasks.__path__)
+    for name, task in getattr(importlib.import_module(f"{tasks.__name__}.{module.name}"), "TASKS", {}).items()
+}
 """What ``data.benchmark`` may be."""
 
 PREFIX = "glue/"

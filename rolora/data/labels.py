@@ -11,8 +11,8 @@ import numpy as np
 
 from rolora.config import DataConfig
 from rolora.data import metrics
-from rolora.data.glue import Benchmark
 from rolora.data.rows import Rows
+from rolora.data.tasks.base import KnownTask
 from rolora.errors import InputError
 
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -36,7 +36,7 @@ def plain(label: Any) -> int | float | str:
     return float(label) if isinstance(label, (float, np.floating)) else str(label)
 
 
-def class_names(train: Rows, config: DataConfig, benchmark: Benchmark | None = None) -> list[int] | list[str]:
+def class_names(train: Rows, config: DataConfig, benchmark: KnownTask | None = None) -> list[int] | list[str]:
     """The classes in the order of their numbers: the benchmark's, or those of the training rows.
 
     Whole numbers are classes from 0 to the largest (or to ``data.num_labels``); names are sorted.
@@ -144,7 +144,7 @@ def measured(rows: Rows) -> list[float]:
     return found
 
 
-def metric_names(config: DataConfig, benchmark: Benchmark | None, num_labels: int) -> tuple[str, ...]:
+def metric_names(config: DataConfig, benchmark: KnownTask | None, num_labels: int) -> tuple[str, ...]:
     """What the model is measured by: as the config says, or the benchmark, or the task.
 
     Raises:

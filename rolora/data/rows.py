@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from rolora.config import DataConfig
-from rolora.data.glue import Benchmark, Form
 from rolora.data.sources import Tables
+from rolora.data.tasks.base import Form, KnownTask
 from rolora.errors import InputError
 
 
@@ -42,7 +42,7 @@ def at(place: str, index: pd.Index, position: int, column: str) -> str:
     return f"{place}, {index.name or 'row'} {index[position]}, column {column!r}"
 
 
-def choose(tables: Tables, split: str, config: DataConfig, benchmark: Benchmark | None = None) -> Rows:
+def choose(tables: Tables, split: str, config: DataConfig, benchmark: KnownTask | None = None) -> Rows:
     """The rows of a split under the columns that the config, the benchmark or the source names, in this order.
 
     Raises:
@@ -74,7 +74,7 @@ def choose(tables: Tables, split: str, config: DataConfig, benchmark: Benchmark 
     )
 
 
-def _form(table: pd.DataFrame, tables: Tables, config: DataConfig, benchmark: Benchmark | None) -> Form:
+def _form(table: pd.DataFrame, tables: Tables, config: DataConfig, benchmark: KnownTask | None) -> Form:
     known = Form(tables.columns or ("text",))
     if benchmark is not None:
         fitting = (form for form in benchmark.forms if set(form.columns) <= set(table.columns))

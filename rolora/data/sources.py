@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from rolora.data.files import SUFFIXES, from_file
-from rolora.data.glue import REPOSITORY, VALIDATION, Benchmark
+from rolora.data.tasks.base import VALIDATION, KnownTask
+from rolora.data.tasks.glue import REPOSITORY
 from rolora.errors import InputError
 
 SPLIT_FILES = {"train": ("train",), "validation": VALIDATION, "test": ("test",)}
@@ -77,7 +78,7 @@ LICENCES = {"rotten-tomatoes": "CC BY 4.0"}
 """Of data with a name of its own, as far as its source states one."""
 
 
-def from_local(path: Path, benchmark: Benchmark | None = None) -> Tables:
+def from_local(path: Path, benchmark: KnownTask | None = None) -> Tables:
     """A file (all of it training rows), or a folder with train.*, and validation.* (or dev.*) and test.* if it has them."""
     known: dict[str, Any] = {}
     stems = dict(SPLIT_FILES)
@@ -109,7 +110,7 @@ def _split_file(folder: Path, split: str, stems: tuple[str, ...]) -> Path | None
     return folder / names[0] if names else None
 
 
-def from_hub(name: str, benchmark: Benchmark | None = None) -> Tables:
+def from_hub(name: str, benchmark: KnownTask | None = None) -> Tables:
     """A data set of the hub: ``owner/name`` or ``owner/name/config``; ``glue/sst2`` and its like are known.
 
     Raises:
@@ -151,7 +152,7 @@ def _objects(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     return table
 
 
-def find(name: str, benchmark: Benchmark | None = None) -> Tables:
+def find(name: str, benchmark: KnownTask | None = None) -> Tables:
     """The tables of a packaged name, a file, a folder, or a hub name, in this order.
 
     Args:
@@ -174,7 +175,7 @@ def find(name: str, benchmark: Benchmark | None = None) -> Tables:
     return tables if benchmark is None else _as_published(tables, benchmark)
 
 
-def _as_published(tables: Tables, benchmark: Benchmark) -> Tables:
+def _as_published(tables: Tables, benchmark: KnownTask) -> Tables:
     """Without a test split whose labels are hidden: the validation split is then the test set, as in both papers."""
     splits = dict(tables.splits)
     if benchmark.hidden_test and "test" in splits and _unlabelled(splits["test"], benchmark):
@@ -187,6 +188,6 @@ def _as_published(tables: Tables, benchmark: Benchmark) -> Tables:
     return replace(tables, splits=splits)
 
 
-def _unlabelled(table: pd.DataFrame, benchmark: Benchmark) -> bool:
+def _unlabelled(table: pd.DataFrame, benchmark: KnownTask) -> bool:
     columns = [form.label_column for form in benchmark.forms if form.label_column in table.columns]
     return all(label in (None, -1, "-1") for column in columns for label in table[column])

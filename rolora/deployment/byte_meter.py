@@ -1,4 +1,4 @@
-"""The bytes that travel, framing included: request lines, headers and bodies of HTTP as they are on the connection.
+"""Bytes of HTTP on the connection, framing included: request lines, headers and bodies.
 
 TLS below them adds its records (29 bytes for 16 KiB with TLS 1.3) and one handshake a connection; it is not counted here, and
 ``tests/deployment`` measures it from outside.
@@ -17,16 +17,16 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 UP, DOWN, IDLE_UP, IDLE_DOWN = "up", "down", "idle_up", "idle_down"
-"""What messages and their objects cost in either direction, and what waiting costs: empty answers, signs of life."""
+"""Bytes of messages and their objects in either direction, and of waiting: empty replies, heartbeats."""
 
 WAITING = ("/send-node-heartbeat", "/activate-node", "/deactivate-node", "/register-node", "/unregister-node")
 
 LIMIT = 8 * 2**20
-"""Bytes of a request's body. Flower cuts arrays into pieces of 5 MiB, so none is ever larger."""
+"""Largest body of a request, in bytes. Flower cuts arrays into pieces of 5 MiB."""
 
 
 class Meter:
-    """An ASGI application around another one: counts, and refuses bodies that are too large before they are read."""
+    """ASGI middleware that counts bytes and refuses bodies that are too large before they are read."""
 
     def __init__(self, inside: Callable[[Scope, Receive, Send], Awaitable[None]], limit: int = LIMIT) -> None:
         self.inside, self.limit = inside, limit
@@ -35,17 +35,16 @@ class Meter:
         self._refused: Counter[int] = Counter()
 
     def refused(self) -> dict[str, int]:
-        """Requests that were refused so far, by HTTP status: 401 without a valid signature, 403 in another's name."""
+        """Return the refused requests by HTTP status: 401 without a valid signature, 403 in another's name."""
         with self._lock:
             return {str(status): count for status, count in sorted(self._refused.items())}
 
     def total(self) -> dict[str, int]:
-        """Bytes so far by direction and kind."""
+        """Return the bytes by direction and kind."""
         with self._lock:
             return {kind: self._bytes[kind] for kind in (UP, DOWN, IDLE_UP, IDLE_DOWN)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             await self.inside(scope, receive, send)
             return
@@ -65,11 +64,11 @@ class Meter:
 
 
 class TooLarge(Exception):
-    """A body that is longer than it said, or than it may be."""
+    """A body that is longer than declared or allowed."""
 
 
 class _Request:
-    """The bytes of one request and its response."""
+    """Bytes of one request and its response."""
 
     def __init__(self, scope: Scope, limit: int) -> None:
         self.path: str = scope["path"]
@@ -107,7 +106,7 @@ class _Request:
 
 
 def _size(headers: Any) -> int:
-    """Of headers as they stand in a message, with the empty line after them."""
+    """Return the bytes of headers in a message, with the empty line after them."""
     return sum(len(name) + len(": \r\n") + len(value) for name, value in headers) + len("\r\n")
 
 
@@ -117,6 +116,6 @@ def _length(headers: Mapping[bytes, bytes]) -> int:
 
 
 async def refuse(send: Send) -> None:
-    """Answer that a body is too large."""
+    """TrainReply that a body is too large."""
     await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

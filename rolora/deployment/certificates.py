@@ -1,4 +1,4 @@
-"""Who is who: the server's certificate, and a key for every client.
+"""Identities: the server's certificate, and a key for every client.
 
 ``rolora keys DIR`` writes ``DIR/server`` and ``DIR/client-0``, ``DIR/client-1``, ...; each of these folders goes to its
 machine and to no other. A client trusts the one authority whose certificate it was given; that authority's own key signs the
@@ -21,13 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rolora import records
 from rolora.errors import InputError
 
-AUTHORITY, CERTIFICATE, KEY, CLIENTS, CLIENT = (
-    "authority.pem",
-    "certificate.pem",
-    "key.pem",
-    "clients.json",
-    "client.json",
-)
+AUTHORITY, CERTIFICATE, KEY = "authority.pem", "certificate.pem", "key.pem"
+CLIENTS, CLIENT = "clients.json", "client.json"
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -58,43 +53,39 @@ def make(folder: Path, clients: int, hosts: Sequence[str] = (), days: int = 365)
 
     Args:
         folder: must not hold any of them yet.
-        clients: how many.
+        clients: number of clients.
         hosts: names and addresses by which clients reach the server, beside this machine's own loopback.
         days: how long the certificate is valid.
 
     Returns:
-        The folders.
+        The folders, the server's first.
 
     Raises:
-        InputError: one of them is there already.
+        InputError: one of them exists.
     """
     server, nodes = folder / "server", [folder / f"client-{client}" for client in range(clients)]
     for place in (server, *nodes):
         if place.exists():
-            raise InputError(f"{place}: is there already, expected a folder without keys; a key is never overwritten")
+            raise InputError(f"{place}: exists, expected a folder without keys; a key is never overwritten")
     authority, certificate, key = _certificates([*dict.fromkeys([*LOOPBACK, *hosts])], days)
     keys = [ec.generate_private_key(ec.SECP384R1()) for _ in nodes]
     for place in (folder, server, *nodes):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write_private(server / KEY, _pem(key))
     (server / CERTIFICATE).write_bytes(certificate)
-    public = {str(client): public_pem(one.public_key()).decode() for client, one in enumerate(keys)}
+    public = {str(client): public_pem(private.public_key()).decode() for client, private in enumerate(keys)}
     records.write_json(server / CLIENTS, public)
-    for client, (place, one) in enumerate(zip(nodes, keys, strict=True)):
-        _write_private(place / KEY, _pem(one))
+    for client, (place, private) in enumerate(zip(nodes, keys, strict=True)):
+        _write_private(place / KEY, _pem(private))
         (place / AUTHORITY).write_bytes(authority)
         records.write_json(place / CLIENT, {"client": client})
     return [server, *nodes]
 
 
 def server_identity(folder: Path) -> ServerIdentity:
-    """Read a server's folder.
-
-    Raises:
-        InputError: a file is missing or is not what it should be.
-    """
+    """Read a server's folder; raise InputError if a file is missing or invalid."""
     for name in (CERTIFICATE, KEY, CLIENTS):
-        _there(folder / name, "server")
+        _require(folder / name, "server")
     listed = records.read_json(folder / CLIENTS)
     try:
         clients = {int(client): public_pem(_public(pem.encode())) for client, pem in listed.items()}
@@ -108,13 +99,9 @@ def server_identity(folder: Path) -> ServerIdentity:
 
 
 def client_identity(folder: Path) -> ClientIdentity:
-    """Read a client's folder.
-
-    Raises:
-        InputError: a file is missing or is not what it should be.
-    """
+    """Read a client's folder; raise InputError if a file is missing or invalid."""
     for name in (AUTHORITY, KEY, CLIENT):
-        _there(folder / name, "client")
+        _require(folder / name, "client")
     try:
         authority = (folder / AUTHORITY).read_bytes()
         x509.load_pem_x509_certificate(authority)
@@ -125,16 +112,16 @@ def client_identity(folder: Path) -> ClientIdentity:
 
 
 def throwaway(client: int) -> ClientIdentity:
-    """An identity for a connection without TLS, where nobody can prove who it is."""
+    """Return an identity for a connection without TLS, where nobody is authenticated."""
     return ClientIdentity(client, ec.generate_private_key(ec.SECP384R1()), None)
 
 
 def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
-    """A public key as Flower's nodes send it."""
+    """Return a public key as Flower's nodes send it."""
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _there(path: Path, whose: str) -> None:
+def _require(path: Path, whose: str) -> None:
     if not path.is_file():
         raise InputError(f"--keys: {path} is missing, expected a {whose}'s folder as `rolora keys` writes it")
 
@@ -160,13 +147,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """A file that its owner alone may read, from its first byte on."""
+    """Write a file that only its owner may read, from its first byte on."""
     path.touch(mode=0o600, exist_ok=False)
     path.write_bytes(content)
 
 
 def _certificates(hosts: Sequence[str], days: int) -> tuple[bytes, bytes, ec.EllipticCurvePrivateKey]:
-    """The authority's certificate, the server's, and the server's key."""
+    """Return the authority's certificate, the server's, and the server's key."""
     signing, key = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rolora federation")])
     authority = (

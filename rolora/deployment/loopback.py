@@ -15,11 +15,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rolora.deployment.serve_and_join import need_flower, the_config
+from rolora.deployment.serve_and_join import read_config, require_flower
 from rolora.errors import InputError
 
 STOPPED_WITHIN = 10.0
-"""Seconds that a process has to end in order."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 def deploy(
@@ -33,13 +33,13 @@ def deploy(
     insecure: bool,
     console: Console,
 ) -> None:
-    """Start them, wait for the end, and leave none behind. Arguments as those of the command.
+    """Run a server and its clients to the end. Arguments as those of the command.
 
     Raises:
-        InputError: one of them could not do its part; it has said why.
+        InputError: one of the processes failed; it has printed why.
     """
-    need_flower()
-    config = the_config(path, overrides)
+    require_flower()
+    config = read_config(path, overrides)
     number = config.federation.num_clients
     port = free_port()
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def deploy(
 
 
 def shares(number: int, processes: int) -> list[list[int]]:
-    """The clients of each process.
+    """Return the clients of each process.
 
     Example:
         >>> shares(5, 2)
@@ -74,7 +74,7 @@ def shares(number: int, processes: int) -> list[list[int]]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
@@ -82,7 +82,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes of this program; at the end none of them is left."""
+    """Start processes of this program, and end those that are left at the exit."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -103,10 +103,10 @@ def running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen
 
 
 def supervise(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait for the server, and with it for its clients; whoever fails first ends all."""
+    """Wait for the server and then for its clients; raise InputError as soon as one of them fails."""
     server, *clients = processes
     while server.poll() is None:
-        failed = next((one for one in clients if one.poll() not in (None, 0)), None)
+        failed = next((client for client in clients if client.poll() not in (None, 0)), None)
         if failed is not None:
             raise InputError(
                 f"a client ended with status {failed.returncode} (its message is above); the others were stopped"
@@ -119,4 +119,4 @@ def supervise(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         try:
             client.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            return  # the run is finished, whatever a client still does
+            return  # the run is finished all the same

@@ -1,8 +1,8 @@
-"""The clients as the server sees them: who has come, who may take part, and which questions are open."""
+"""Server-side client sessions: connection state, admission checks, pending requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
@@ -10,11 +10,12 @@ from flwr.app import Message, RecordDict
 import rolora
 from rolora.config import Config
 from rolora.deployment import protocol
-from rolora.deployment.protocol import Greeting, Reason
-from rolora.deployment.superlink import Link
+from rolora.deployment.protocol import ClientHello, Reason
+from rolora.deployment.superlink import SuperLink
 from rolora.deployment.support import shared_hash
 from rolora.experiment.setup import Setup
 from rolora.federation import UpdateError
+from rolora.federation.validation import shown
 
 COMPARED = {
     "protocol": "the version of the messages",
@@ -24,57 +25,64 @@ COMPARED = {
     "backbone": "the SHA-256 of the backbone's weights",
     "labels": "the label names",
 }
-"""What a client says of itself and has to have as the server has it."""
+"""Fields of a hello in which client and server have to agree."""
 
 
 @dataclass
-class Seat:
-    """One client as the server sees it.
+class ClientSession:
+    """One client.
 
     Args:
         client: its number.
         node: its number in Flower.
-        coming: how often it had come when it was last greeted.
-        greeting: what it said of itself; None until it has.
-        refusal: why it takes no part; empty if it may.
-        hello: the open question about itself.
-        asked: the open question of this round.
-        gone: it let a deadline pass while it was not there, and is not waited for until it comes again.
+        connection: how often it had connected when it was last sent a hello.
+        hello: its latest valid hello.
+        rejection: why it takes no part; empty if it may.
+        pending_hello: id of the open hello; empty if there is none.
+        pending_update: id of the open train request; empty if there is none.
+        absent: it was offline when a deadline passed; it is not waited for until it connects again.
     """
 
     client: int
     node: int
-    coming: int = 0
-    greeting: Greeting | None = None
-    refusal: str = ""
-    hello: str = ""
-    asked: str = ""
-    gone: bool = False
+    connection: int = 0
+    hello: ClientHello | None = None
+    rejection: str = ""
+    pending_hello: str = ""
+    pending_update: str = ""
+    absent: bool = False
 
     @property
     def ready(self) -> bool:
-        """Whether it can be asked."""
-        return self.greeting is not None and not self.refusal
+        """Whether it can be sent a train request."""
+        return self.hello is not None and not self.rejection
 
 
-class Seats:
-    """All clients of a run: client -> seat in ``taken``."""
+class ClientSessions:
+    """All clients of a run: client -> session in ``by_client``."""
 
     def __init__(
-        self, link: Link, config: Config, setup: Setup, say: Callable[[str], None], fresh: Callable[[int], None]
+        self,
+        link: SuperLink,
+        config: Config,
+        setup: Setup,
+        report: Callable[[str], None],
+        on_fresh: Callable[[int], None],
     ) -> None:
         """
         Args:
-            link: to Flower.
+            link: the connection to Flower.
             config: the run's.
             setup: the server's own data and model.
-            say: is told who is refused.
-            fresh: is told of every client that comes and holds nothing of the model.
+            report: takes a line about every rejected client.
+            on_fresh: takes the number of every admitted client that holds nothing of the model.
         """
-        self.link, self.say, self.fresh = link, say, fresh
+        self.link, self.report, self.on_fresh = link, report, on_fresh
         self.number = len(setup.clients)
-        self.taken = {client: Seat(client, node) for client, node in link.clients.items() if client < self.number}
-        self.expected = Greeting(
+        self.by_client = {
+            client: ClientSession(client, node) for client, node in link.clients.items() if client < self.number
+        }
+        self.expected = ClientHello(
             protocol=protocol.PROTOCOL,
             version=rolora.__version__,
             client=0,
@@ -87,99 +95,105 @@ class Seats:
         )
 
     def greet(self) -> None:
-        """Ask everyone who has come, or come again, who it is; and read what those say who were asked before."""
+        """Send a hello to every client that has connected since the last call, and check the hellos that came back."""
         if not self.link.clients:
-            self._seat_strangers()
-        for seat in self.taken.values():
-            comings = self.link.state.comings[seat.node]
-            if comings > seat.coming:
-                self.close(seat)
-                seat.coming, seat.greeting, seat.refusal, seat.gone = comings, None, "", False
-                seat.hello = self.send(seat.node, protocol.HELLO, protocol.content(Reason()))
-        for seat, reply in self.replies("hello"):
-            self._meet(seat, reply)
+            self._add_unauthenticated()
+        for session in self.by_client.values():
+            connections = self.link.state.connections[session.node]
+            if connections > session.connection:
+                self.close(session.pending_hello, session.pending_update)
+                session.connection, session.hello, session.rejection = connections, None, ""
+                session.pending_update, session.absent = "", False
+                session.pending_hello = self.send(session.node, protocol.HELLO, protocol.content(Reason()))
+        for session, reply in self.replies("pending_hello"):
+            self._admit(session, reply)
 
-    def _seat_strangers(self) -> None:
-        """Without authentication Flower cannot say who a node is: free seats are given until it has said so itself."""
-        here = {seat.node for seat in self.taken.values()}
-        free = [client for client in range(self.number) if client not in self.taken]
-        for client, node in zip(free, sorted(self.link.online() - here), strict=False):
-            self.taken[client] = Seat(client, node)
+    def _add_unauthenticated(self) -> None:
+        """Give nodes a free session until their hello: without authentication Flower does not know which client they are."""
+        nodes = {session.node for session in self.by_client.values()}
+        free = [client for client in range(self.number) if client not in self.by_client]
+        for client, node in zip(free, sorted(self.link.online() - nodes), strict=False):
+            self.by_client[client] = ClientSession(client, node)
 
-    def _meet(self, seat: Seat, reply: Message) -> None:
-        greeting: Greeting | None = None
+    def _admit(self, session: ClientSession, reply: Message) -> None:
         try:
             if not reply.has_content():
-                raise UpdateError("it could not say what it has")
-            greeting = protocol.header_of(reply.content, Greeting)
+                raise UpdateError("no valid hello message")
+            session.hello = protocol.header_of(reply.content, ClientHello)
             if not self.link.clients:
-                self._move(seat, greeting.client)
-            seat.refusal = self._objection(seat, greeting)
+                self._move(session, session.hello.client)
+            session.rejection = self._mismatch(session, session.hello)
         except UpdateError as error:
-            seat.refusal = str(error)
-        seat.greeting = greeting
-        if seat.refusal:
-            self.say(f"refused client {seat.client}: {seat.refusal}")
-            self.send(seat.node, protocol.REFUSED, protocol.content(Reason(reason=seat.refusal)))
-        elif greeting is not None and greeting.fresh:
-            self.fresh(seat.client)
+            session.rejection = str(error)
+        if session.rejection:
+            self.report(f"client {session.client} rejected: {session.rejection}")
+            self.send(session.node, protocol.REJECTED, protocol.content(Reason(reason=session.rejection)))
+        elif session.hello is not None and session.hello.fresh:
+            self.on_fresh(session.client)
 
-    def _objection(self, seat: Seat, greeting: Greeting) -> str:
-        """Why a client that says this of itself takes no part; empty if it may."""
+    def _mismatch(self, session: ClientSession, hello: ClientHello) -> str:
+        """Return the first field in which a client differs from the server; empty if there is none."""
         for name, meaning in COMPARED.items():
-            expected = seat.client if name == "client" else getattr(self.expected, name)
-            if getattr(greeting, name) != expected:
-                return f"{meaning} is {getattr(greeting, name)!r}, expected {expected!r}"
+            expected = session.client if name == "client" else getattr(self.expected, name)
+            if getattr(hello, name) != expected:
+                return f"{meaning} is {shown(repr(getattr(hello, name)))}, expected {expected!r}"
         return ""
 
-    def _move(self, seat: Seat, client: int) -> None:
-        """Give a node that has no key the seat of which it says that it is its own."""
-        if client >= self.number or seat.client == client:
+    def _move(self, session: ClientSession, client: int) -> None:
+        """Give a node without a key the client number that it claims."""
+        if client >= self.number or session.client == client:
             return
-        other = self.taken.pop(client, None)
-        self.taken.pop(seat.client)
-        if other is not None and other.greeting is None:
-            self.taken[seat.client] = other
-            other.client = seat.client
-        seat.client = client
-        self.taken[client] = seat
+        other = self.by_client.pop(client, None)
+        self.by_client.pop(session.client)
+        if other is not None and other.hello is None:
+            self.by_client[session.client] = other
+            other.client = session.client
+        session.client = client
+        self.by_client[client] = session
 
     def send(self, node: int, kind: str, content: RecordDict, group: str = "") -> str:
-        """Send a question; returns its number."""
-        (number,) = self.link.grid.push_messages([Message(content, node, kind, group_id=group)])
-        return number
+        """Send a message and return its id."""
+        (message_id,) = self.link.grid.push_messages([Message(content, node, kind, group_id=group)])
+        return message_id
 
-    def replies(self, which: str) -> list[tuple[Seat, Message]]:
-        """What has come to the open questions of one kind, "hello" or "asked"; they are closed with it."""
-        seats = {getattr(seat, which): seat for seat in self.taken.values() if getattr(seat, which)}
-        found = []
-        for reply in self.link.grid.pull_messages(seats) if seats else ():
-            seat = seats[reply.metadata.reply_to_message_id]
-            setattr(seat, which, "")
-            found.append((seat, reply))
-        return found
+    def replies(self, pending: str) -> list[tuple[ClientSession, Message]]:
+        """Return the replies to open messages, "pending_hello" or "pending_update", and close these."""
+        sessions = {getattr(session, pending): session for session in self.by_client.values()}
+        sessions.pop("", None)
+        received = []
+        for reply in self.link.grid.pull_messages(sessions) if sessions else ():
+            session = sessions[reply.metadata.reply_to_message_id]
+            setattr(session, pending, "")
+            received.append((session, reply))
+        return received
 
-    def close(self, seat: Seat) -> None:
-        """Close a seat's open questions: replies that still come are refused by Flower."""
-        self.link.grid.forget([one for one in (seat.hello, seat.asked) if one])
-        seat.hello = seat.asked = ""
+    def close(self, *message_ids: str) -> None:
+        """Close open messages: Flower refuses replies that still come."""
+        self.link.grid.forget([message_id for message_id in message_ids if message_id])
 
     def close_round(self) -> None:
-        """Close all open questions of a round."""
-        for seat in self.taken.values():
-            if seat.asked:
-                self.link.grid.forget([seat.asked])
-                seat.asked = ""
+        """Close all open train requests."""
+        for session in self.by_client.values():
+            self.close(session.pending_update)
+            session.pending_update = ""
 
-    def is_online(self, client: int) -> bool:
-        """Whether there was a sign of life of it lately."""
-        return client in self.taken and self.taken[client].node in self.link.online()
+    def is_expected(self, client: int) -> bool:
+        """Return whether a client may still reply, or still connect."""
+        session = self.by_client.get(client)
+        return session is None or not (session.absent or session.rejection)
+
+    def note_absent(self, clients: Sequence[int]) -> None:
+        """Note which clients were offline when the deadline passed."""
+        online = self.link.online()
+        for client in clients:
+            if client in self.by_client and self.by_client[client].node not in online:
+                self.by_client[client].absent = True
 
     def state_of(self, client: int) -> str:
-        """What a person is told of a client that is waited for."""
-        seat = self.taken.get(client)
-        if seat is None or not seat.coming:
-            return "it has not come"
-        if seat.refusal:
-            return seat.refusal
-        return "no answer yet" if self.is_online(client) else "no sign of life"
+        """Return the connection state of a client without a reply, such as "last heartbeat 41 s ago"."""
+        session = self.by_client.get(client)
+        if session is None or not session.connection:
+            return "not connected"
+        if session.rejection:
+            return f"rejected: {session.rejection}"
+        return f"last heartbeat {self.link.seconds_since_heartbeat(session.node):.0f} s ago"

@@ -1,4 +1,4 @@
-"""The server's end of Flower: its Fleet API on a port, its state in this process, and the grid through which a ServerApp talks.
+"""Server side of Flower: its Fleet API on a port, its state in this process, and the grid of a ServerApp.
 
 A stock SuperLink has two more APIs on the same port: one that starts any program that is sent to it, and one for processes that
 run such programs. Neither is here: what can be reached from outside is what authenticated nodes need, and nothing else.
@@ -16,9 +16,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
-from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID, ErrorCode
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
 from flwr.serverapp import Grid
@@ -46,25 +46,32 @@ from rolora.deployment.certificates import ServerIdentity
 from rolora.errors import InputError
 
 UNUSED = ("/v1/fleet/get-run", "/v1/fleet/get-fab")
-"""Requests of a stock node, which would be sent its program."""
+"""Requests with which a stock node fetches its program."""
 
 STARTED_WITHIN = 30.0
-"""Seconds for the port to be open."""
+"""Seconds within which the port has to be open."""
 
 
 class State(InMemoryLinkState):
-    """Flower's state in memory, which also counts how often every node has come."""
+    """Flower's state in memory, with every node's number of connections and time of its last heartbeat."""
 
     def __init__(self) -> None:
         super().__init__(NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME).store())
-        self.comings: Counter[int] = Counter()
+        self.connections: Counter[int] = Counter()
+        self.heartbeats: dict[int, float] = {}
 
     def activate_node(self, node_id: int, heartbeat_interval: float) -> bool:
-        """Let a node in whose earlier process may have been killed a second ago: Flower alone would have it wait."""
+        """Connect a node at once, though its earlier process may look alive: Flower alone would have it wait."""
         with self.lock:
             self.deactivate_node(node_id)
-            self.comings[node_id] += 1
+            self.connections[node_id] += 1
+            self.heartbeats[node_id] = time.monotonic()
             return super().activate_node(node_id, heartbeat_interval)
+
+    def acknowledge_node_heartbeat(self, node_id: int, heartbeat_interval: float) -> bool:
+        """Note the time of a heartbeat."""
+        self.heartbeats[node_id] = time.monotonic()
+        return super().acknowledge_node_heartbeat(node_id, heartbeat_interval)
 
 
 class LocalGrid(Grid):
@@ -75,26 +82,22 @@ class LocalGrid(Grid):
         self._arriving: dict[str, tuple[Message, ObjectTree]] = {}
 
     def set_run(self, run: Run) -> None:
-        """Set the run."""
         self._run = run
 
     @property
     def run(self) -> Run:
-        """The run."""
         return self._run
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
     ) -> Message:
-        """A message of this run."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        """The nodes that are online."""
         return self.state.get_nodes(self._run.run_id)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Lay messages and their objects where their nodes fetch them."""
+        """Store messages and their objects for their nodes to fetch."""
         return [self._push(message) for message in messages]
 
     def _push(self, message: Message) -> str:
@@ -106,78 +109,81 @@ class LocalGrid(Grid):
                 remove_content_from_message(message), get_object_tree(message), session
             )
             if not stored:
-                raise RuntimeError(f"Flower has not taken a {message.metadata.message_type} message")
-            for name, one in get_all_nested_objects(message).items():
+                raise RuntimeError(f"Flower did not store a {message.metadata.message_type} message")
+            for name, nested in get_all_nested_objects(message).items():
                 if name in missing:
-                    state.store_object(run, session, name, one.deflate())
+                    state.store_object(run, session, name, nested.deflate())
         return message.metadata.message_id
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that are here with all their objects; without waiting for those that are on their way."""
-        # Not by Flower's own look-up: it takes a node that is offline for one that has not answered, answered or not.
+        """Return the replies of which all objects have arrived, without waiting; one that cannot be read as an error."""
+        # Not by Flower's own look-up, which ignores the reply of a node that has gone offline since.
         state = self.state
         with state.lock:
-            known = {one for one in message_ids if one in state.message_ins_id_to_message_res_id}
-            for asked in known - self._arriving.keys():
-                reply = state.message_res_store[state.message_ins_id_to_message_res_id[asked]]
-                self._arriving[asked] = reply, state.object_store.get_object_tree(reply.metadata.message_id)
-        found = []
-        for asked in known:
-            reply = self._whole(*self._arriving[asked])
+            replied = {name for name in message_ids if name in state.message_ins_id_to_message_res_id}
+            for name in replied - self._arriving.keys():
+                reply = state.message_res_store[state.message_ins_id_to_message_res_id[name]]
+                self._arriving[name] = reply, state.object_store.get_object_tree(reply.metadata.message_id)
+        complete = []
+        for name in replied:
+            reply = self._complete(name, *self._arriving[name])
             if reply is not None:
-                self.forget([asked])
-                found.append(reply)
-        return found
+                self.forget([name])
+                complete.append(reply)
+        return complete
 
-    def _whole(self, reply: Message, tree: ObjectTree) -> Message | None:
-        """A reply with its content, once all of it has come."""
-        contents = {one.object_id: self.state.object_store.get(one.object_id) for one in iterate_object_tree(tree)}
+    def _complete(self, request: str, reply: Message, tree: ObjectTree) -> Message | None:
+        """Return a reply with its content; None while an object is missing."""
+        store, name = self.state.object_store, reply.metadata.message_id
+        contents = {node.object_id: store.get(node.object_id) for node in iterate_object_tree(tree)}
         if not all(contents.values()):
             return None
-        name = reply.metadata.message_id
-        whole = inflate_object_from_contents(name, contents)
-        self.state.object_store.delete(name)
-        if not isinstance(whole, Message):
-            raise ValueError("a reply that is no message")
-        whole.metadata.__dict__["_message_id"] = name
-        return whole
+        try:
+            complete = inflate_object_from_contents(name, contents)
+        except Exception as error:  # a client may send any bytes whose hash is their name
+            complete = error
+        store.delete(name)
+        if not isinstance(complete, Message) or complete.metadata.reply_to_message_id != request:
+            question = self.state.message_ins_store[request]
+            return Message(Error(ErrorCode.UNKNOWN, "a reply whose bytes are no message"), reply_to=question)
+        complete.metadata.__dict__["_message_id"] = name
+        return complete
 
     def forget(self, message_ids: Iterable[str]) -> None:
-        """Close questions: replies to them that still come are refused."""
-        for one in message_ids:
-            self._arriving.pop(one, None)
-            self.state.delete_messages({one})
-            self.state.object_store.delete(one)
+        """Close messages: replies that still come are refused."""
+        for name in message_ids:
+            self._arriving.pop(name, None)
+            self.state.delete_messages({name})
+            self.state.object_store.delete(name)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push messages and wait for their replies."""
-        open_, until = set(self.push_messages(messages)), None if timeout is None else time.monotonic() + timeout
-        found: list[Message] = []
-        while open_ and (until is None or time.monotonic() < until):
-            for reply in self.pull_messages(open_):
-                found.append(reply)
-                open_.discard(reply.metadata.reply_to_message_id)
+        pending, until = set(self.push_messages(messages)), None if timeout is None else time.monotonic() + timeout
+        replies: list[Message] = []
+        while pending and (until is None or time.monotonic() < until):
+            for reply in self.pull_messages(pending):
+                replies.append(reply)
+                pending.discard(reply.metadata.reply_to_message_id)
             time.sleep(0.02)
-        self.forget(open_)
-        return found
+        self.forget(pending)
+        return replies
 
 
 class OwnRepliesOnly(BaseHTTPMiddleware):
-    """A node sends replies, and in its own name. Flower checks who sends a request, not whom its messages say they are from."""
+    """Accepts replies alone, in the sender's own name: Flower checks who sends a request, not the sender its messages name."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """Refuse whatever else is pushed."""
         if not request.url.path.startswith("/v1/fleet/") or request.url.path in UNUSED:
             return JSONResponse({"detail": "Not Found"}, status_code=404)
-        asked = getattr(request.state, "protobuf_request", None)
-        for message in getattr(asked, "messages_list", ()):
-            if message.metadata.src_node_id != asked.node.node_id or not message.metadata.reply_to_message_id:
+        pushed = getattr(request.state, "protobuf_request", None)
+        for message in getattr(pushed, "messages_list", ()):
+            if message.metadata.src_node_id != pushed.node.node_id or not message.metadata.reply_to_message_id:
                 return JSONResponse({"detail": "A node may send replies alone, in its own name"}, status_code=403)
         return await call_next(request)
 
 
-class Link:
-    """The port, from ``with`` to its end."""
+class SuperLink:
+    """Context manager of the open port: Flower's state, its API, its run and its grid."""
 
     def __init__(self, host: str, port: int, identity: ServerIdentity | None) -> None:
         """
@@ -210,7 +216,7 @@ class Link:
         )  # fmt: skip
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Link:
+    def __enter__(self) -> SuperLink:
         """Open the port.
 
         Raises:
@@ -237,18 +243,22 @@ class Link:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the port."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(timeout=5)
 
     def online(self) -> frozenset[int]:
-        """The nodes from which there was a sign of life lately."""
+        """Return the nodes with a recent heartbeat."""
         return frozenset(self.state.get_nodes(self.run.run_id))
+
+    def seconds_since_heartbeat(self, node: int) -> float:
+        """Return the age of a node's last heartbeat; the node has been connected."""
+        return time.monotonic() - self.state.heartbeats[node]
 
 
 def application(factory: LinkStateFactory, authenticate: bool) -> FastAPI:
-    """Flower's Fleet API and no other; without its pages of documentation."""
+    """Return an application that serves Flower's Fleet API and nothing else."""
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
@@ -267,7 +277,7 @@ def application(factory: LinkStateFactory, authenticate: bool) -> FastAPI:
 
 
 def started_run(state: State) -> Run:
-    """A run of this process's own, for as long as it lives."""
+    """Return an active run of this process."""
     number = state.create_run(
         None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, primary_task_type=TaskType.SERVER_APP
     )

@@ -1,7 +1,7 @@
-"""A client's end of Flower: a node that signs in, asks for messages, and answers them with the ClientApp of this process.
+"""Client side of Flower: a node that signs in, fetches messages, and replies with the ClientApp of this process.
 
-A stock node starts a new process for every message, and runs in it whatever program the server sends. This one loads the model
-once and runs its own.
+A stock node starts a new process for every message and runs the program that the server sends. This one loads the model once
+and runs its own.
 """
 
 from __future__ import annotations
@@ -43,54 +43,54 @@ from rolora.deployment.certificates import ClientIdentity, public_pem
 from rolora.errors import InputError
 
 HEARTBEAT = 10.0
-"""Seconds within which the server wants a sign of life, twice over, before it takes a node for gone: Flower's least."""
+"""Seconds; after two of them without a heartbeat the server takes a node for offline. Flower's least."""
 
-SIGN_OF_LIFE = 3.0
-"""Seconds between two signs of life."""
+HEARTBEAT_SECONDS = 3.0
+"""Seconds between two heartbeats."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two questions whether there is a message; they grow while there is none."""
+"""Seconds between two attempts to fetch a message; they grow while there is none."""
 
 FASTEST_RETURN, SLOWEST_RETURN = 0.2, 5.0
-"""Seconds between two attempts to reach a server that is not there."""
+"""Seconds between two attempts to reach a server that does not reply."""
 
 CORRUPTED = "an object whose bytes are not those of its name"
 
 
 @runtime_checkable
-class Answering(Protocol):
-    """Who answers the messages of a node: ``rolora.deployment.client.Participant``."""
+class Replier(Protocol):
+    """Interface of ``rolora.deployment.client.Client``: replies to the messages of a node."""
 
     finished: bool
-    """Whether the server has said that the run is."""
-    refused: str | None
-    """Why the server lets it take no part."""
+    """Whether the server has ended the run."""
+    rejected: str | None
+    """Why the server has rejected the client."""
 
     def app(self) -> ClientApp:
-        """What answers."""
+        """Return the ClientApp that replies."""
         ...
 
     def delivered(self) -> None:
-        """Told that the last answer is with the server."""
+        """Take note that the server has the last reply."""
         ...
 
 
 class Lost(Exception):
-    """The connection, or what the server knew of this node, is gone: it has to sign in again."""
+    """The connection, or the server's state of this node, is lost: it has to sign in again."""
 
 
-class Node:
+class SuperNode:
     """One client's connection."""
 
-    def __init__(self, address: str, identity: ClientIdentity, participant: Answering) -> None:
+    def __init__(self, address: str, identity: ClientIdentity, replier: Replier) -> None:
         """
         Args:
-            address: host and port.
+            address: host and port of the server.
             identity: key and authority.
-            participant: who answers.
+            replier: the client that replies.
         """
-        self.address, self.identity, self.participant = address, identity, participant
-        self.app = participant.app()
+        self.address, self.identity, self.replier = address, identity, replier
+        self.app = replier.app()
         self.public = public_pem(identity.key.public_key())
         self.client = FleetHttpClient.from_server_address(
             address,
@@ -107,17 +107,17 @@ class Node:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing more to do."""
-        return self.participant.finished or self.participant.refused is not None
+        """Whether the run is finished, or the client rejected."""
+        return self.replier.finished or self.replier.rejected is not None
 
     def step(self) -> bool:
-        """Sign in, if that is due, or look for one message and answer it.
+        """Sign in, if that is due, or fetch one message and reply to it.
 
         Returns:
-            Whether there was one.
+            Whether there was a message.
 
         Raises:
-            InputError: the server does not let this node in, or is not the one that it trusts.
+            InputError: the server rejects this node, or has no certificate of the trusted authority.
         """
         if self.node is None:
             if time.monotonic() >= self.next_try:
@@ -129,15 +129,15 @@ class Node:
             self._away()
             return False
 
-    def sign_of_life(self) -> None:
-        """Tell the server that this node is there, whatever it is doing."""
+    def heartbeat(self) -> None:
+        """Send a heartbeat if the node is signed in."""
         if self.node is None:
             return
-        with contextlib.suppress(httpx.HTTPError):  # the next question for a message finds out
+        with contextlib.suppress(httpx.HTTPError):  # the next fetch of a message finds out
             self.client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=HEARTBEAT))
 
     def leave(self) -> None:
-        """Sign out, if the server is still there."""
+        """Sign out and close the connection."""
         if self.node is not None:
             with contextlib.suppress(httpx.HTTPError):
                 self.client.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
@@ -152,7 +152,7 @@ class Node:
     def _sign_in(self) -> None:
         try:
             if self.identity.authority is None:
-                with contextlib.suppress(httpx.HTTPStatusError):  # it knows the key from an earlier coming
+                with contextlib.suppress(httpx.HTTPStatusError):  # it knows the key from an earlier connection
                     self.client.RegisterNode(RegisterNodeFleetRequest(public_key=self.public))
             answer = self.client.ActivateNode(ActivateNodeRequest(public_key=self.public, heartbeat_interval=HEARTBEAT))
         except httpx.HTTPStatusError as error:
@@ -160,25 +160,25 @@ class Node:
                 self._away()
                 return
             raise InputError(
-                f"the server at {self.address} does not let client {self.identity.client} in: it does not know its key, or "
-                f"the clocks differ by minutes (status {error.response.status_code})"
+                f"the server at {self.address} rejected the key of client {self.identity.client} (status "
+                f"{error.response.status_code}): it does not know it, or the clocks differ by minutes"
             ) from None
         except httpx.TransportError as error:
             reason = " ".join(str(error).split())[:160]
             if "certificate" in reason.lower() or "ssl" in reason.lower():
                 raise InputError(
-                    f"the server at {self.address} is not the one that this client's authority.pem vouches for; {reason}"
+                    f"the server at {self.address} has no certificate of this client's authority.pem; {reason}"
                 ) from None
             self._away()
             return
         self.node = ProtoNode(node_id=answer.node_id)
 
     def _one_message(self) -> bool:
-        found = self.client.PullMessages(PullMessagesRequest(node=self.node))
-        if not found.messages_list:
+        fetched = self.client.PullMessages(PullMessagesRequest(node=self.node))
+        if not fetched.messages_list:
             return False
-        metadata, tree = found.messages_list[0].metadata, found.message_object_trees[0]
-        contents = {one.object_id: self._object(metadata.run_id, one.object_id) for one in iterate_object_tree(tree)}
+        metadata, tree = fetched.messages_list[0].metadata, fetched.message_object_trees[0]
+        contents = {node.object_id: self._object(metadata.run_id, node.object_id) for node in iterate_object_tree(tree)}
         self.client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(node=self.node, run_id=metadata.run_id, message_object_id=tree.object_id)
         )
@@ -186,7 +186,7 @@ class Node:
         message.metadata.__dict__["_message_id"] = tree.object_id
         context = Context(metadata.run_id, self.node.node_id, {}, RecordDict(), {})
         if self._push(self.app(message, context)):
-            self.participant.delivered()
+            self.replier.delivered()
         return True
 
     def _object(self, run: int, name: str) -> bytes:
@@ -196,7 +196,7 @@ class Node:
         return answer.object_content
 
     def _push(self, reply: Message) -> bool:
-        """Send a reply; False if the server does not want it, as the question is closed."""
+        """Send a reply; return False if the server does not take it, as the request is closed."""
         run = reply.metadata.run_id
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
@@ -209,7 +209,7 @@ class Node:
                 )
             )
             wanted = set(answer.objects_to_push)
-            for name, one in get_all_nested_objects(reply).items():
+            for name, nested in get_all_nested_objects(reply).items():
                 if name in wanted:
                     self.client.PushObject(
                         PushObjectRequest(
@@ -217,37 +217,36 @@ class Node:
                             run_id=run,
                             session_id=answer.session_id,
                             object_id=name,
-                            object_content=one.deflate(),
+                            object_content=nested.deflate(),
                         )
                     )
         return bool(wanted)
 
 
-def serve(nodes: Sequence[Node], patience: float, say: Callable[[str], None]) -> None:
-    """Run nodes of this process until the server says that it is finished.
+def serve(nodes: Sequence[SuperNode], patience: float, report: Callable[[str], None]) -> None:
+    """Run nodes in this process until the server ends the run.
 
     Args:
         nodes: they train one at a time.
         patience: seconds without a server before they give up.
-        say: is told when a server comes and goes.
+        report: takes a line when a node has signed in or lost its server.
 
     Raises:
-        InputError: the server refuses one of them, or did not come.
+        InputError: the server rejects one of them, or cannot be reached.
     """
     over = threading.Event()
-    living = threading.Thread(target=_live, args=(nodes, over), daemon=True)
-    living.start()
+    threading.Thread(target=_send_heartbeats, args=(nodes, over), daemon=True).start()
     pause = FIRST_PAUSE
     try:
         while not all(node.done for node in nodes):
             busy = False
             for node in nodes:
                 if not node.done:
-                    was = node.node
+                    before = node.node
                     busy |= node.step()
-                    if (was is None) != (node.node is None):
+                    if (before is None) != (node.node is None):
                         verb = "has signed in at" if node.node is not None else "has lost"
-                        say(f"client {node.identity.client} {verb} {node.address}")
+                        report(f"client {node.identity.client} {verb} {node.address}")
             _check(nodes, patience)
             pause = FIRST_PAUSE if busy else min(1.5 * pause, LONGEST_PAUSE)
             if not busy:
@@ -258,11 +257,11 @@ def serve(nodes: Sequence[Node], patience: float, say: Callable[[str], None]) ->
             node.leave()
 
 
-def _check(nodes: Sequence[Node], patience: float) -> None:
+def _check(nodes: Sequence[SuperNode], patience: float) -> None:
     for node in nodes:
-        if node.participant.refused is not None:
+        if node.replier.rejected is not None:
             raise InputError(
-                f"the server at {node.address} refuses client {node.identity.client}: {node.participant.refused}"
+                f"the server at {node.address} rejected client {node.identity.client}: {node.replier.rejected}"
             )
         if node.node is None and not node.done and time.monotonic() - node.away_since > patience:
             raise InputError(
@@ -270,7 +269,7 @@ def _check(nodes: Sequence[Node], patience: float) -> None:
             )
 
 
-def _live(nodes: Sequence[Node], over: threading.Event) -> None:
-    while not over.wait(SIGN_OF_LIFE):
+def _send_heartbeats(nodes: Sequence[SuperNode], over: threading.Event) -> None:
+    while not over.wait(HEARTBEAT_SECONDS):
         for node in nodes:
-            node.sign_of_life()
+            node.heartbeat()

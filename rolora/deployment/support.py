@@ -1,4 +1,4 @@
-"""Which methods can be deployed, and which of them a secure aggregation could serve, each with its reason.
+"""Methods that can be deployed, and those that secure aggregation could serve, each with its reason.
 
 Secure aggregation lets a server learn the sum of what clients send and nothing of any one of them. It serves a method whose
 server needs sums alone: the weighted mean of each tensor that is sent (``Algorithm.averages``). RoLoRA and FFA-LoRA are such
@@ -28,12 +28,12 @@ NEEDS = {
     "fedsvd": "",
     "fedsa-lora": "",
 }
-"""What a method's server needs of single clients, for methods that do not declare ``averages``; nothing beyond sums if empty."""
+"""Single clients' values that a server needs, for methods that do not declare ``averages``; empty where sums are enough."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be done with one method.
+    """Support of one method.
 
     Args:
         method: its name.
@@ -47,17 +47,15 @@ class Verdict:
 
     @property
     def deployable(self) -> bool:
-        """Whether it can be deployed."""
         return not self.refusal
 
     @property
     def sums_suffice(self) -> bool:
-        """Whether a secure sum would serve it."""
         return self.deployable and not self.needs
 
 
 def verdict(algorithm: Algorithm) -> Verdict:
-    """What can be done with a method.
+    """Return the support of a method.
 
     Example:
         >>> [verdict(ALGORITHMS[name]()).sums_suffice for name in ("rolora", "ffa-lora", "flexlora", "flora")]
@@ -70,30 +68,29 @@ def verdict(algorithm: Algorithm) -> Verdict:
         refusal = "it is no federation: one client holds the data of all"
     elif algorithm.personal:
         refusal = "its clients keep factors of their own, which no server can evaluate"
-    needs = "" if algorithm.averages else NEEDS.get(algorithm.name, "what no one has looked into")
+    needs = "" if algorithm.averages else NEEDS.get(algorithm.name, "not examined")
     return Verdict(algorithm.name, refusal, needs)
 
 
 def table() -> list[Verdict]:
-    """All methods.
+    """Return the support of all methods.
 
     Example:
-        >>> [one.method for one in table() if one.deployable and one.sums_suffice]
+        >>> [row.method for row in table() if row.sums_suffice]
         ['fedavg-lora', 'ffa-lora', 'rolora', 'fedsvd', 'la-lora']
     """
     return [verdict(method()) for method in ALGORITHMS.values()]
 
 
 def refusal(config: Config) -> str:
-    """Why a config cannot be deployed; empty where it can."""
-    found = verdict(config.build_algorithm()).refusal
-    if found:
-        return f"algorithm: got {config.algorithm}, expected a method that can be deployed: {found}"
+    """Return why a config cannot be deployed; empty where it can."""
+    if reason := verdict(config.build_algorithm()).refusal:
+        return f"algorithm: got {config.algorithm}, expected a method that can be deployed: {reason}"
     if config.federation.client_state == "shared":
         return 'federation.client_state: got "shared", expected "isolated": deployed clients share no model'
     return ""
 
 
 def shared_hash(config: Config) -> str:
-    """The hash of what server and clients must have in common: all but where and how exactly each computes."""
+    """Return the hash of a config without [runtime], which server and clients may set differently."""
     return config.model_copy(update={"runtime": type(config.runtime)()}).hash()

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from rolora.data import metrics
-from rolora.training.local_update import Examples, HiddenStates, forward, skipping
+from rolora.training.examples import Examples, by_length
+from rolora.training.local_update import HiddenStates, forward, skipping
 from rolora.training.objectives import widened
 
 
@@ -77,12 +78,6 @@ def evaluate(
     if found:
         measured = metrics.compute(examples.metrics, np.concatenate(found), np.asarray(examples.labels)[order])
     return Evaluation(measured, loss / terms, len(order), terms)
-
-
-def by_length(examples: Examples, indices: np.ndarray | None = None) -> np.ndarray:
-    """The indices of examples, all of them if None, from the shortest to the longest."""
-    chosen = np.arange(len(examples)) if indices is None else indices
-    return chosen[np.argsort([len(examples.fields["input_ids"][index]) for index in chosen], kind="stable")]
 
 
 def pooled(parts: list[Evaluation]) -> Evaluation:

@@ -1,9 +1,8 @@
-"""The state of an unfinished run, and the parts of a finished one that PEFT's adapter has no place for."""
+"""Checkpoint of an unfinished run, and the parts of a finished one that PEFT's adapter cannot hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from rolora import records
-from rolora.adapter import Layer
 from rolora.config import Config
 from rolora.errors import InputError
-from rolora.federation import ServerState, pack
-from rolora.federation.communication import PARTS, Ledger
+from rolora.federation import ServerState
+from rolora.federation.communication import Ledger
+from rolora.federation.state_tensors import state_from, state_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 
 SELECTED = "selected:"
-"""Before the names of a checkpoint's tensors that belong to the best round so far, where that is not the last one."""
+"""Prefix of the labels of the best round's tensors, where that is not the last round."""
 
 
 def save_checkpoint(
@@ -36,12 +35,10 @@ def save_checkpoint(
 
     ``selected``, the state of the best round so far, lies in the same file, unless it is the server's own.
     """
-    tensors = {f"{part}|{name}": array.contiguous() for part, name, array in everything(server)}
+    tensors = {label: array.contiguous() for label, array in state_tensors(server).items()}
     if selected is not None and selected is not server:
         # A copy: the two states may share arrays, and safetensors refuses two names for one memory.
-        tensors |= {
-            f"{SELECTED}{part}|{name}": array.clone().contiguous() for part, name, array in everything(selected)
-        }
+        tensors |= {SELECTED + label: array.clone().contiguous() for label, array in state_tensors(selected).items()}
     progress = {
         "config_hash": config.hash(),
         "ledger": {
@@ -72,18 +69,18 @@ def load_checkpoint(path: Path, config: Config) -> tuple[ServerState, Ledger, li
         previous=progress["ledger"]["previous"],
     )
     current = {name: tensor for name, tensor in tensors.items() if not name.startswith(SELECTED)}
-    return restored(current), ledger, progress["rounds"], progress["initial"]
+    return state_from(current), ledger, progress["rounds"], progress["initial"]
 
 
 def load_selected(path: Path, config: Config) -> ServerState | None:
-    """The state of the best round, if the checkpoint holds one beside the server's.
+    """Read the state of the best round; None if it is the server's own.
 
     Raises:
         InputError: if it is damaged.
     """
     _, tensors = _read(path, config)
-    found = {name.removeprefix(SELECTED): tensor for name, tensor in tensors.items() if name.startswith(SELECTED)}
-    return restored(found) if found else None
+    selected = {name.removeprefix(SELECTED): tensor for name, tensor in tensors.items() if name.startswith(SELECTED)}
+    return state_from(selected) if selected else None
 
 
 def _read(path: Path, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -95,51 +92,13 @@ def _read(path: Path, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"{path}: expected a checkpoint of this software; {str(error).splitlines()[0]}") from None
 
 
-def everything(server: ServerState) -> Iterator[tuple[str, str, Any]]:
-    """Every tensor of a state as (kind, name, tensor): what a checkpoint has to hold."""
-    yield from pack(server, frozenset(PARTS)).arrays()
-    for name, layer in server.layers.items():
-        if layer.residual is not None:
-            yield "residual", name, layer.residual
-        for index, array in enumerate(layer.increment or ()):
-            yield "increment", f"{index}|{name}", array
-        for memory, array in layer.memory.items():
-            yield "memory", f"{memory}|{name}", array
-    for client, layers in server.personal.items():
-        for name, factors in layers.items():
-            for factor, array in factors.items():
-                yield "personal", f"{client}|{factor}|{name}", array
-
-
-def restored(tensors: Mapping[str, Any]) -> ServerState:
-    """The state from the tensors of :func:`everything`, by "kind|name"."""
-    layers: dict[str, dict[str, Any]] = {}
-    head: dict[str, Any] = {}
-    personal: dict[int, dict[str, dict[str, Any]]] = {}
-    increments: dict[str, dict[int, Any]] = {}
-    for label, tensor in tensors.items():
-        kind, _, name = label.partition("|")
-        if kind == "head":
-            head[name] = tensor
-        elif kind == "personal":
-            client, factor, name = name.split("|", 2)
-            personal.setdefault(int(client), {}).setdefault(name, {})[factor] = tensor
-        elif kind == "increment":
-            index, _, name = name.partition("|")
-            increments.setdefault(name, {})[int(index)] = tensor
-        elif kind == "memory":
-            memory, _, name = name.partition("|")
-            layers.setdefault(name, {}).setdefault("memory", {})[memory] = tensor
-        else:
-            layers.setdefault(name, {})[kind] = tensor
-    for name, parts in increments.items():
-        layers[name]["increment"] = tuple(parts[index] for index in sorted(parts))
-    return ServerState({name: Layer(**parts) for name, parts in layers.items()}, head, personal)
-
-
 def save_beside_adapter(directory: Path, server: ServerState) -> None:
-    """What the result needs beyond one adapter: a residual to add to the backbone, the clients' own factors."""
-    for kind in ("residual", "personal"):
-        tensors = {name: array.contiguous() for found, name, array in everything(server) if found == kind}
+    """Write what PEFT's adapter cannot hold: a residual to add to the backbone, the clients' own factors."""
+    for part in ("residual|", "personal|"):
+        tensors = {
+            label.removeprefix(part): array.contiguous()
+            for label, array in state_tensors(server).items()
+            if label.startswith(part)
+        }
         if tensors:
-            records.write_bytes(directory / f"{kind}.safetensors", save(tensors))
+            records.write_bytes(directory / f"{part[:-1]}.safetensors", save(tensors))

@@ -22,8 +22,8 @@ from rolora import records
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.experiment import model_card
-from rolora.experiment.checkpoint import restored
 from rolora.federation import ServerState
+from rolora.federation.state_tensors import state_from
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary, precision
 from rolora.models.seeding import named_stream
@@ -73,8 +73,7 @@ def export(run: Path, folder: Path, *, merged: bool = False, client: int | None 
             tokenizer.save_pretrained(folder)
         else:
             peft_boundary.save(model, folder)
-    card = model_card.of_merged(record) if merged else model_card.of_adapter(record)
-    records.write_bytes(folder / model_card.FILE, card.encode())
+    records.write_bytes(folder / model_card.FILE, model_card.model_card(record, merged=merged).encode())
     records.flush(folder)
     again = _plain(folder, config) if merged else peft_boundary.load(_base(record, config)[1], folder)
     allowed = ROUNDINGS * (depth + 1) * torch.finfo(_dtype(config)).eps
@@ -144,13 +143,15 @@ def _base(record: dict[str, Any], config: Config) -> tuple[Any, torch.nn.Module]
 def _labels(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """What transformers are told of the head's outputs: their names, where they have other names than numbers."""
     names = [str(name) for name in record["data"].get("label_names") or ["0"]]
-    if model_card.task(config) == "regression" or all(name.isdecimal() for name in names):
-        return {"num_labels": 1 if model_card.task(config) == "regression" else len(names)}
+    if config.data.task == "regression":
+        return {"num_labels": 1}
+    if all(name.isdecimal() for name in names):
+        return {"num_labels": len(names)}
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
 def _generates(config: Config) -> bool:
-    return model_card.task(config) == "generation"
+    return config.data.task == "generation"
 
 
 def _auto(config: Config) -> Any:
@@ -185,7 +186,7 @@ def _evaluated(run: Path, record: dict[str, Any], config: Config, client: int | 
 
 def _of_client(run: Path, state: ServerState, client: int) -> ServerState:
     """The server's state with the factors that a client kept; one that never took part has the server's."""
-    kept = restored({f"personal|{name}": tensor for name, tensor in load_file(run / "personal.safetensors").items()})
+    kept = state_from({f"personal|{name}": tensor for name, tensor in load_file(run / "personal.safetensors").items()})
     own = kept.personal.get(client, {})
     return replace(state, layers={name: replace(layer, **own.get(name, {})) for name, layer in state.layers.items()})
 

@@ -1,4 +1,4 @@
-"""Several experiments, one after another or beside each other."""
+"""Several experiments, one after another or in parallel processes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from rolora.config import Config
 from rolora.errors import InputError
+from rolora.experiment import tracking
 from rolora.experiment.progress import Display, Event
-from rolora.experiment.standing import Standing
 from rolora.privacy import accounting
 from rolora.records import finished
 from rolora.training import process_group
+
+if TYPE_CHECKING:  # loads torch
+    from rolora.experiment.setup import SetupCache
 
 
 def run_all(
@@ -36,11 +39,11 @@ def run_all(
     Args:
         configs: what to run.
         out: where the folders are.
-        resume: go on with unfinished runs.
-        jobs: processes beside each other.
-        console: where to show how far it is.
+        resume: continue unfinished runs.
+        jobs: processes at the same time.
+        console: for bars or lines of progress.
         together: train the runs that can in lockstep on one backbone (``rolora.experiment.lockstep``).
-        track: trackers that are told too (``rolora.experiment.tracking``).
+        track: names of trackers that log the runs too (``rolora.experiment.tracking``).
 
     Returns:
         Their records, in the order of the configs; finished runs are read, not run.
@@ -49,37 +52,37 @@ def run_all(
         InputError: the first one that a run met; runs that are finished stay finished.
     """
     if process_group.count() > 1 and (jobs > 1 or together):
-        given = f"--jobs {jobs}" if jobs > 1 else "--together"
         raise InputError(
-            f"got {given} in {process_group.count()} processes, expected neither --jobs nor --together: the processes share "
-            "the clients of one run after another"
-        )
-    if track:
-        _tracking().check(track)
+            key="--jobs" if jobs > 1 else "--together", got=jobs if jobs > 1 else together,
+            expected=f"none in {process_group.count()} processes: they share the clients of one run after another",
+        )  # fmt: skip
+    tracking.check(track)
     for config in configs:
         if not finished(out / config.run_name(), config.hash()):
             accounting.check(config)
+    units = [[config] for config in configs]
     if together:
         from rolora.experiment.lockstep import sets
 
         units = sets(configs)
-    else:
-        units = [[config] for config in configs]
     records: dict[str, dict[str, Any]] = {}
     display = Display(console, len(configs))
 
-    def finish(unit: list[Config], found: list[dict[str, Any]]) -> None:
-        for config, record in zip(unit, found, strict=True):
+    def finish(unit: list[Config], unit_records: list[dict[str, Any]]) -> None:
+        for config, record in zip(unit, unit_records, strict=True):
             records[config.run_name()] = record
             display.finish(config.run_name(), record)
 
+    work = partial(_run, out=out, resume=resume, track=track)
     with display.bars:
         if jobs == 1 or len(units) == 1:
-            standing = Standing()
+            from rolora.experiment.setup import SetupCache
+
+            setups = SetupCache()
             for unit in units:
-                finish(unit, _run(unit, out, resume, display.show, track, standing))
+                finish(unit, work(unit, show=display.show, setups=setups))
         else:
-            _run_beside(units, out, resume, jobs, display, finish, track)
+            _run_in_processes(work, units, jobs, display, finish)
     for config in configs:
         if config.privacy.mode != "none":
             console.print(
@@ -90,63 +93,49 @@ def run_all(
 
 def _run(
     unit: list[Config],
+    *,
     out: Path,
     resume: bool,
-    show: Callable[[str, Event], None],
     track: Sequence[str],
-    standing: Standing,
+    show: Callable[[str, Event], None],
+    setups: SetupCache,
 ) -> list[dict[str, Any]]:
+    """Run one config, or several in lockstep, and return their records."""
     from rolora.experiment import lockstep, loop
 
     if len(unit) > 1:
         before = {config.run_name() for config in unit if finished(out / config.run_name(), config.hash())}
-        found = lockstep.run(unit, out, resume=resume, progress=show)
-        for config, record in zip(unit, found, strict=True) if track else ():
+        records = lockstep.run(unit, out, resume=resume, progress=show)
+        for config, record in zip(unit, records, strict=True) if track else ():
             if config.run_name() not in before:
-                _tracking().log_finished(track, config, out / config.run_name(), record)
-        return found
+                tracking.log_finished(track, config, out / config.run_name(), record)
+        return records
     (config,) = unit
-    name = config.run_name()
-    trackers = _tracking().Trackers(track, config, out / name) if track else None
-    watch = trackers.round_done if trackers else None
+    directory = out / config.run_name()
+    trackers = tracking.Trackers(track, config, directory)
     record = None
     try:
         record = loop.run(
             config,
-            out / name,
+            directory,
             resume=resume,
-            progress=lambda event: show(name, event),
-            watch=watch,
-            standing=standing,
+            progress=partial(show, config.run_name()),
+            watch=trackers.round_done if track else None,
+            setups=setups,
         )
     finally:
-        if trackers:
-            trackers.finish(record)
+        trackers.finish(record)
     return [record]
 
 
-def _tracking() -> Any:
-    from rolora.experiment import tracking  # loads torch
-
-    return tracking
-
-
-@cache
-def _left_standing() -> Standing:
-    """Of this worker process."""
-    return Standing()
-
-
-def _run_beside(
+def _run_in_processes(
+    work: Callable[..., list[dict[str, Any]]],
     units: list[list[Config]],
-    out: Path,
-    resume: bool,
     jobs: int,
     display: Display,
-    finish: Any,
-    track: Sequence[str],
+    finish: Callable[[list[Config], list[dict[str, Any]]], None],
 ) -> None:
-    # Spawned processes share nothing, so a run has the same bits alone and beside others.
+    # Spawned processes share nothing, so a run has the same bits alone and in parallel with others.
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         events = manager.Queue()
@@ -155,7 +144,7 @@ def _run_beside(
         others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
         try:
-            futures = {pool.submit(_work, unit, out, resume, events, track): unit for unit in units}
+            futures = {pool.submit(_in_worker, work, unit, events): unit for unit in units}
             for future in as_completed(futures):
                 finish(futures[future], future.result())
         except BaseException:
@@ -178,5 +167,13 @@ def _listen(events: Any, display: Display) -> None:
         display.show(*message)
 
 
-def _work(unit: list[Config], out: Path, resume: bool, events: Any, track: Sequence[str]) -> list[dict[str, Any]]:
-    return _run(unit, out, resume, lambda name, event: events.put((name, event)), track, _left_standing())
+def _in_worker(work: Callable[..., list[dict[str, Any]]], unit: list[Config], events: Any) -> list[dict[str, Any]]:
+    return work(unit, show=lambda name, event: events.put((name, event)), setups=_worker_setups())
+
+
+@cache
+def _worker_setups() -> SetupCache:
+    """The cache of this worker process."""
+    from rolora.experiment.setup import SetupCache
+
+    return SetupCache()

@@ -1,4 +1,4 @@
-"""What a run tells of itself while it goes on, and how a person sees it: bars on a terminal, lines in a file."""
+"""Progress of runs: events from the loop, bars on a terminal or in a notebook, lines in a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from rolora.evaluation.selection import primary
 
@@ -25,11 +33,11 @@ class Event:
     metric: str
     value: float | None
     note: str = ""
-    """A line to be read once, such as why an update was refused."""
+    """A line to be shown once, such as the reason why an update was refused."""
 
 
 class Reporter:
-    """Turns what the engine and the loop tell into events for a progress bar."""
+    """Turns calls of the engine and the loop into events for a progress bar."""
 
     def __init__(
         self,
@@ -41,7 +49,7 @@ class Reporter:
     ) -> None:
         """
         Args:
-            progress: who is told; None if nobody is.
+            progress: takes the events; None if nobody does.
             rounds: of the run.
             per_round: local updates a round.
             finished: rounds that are done already.
@@ -52,38 +60,51 @@ class Reporter:
         self.loss: float | None = None
         self.metric = primary(evaluation)
         self.value: float = evaluation[self.metric]
-        self._tell()
+        self._report()
 
     def local_update_done(self) -> None:
-        """One client has finished."""
+        """Report a client that has finished."""
         self.done += 1
-        self._tell()
+        self._report()
 
     def round_done(self, loss: float, evaluation: Mapping[str, float] | None) -> None:
-        """The server has aggregated, and evaluated if there is an evaluation."""
+        """Report a round that is aggregated, and evaluated if there is an evaluation."""
         self.round += 1
         self.loss = loss
         self.value = self.value if evaluation is None else evaluation[self.metric]
-        self._tell()
+        self._report()
 
     def refused(self, reasons: Sequence[str]) -> None:
-        """Updates were refused."""
+        """Report refused updates."""
         for reason in reasons:
-            self._tell(f"refused: {reason}")
+            self._report(f"refused: {reason}")
 
     def round_repeated(self, local_updates: int) -> None:
-        """The round's local updates will be done once more."""
+        """Report a round whose local updates are done once more."""
         self.done -= local_updates
-        self._tell(f"round {self.round} is repeated: too few updates can be used")
+        self._report(f"round {self.round} is repeated: too few updates can be used")
 
-    def _tell(self, note: str = "") -> None:
+    def _report(self, note: str = "") -> None:
         if self.progress is not None:
             total = self.rounds * self.per_round
             self.progress(Event(self.done, total, self.round, self.rounds, self.loss, self.metric, self.value, note))
 
 
 LINE_SECONDS = 20.0
-"""Where there is no terminal to draw bars on: seconds between two lines of one run."""
+"""Seconds between two lines of one run, where no bars are drawn."""
+
+
+def bars(console: Console, *columns: ProgressColumn, transient: bool = False) -> Progress:
+    """Return bars with a name, these columns and the time, drawn on a terminal or in a notebook; a file gets none.
+
+    Args:
+        console: gets the bars.
+        columns: between the bar and the elapsed time.
+        transient: remove the bars when they are done.
+    """
+    first = TextColumn("{task.description}"), BarColumn()
+    drawn = console.is_terminal or console.is_jupyter
+    return Progress(*first, *columns, TimeElapsedColumn(), console=console, transient=transient, disable=not drawn)
 
 
 class Display:
@@ -93,22 +114,13 @@ class Display:
         self.console = console
         self.total = total
         self.finished = 0
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self.bars = bars(console, MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
         self.tasks: dict[str, Any] = {}
-        self.whole = self.bars.add_task(f"{total} runs", total=total, state="", visible=total > 1)
+        self.all_runs = self.bars.add_task(f"{total} runs", total=total, state="", visible=total > 1)
         self.printed: dict[str, float] = {}
 
     def show(self, name: str, event: Event) -> None:
-        """A run has come further."""
+        """Show the latest event of a run."""
         loss = "-" if event.loss is None else f"{event.loss:.3f}"
         value = "-" if event.value is None else f"{event.value:.3f}"
         state = f"round {event.round}/{event.rounds}  loss {loss}  {named(event.metric)} {value}"
@@ -125,9 +137,9 @@ class Display:
             )
 
     def finish(self, name: str, record: dict[str, Any]) -> None:
-        """A run is finished, now or earlier."""
+        """Show that a run is finished, now or earlier."""
         self.finished += 1
-        self.bars.update(self.whole, advance=1)
+        self.bars.update(self.all_runs, advance=1)
         if name in self.tasks and self.total > 1:
             self.bars.update(self.tasks[name], visible=False)
         if not self.console.is_terminal:
@@ -139,7 +151,7 @@ class Display:
 
 
 def named(metric: str) -> str:
-    """A metric's name as a person reads it; a loss that is measured is not the one that is trained.
+    """Return a metric's name for a reader; a loss that is measured is not the one that is trained.
 
     Example:
         >>> named("accuracy"), named("matthews_correlation"), named("loss")

@@ -1,22 +1,25 @@
-"""What exists before round 0: data, clients, model and first adapter, none of them dependent on the algorithm."""
+"""Data, clients, model and first adapter before round 0, none of them dependent on the algorithm; kept for the next run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from peft import PeftModel
 
 from rolora import data as tasks
 from rolora.config import Config
 from rolora.data import partition
+from rolora.federation import ServerState
 from rolora.keys import Key
 from rolora.models import backbone as models
 from rolora.models import peft_boundary, precision
-from rolora.training import gradient_checkpointing
-from rolora.training.local_update import Examples
+from rolora.training import gradient_checkpointing, process_group
+from rolora.training.examples import Examples
 from rolora.training.prefix_cache import Prefix, Refused
 from rolora.training.tokenisation import packed, tokenise
 
@@ -25,50 +28,120 @@ from rolora.training.tokenisation import packed, tokenise
 class Setup:
     """All that exists before round 0.
 
-    ``clients`` are the indices of each client's examples in ``train``; ``shares`` those of its texts in ``data.train``, which
-    differ where texts are packed.
+    ``clients`` are the indices of each client's examples in ``train``; ``shares`` those of its texts in ``data.train`` and
+    ``texts``, which differ where texts are packed. ``first`` is the server's state before round 0.
     """
 
     config: Config
     key: Key
     data: tasks.TextData
-    clients: list[np.ndarray]
     backbone: models.Backbone
     model: PeftModel
+    first: ServerState
+    precision: dict[str, Any]
+    texts: Examples
     train: Examples
     held_out: Examples
-    precision: dict[str, Any]
+    test: Examples | None  # where rounds are selected: held_out is then the validation text
+    clients: list[np.ndarray] = field(default_factory=list)
+    shares: list[np.ndarray] = field(default_factory=list)
     prefix: Prefix | None = None
     prefix_record: dict[str, Any] | None = None
-    shares: list[np.ndarray] = field(default_factory=list)
-    test: Examples | None = None  # where rounds are selected: held_out is then the validation text
 
     @property
     def device(self):
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def reused(self, config: Config) -> Setup:
+        """Return the setup of another config on the same backbone and tokens; it :func:`needs` what this one does.
 
-def prepare(config: Config, data: tasks.TextData | None = None, beside: Setup | None = None) -> Setup:
+        Clients, head and first adapter are drawn from the config's own seed, so its run has the bits of one alone.
+        """
+        key = Key(config.seed)
+        shares = divide(config, key, self.data.train.labels, self.data.train.owners)
+        settings, first = precision.apply(config.runtime), _first_state(self, config, key)
+        return _divided(replace(self, config=config, key=key, precision=settings, first=first), shares)
+
+
+class SetupCache:
+    """The setup of a process's last run, used again by the next one if it needs the same model and data.
+
+    At most one backbone is held: what the next run cannot use is released before another is loaded.
+    """
+
+    def __init__(self) -> None:
+        self._setup: Setup | None = None
+        self._needs: str | None = None
+
+    def get(self, config: Config) -> Setup:
+        """Return the setup of a config, from the last one if possible.
+
+        Raises:
+            InputError: whatever of the config cannot be met.
+        """
+        needed = needs(config)
+        if self._setup is not None and needed == self._needs:
+            setup = self._setup.reused(config)
+        else:
+            self._setup = None
+            setup = prepare(config)
+        self._setup, self._needs = None if needed is None else setup, needed
+        return setup
+
+
+def needs(config: Config) -> str | None:
+    """Return what a run needs of model and data, as text; None if it changes the model or cannot leave it to another."""
+    algorithm, evaluation = config.build_algorithm(), config.evaluation
+    folds = any("residual" in algorithm.changed(t) for t in range(config.federation.rounds))
+    if folds or config.privacy.mode != "none" or process_group.count() > 1:
+        return None
+    table = config.resolved()
+    shared = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}
+    shared["evaluation"] = [evaluation.split, evaluation.select, evaluation.batch_size]
+    return json.dumps(shared | {"seed": config.seed if config.own_backbone else None}, sort_keys=True)
+
+
+def prepare(config: Config, data: tasks.TextData | None = None) -> Setup:
     """Load data and model, divide the data, attach the first adapter.
 
     Nothing here depends on the algorithm: with one seed, all algorithms start from the same data, clients and adapter.
 
     Args:
-        config: what is asked for.
+        config: of the run.
         data: one client's own data in the place of the config's; they are not divided.
-        beside: of a run with the same model and data, whose data and tokens are used.
 
     Raises:
         InputError: whatever of the config cannot be met.
     """
     key = Key(config.seed)
     if data is None:
-        data = tasks.load(config.data) if beside is None else beside.data
-        clients = divide(config, key, data.train.labels, data.train.owners)
+        data = tasks.load(config.data)
+        shares = divide(config, key, data.train.labels, data.train.owners)
     else:
-        clients = [np.arange(len(data.train))]
+        shares = [np.arange(len(data.train))]
     settings = precision.apply(config.runtime)
+    backbone, model = _load(config, data, key)
+    selects = config.evaluation.select != "last"
+    held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
+    texts = tokenise(backbone, data.train, config, data.metrics)
+    setup = Setup(
+        config=config,
+        key=key,
+        data=data,
+        backbone=backbone,
+        model=model,
+        first=peft_boundary.read(model, head=config.model.head == "trained"),
+        precision=settings,
+        texts=texts,
+        train=texts,
+        held_out=tokenise(backbone, held_out, config, data.metrics),
+        test=tokenise(backbone, data.test, config, data.metrics) if selects else None,
+    )
+    return _divided(setup, shares)
+
+
+def _load(config: Config, data: tasks.TextData, key: Key) -> tuple[models.Backbone, PeftModel]:
     backbone = models.load(
         config.model,
         config.data.task,
@@ -82,37 +155,36 @@ def prepare(config: Config, data: tasks.TextData | None = None, beside: Setup | 
     model.config.use_cache = False
     if config.runtime.gradient_checkpointing:
         gradient_checkpointing.enable(model)
-    selects = config.evaluation.select != "last"
-    held_out = data.test if config.evaluation.split == "test" and not selects else data.validation
-    if beside is not None and not config.data.packing:
-        same = {name: getattr(beside, name) for name in ("train", "held_out", "test")}
-        return Setup(
-            config=config, key=key, data=data, clients=clients, backbone=backbone, model=model, precision=settings,
-            shares=clients, **same,
-        )  # fmt: skip
-    train, shares = tokenise(backbone, data.train, config, data.metrics), clients
-    if config.data.packing:
-        train, clients = packed(train, clients, config.model.max_length)
-    return Setup(
-        config=config,
-        key=key,
-        data=data,
-        clients=clients,
-        backbone=backbone,
-        model=model,
-        train=train,
-        held_out=tokenise(backbone, held_out, config, data.metrics),
-        precision=settings,
-        test=tokenise(backbone, data.test, config, data.metrics) if selects else None,
-        shares=shares,
-    )
+    return backbone, model
+
+
+def _first_state(setup: Setup, config: Config, key: Key) -> ServerState:
+    """The state before round 0 of another config on this setup's model, drawn without loading the model again."""
+    if config.seed == setup.config.seed:
+        return setup.first
+    head = config.model.head == "trained"
+    same_seed = peft_boundary.first_state(setup.model, setup.key.fold("model"), head=head)
+    if any(not torch.equal(same_seed.head[name], tensor) for name, tensor in setup.first.head.items()):
+        # Loading drew the head in another way: on another device, or after other weights that the checkpoint lacks.
+        return peft_boundary.read(_load(config, setup.data, key)[1], head=head)
+    return peft_boundary.first_state(setup.model, key.fold("model"), head=head)
+
+
+def _divided(setup: Setup, shares: list[np.ndarray]) -> Setup:
+    """The setup with its texts dealt to the clients; a row of packed texts is one client's."""
+    if not setup.config.data.packing:
+        return replace(setup, clients=shares, shares=shares)
+    if len(shares) == len(setup.shares) and all(map(np.array_equal, shares, setup.shares)):
+        return setup
+    train, clients = packed(setup.texts, shares, setup.config.model.max_length)
+    return replace(setup, train=train, clients=clients, shares=shares, prefix=None, prefix_record=None)
 
 
 def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
     """Keep the hidden states below the lowest adapted layer, where the config asks for it and it can be done exactly.
 
     Args:
-        setup: gets them, and what a record says of them: why there are none, if there are none.
+        setup: gets them, and their description for the record: the reason, if there are none.
         folder: of the run, for a file on disk where memory does not suffice; none is written if None.
 
     Raises:
@@ -135,7 +207,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
 
 
 def divide(config: Config, key: Key, labels: np.ndarray, owners: np.ndarray | None = None) -> list[np.ndarray]:
-    """The clients' example indices by the config's partition; ``owners`` says whose they are by the data themselves."""
+    """Return the clients' example indices by the config's partition; ``owners`` gives each example's client in the data."""
     federation = config.federation
     if config.build_algorithm().pooled:
         return [np.arange(len(labels))]

@@ -1,4 +1,4 @@
-"""What a sweep found: a record with every run's name, and a table."""
+"""The result of a sweep: a record with every run's name, and a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.table import Table
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import Mean, student
+from rolora.evaluation.intervals import MeanInterval, student
 from rolora.experiment.progress import named
-from rolora.experiment.sweep import Cell, Choice, Protocol, Rate, differing, flat, label, rate_text
+from rolora.experiment.sweep import WITHIN_CELL, Cell, Choice, Measured, Protocol, Rate, differing, label, rate_text
 
 FORMAT = 1
 """The version of sweep.json's layout."""
@@ -23,32 +23,32 @@ FORMAT = 1
 METHOD = ("algorithm", "method", "server")
 """The sections of a config by which two methods differ in one setting."""
 
-Found = Sequence[tuple[Choice, dict[tuple[Rate, int], dict[str, Any]]]]
-"""Every cell's choice, and its measuring runs by rate and seed."""
+Outcome = Sequence[tuple[Choice, Measured]]
+"""Every cell's choice and its measuring runs."""
 
 
 def check_reference(cells: Sequence[Cell], protocol: Protocol) -> None:
     """Refuse a reference that no cell has, before anything is run.
 
     Raises:
-        InputError: what was given and which methods there are.
+        InputError: no cell has this method.
     """
     methods = list(dict.fromkeys(cell.any.algorithm for cell in cells))
     if protocol.reference is not None and protocol.reference not in methods:
-        raise InputError(f"--reference: got {protocol.reference!r}, expected one of {', '.join(methods)}")
+        raise InputError(key="--reference", got=protocol.reference, expected=f"one of {', '.join(methods)}")
 
 
-def as_record(found: Found, protocol: Protocol) -> dict[str, Any]:
-    """The sweep's record: protocol, and for every cell its settings, rates, choice, test metrics and differences."""
-    settings = differing([choice.cell.any for choice, _ in found])
+def as_record(outcome: Outcome, protocol: Protocol) -> dict[str, Any]:
+    """Return the sweep's record: protocol, and for every cell its settings, rates, choice, test metrics and differences."""
+    settings = differing([choice.cell.any for choice, _ in outcome])
     rows = [
-        {"settings": own, **_row(choice, runs, protocol)} for own, (choice, runs) in zip(settings, found, strict=True)
+        {"settings": own, **_row(choice, runs, protocol)} for own, (choice, runs) in zip(settings, outcome, strict=True)
     ]
-    _compare(rows, found, protocol)
+    _compare(rows, outcome, protocol)
     return {"format": FORMAT, "protocol": asdict(protocol), "cells": rows}
 
 
-def _row(choice: Choice, runs: dict[tuple[Rate, int], dict[str, Any]], protocol: Protocol) -> dict[str, Any]:
+def _row(choice: Choice, runs: Measured, protocol: Protocol) -> dict[str, Any]:
     records = [runs[choice.rate, seed] for seed in protocol.seeds]
     metric = selection.primary(records[0]["final"])
     values = [record["final"][metric] for record in records]
@@ -71,9 +71,7 @@ def _row(choice: Choice, runs: dict[tuple[Rate, int], dict[str, Any]], protocol:
     return row | ({"papers_protocol": _papers(choice.cell, runs, protocol, metric)} if protocol.papers_protocol else {})
 
 
-def _papers(
-    cell: Cell, runs: dict[tuple[Rate, int], dict[str, Any]], protocol: Protocol, metric: str
-) -> dict[str, Any]:
+def _papers(cell: Cell, runs: Measured, protocol: Protocol, metric: str) -> dict[str, Any]:
     """The best round of every run and the best rate, both on the test text itself."""
     values = {
         rate: [runs[rate, seed]["final_papers_protocol"][metric] for seed in protocol.seeds] for rate in cell.rates
@@ -91,10 +89,10 @@ def _rate(rate: Rate) -> dict[str, float]:
     return {"learning_rate": rate[0]} | ({"learning_rate_a": rate[1]} if rate[1] else {})
 
 
-def _compare(rows: Sequence[dict[str, Any]], found: Found, protocol: Protocol) -> None:
+def _compare(rows: Sequence[dict[str, Any]], outcome: Outcome, protocol: Protocol) -> None:
     """Add to every row its difference from the reference method in the same setting, seed by seed."""
-    places = [_place(choice.cell.any) for choice, _ in found]
-    names = [choice.cell.any.algorithm for choice, _ in found]
+    places = [_place(choice.cell.any) for choice, _ in outcome]
+    names = [choice.cell.any.algorithm for choice, _ in outcome]
     reference = protocol.reference or ("fedavg-lora" if "fedavg-lora" in names else names[0])
     for row, place, name in zip(rows, places, names, strict=True):
         same = [
@@ -108,18 +106,17 @@ def _compare(rows: Sequence[dict[str, Any]], found: Found, protocol: Protocol) -
 
 
 def _place(config: Config) -> str:
-    table = {key: value for key, value in flat(config).items() if key.partition(".")[0] not in METHOD}
-    return json.dumps(table, sort_keys=True)
+    return json.dumps(config.without(*WITHIN_CELL, *METHOD), sort_keys=True)
 
 
 def table(record: dict[str, Any]) -> Table:
-    """A sweep's record as a person reads it."""
+    """Return the table of a sweep's record."""
     rows, protocol = record["cells"], record["protocol"]
     metric = named(rows[0]["metric"])
     references = {row["difference"]["reference"] for row in rows if "difference" in row}
     chosen_on = "validation" if protocol["select"] == "validation" or protocol["papers_protocol"] else "last"
     counting = {"validation": "the best on validation text", "last": "the last"}[chosen_on]
-    found = Table(
+    table = Table(
         box=None,
         title_justify="left",
         caption_justify="left",
@@ -129,23 +126,22 @@ def table(record: dict[str, Any]) -> Table:
     )
     columns = ["cell", "rate", f"validation {metric} by rate", f"test {metric}"]
     columns += [f"less {name}, by seed" for name in sorted(references)]
-    columns += ["papers' protocol (rate)"] * protocol["papers_protocol"]
+    columns += ["selection on test data (rate)"] * protocol["papers_protocol"]
     for name in columns:
-        found.add_column(name, justify="left" if name == "cell" else "right")
+        table.add_column(name, justify="left" if name == "cell" else "right")
     for row in rows:
-        found.add_row(*_cells(row, bool(references), protocol["papers_protocol"]))
-    return found
+        table.add_row(*_cells(row, bool(references), protocol["papers_protocol"]))
+    return table
 
 
-PAPERS = "Papers' protocol: best round and best rate on the test text itself; optimistic."
+PAPERS = "Selection on test data: best round and best rate on the test text itself; optimistic."
 
 
 def _cells(row: dict[str, Any], compared: bool, papers: bool) -> list[str]:
-    digits = 3
     shown = [
         label(row["settings"]),
         _shown(row["chosen"]) + "*" * row["at_edge"],
-        "  ".join(f"{_shown(one['rate'])}: {one['validation']:.{digits}f}" for one in row["rates"]) or "one rate",
+        "  ".join(f"{_shown(tried['rate'])}: {tried['validation']:.3f}" for tried in row["rates"]) or "one rate",
         _mean(row["test"]),
     ]
     if compared:
@@ -159,8 +155,8 @@ def _shown(rate: dict[str, float]) -> str:
     return rate_text((rate["learning_rate"], rate.get("learning_rate_a")))
 
 
-def _mean(found: dict[str, Any], sign: bool = False) -> str:
-    return Mean(found["mean"], found["half_width"], found["n"]).text(sign=sign)
+def _mean(mean: dict[str, Any], sign: bool = False) -> str:
+    return MeanInterval(mean["mean"], mean["half_width"], mean["n"]).text(sign=sign)
 
 
 def _listed(values: Sequence[int]) -> str:

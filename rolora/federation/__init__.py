@@ -22,9 +22,9 @@ from rolora.federation.state import (
     Refusal,
     ServerState,
     UpdateError,
-    check_update,
     pack,
 )
+from rolora.federation.validation import check_update
 
 __all__ = [
     "Accepted",

@@ -33,7 +33,7 @@ def lost(before: Layer, after: Layer, clients: Sequence[Layer], weights: Sequenc
 
     Example:
         >>> import numpy as np
-        >>> from rolora.algorithms import FedAvgLoRA
+        >>> from rolora.algorithms.fedavg_lora import FedAvgLoRA
         >>> clients = [Layer(np.eye(2), np.eye(2)), Layer(-np.eye(2), -np.eye(2))]
         >>> before = Layer(np.eye(2), np.zeros((2, 2)))
         >>> after = FedAvgLoRA().aggregate(0, before, clients, [0.5, 0.5])

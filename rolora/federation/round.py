@@ -24,11 +24,9 @@ from rolora.federation.state import (
     Refusal,
     ServerState,
     UpdateError,
-    check_state,
-    check_update,
     pack,
-    shown,
 )
+from rolora.federation.validation import check_state, check_update, shown
 from rolora.keys import Key
 
 
@@ -134,7 +132,7 @@ def close_round(
         server: the state before the round; it is not changed.
         algorithm: the method.
         updates: one of every client, in the order of ``opened.clients``, all of which have to be good; or what
-            ``rolora.federation.acceptance.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
+            ``rolora.federation.validation.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
         ledger: as in :func:`run_round`.
         key: as in :func:`run_round`.
         measure_loss: as in :func:`run_round`.
@@ -165,7 +163,7 @@ def close_round(
         refused=accepted.refused,
     )
     changed = algorithm.changed(t) | ({"head"} if server.head else set())
-    return state, ledger.after_round(t, opened.clients, changed), report
+    return state, ledger.after_round(t, accepted.reached(opened.clients), changed), report
 
 
 def _all_good(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Algorithm) -> Accepted:

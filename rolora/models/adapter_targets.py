@@ -42,7 +42,7 @@ def resolve(lora: LoraConfig, model: torch.nn.Module, model_name: str, data_name
             raise InputError(
                 f'lora.layers: got "{lora.layers}", expected numbers: {model_name} does not say how many layers it has'
             )
-        chosen = layer_budgets.chosen(lora.layers, depth, data_name, model_name)
+        chosen = layer_budgets.select_layers(lora.layers, depth, data_name, model_name)
         matrices = chosen.matrices
         lora = lora.model_copy(update={"layers": chosen.layers})
     elif lora.layers is not None and depth is not None and max(lora.layers, default=0) >= depth:

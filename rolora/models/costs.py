@@ -1,16 +1,18 @@
-"""What a model's shapes cost: memory for the backward pass, floating-point operations, and how fast these are here."""
+"""Cost of a model: activation memory from its shapes, counted floating-point operations, measured throughput."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from peft import PeftModel
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import PretrainedConfig
 
 from rolora.config import RuntimeConfig
@@ -29,18 +31,15 @@ ACTIVATION_TENSORS = {"gelu_new": 4, "gelu_pytorch_tanh": 1, "gelu_fast": 4, "re
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes that memory and floating-point operations follow from.
+    """The sizes that the memory of activations follows from.
 
     Args:
         hidden: width of the residual stream, h.
         intermediate: width of the MLP's inner layer, m.
         heads: attention heads of a layer.
         attention_width: heads times their width, w.
-        layers: for each layer the entries of its weight matrices, each used once for every token.
-        beside: entries of the backbone's matrices outside the layers, used once for every row (a pooler).
-        convolution: entries of the kernels outside the layers, used once for every token (DeBERTa-v2-xlarge).
+        depth: number of layers.
         positions: P, relative positions that every token is compared with (DeBERTa); 0 where there are none.
-        query_and_key: entries of a layer's two matrices that project relative positions.
         inner_tensors: tensors of width m that an MLP keeps for its backward pass.
         attention_tensors: tensors of width w that attention keeps.
         score_tensors: tensors of (heads, length, length) that attention keeps; 0 for a fused kernel.
@@ -52,11 +51,8 @@ class Shapes:
     intermediate: int
     heads: int
     attention_width: int
-    layers: tuple[int, ...]
-    beside: int
-    convolution: int
+    depth: int
     positions: int
-    query_and_key: int
     inner_tensors: int
     attention_tensors: int
     score_tensors: int
@@ -72,29 +68,18 @@ def shapes_of(model: torch.nn.Module) -> Shapes:
     """
     plain = model.get_base_model() if isinstance(model, PeftModel) else model
     settings: Any = plain.config
-    weights: dict[int, int] = {}
-    beside = convolution = position_weights = 0
-    names = set()
+    layers, names = set(), set()
     for name, module in plain.base_model.named_modules():
         name = name.removesuffix(".base_layer")
         names.add(name.rpartition(".")[2])
-        if ".lora_" in name or not (
-            isinstance(module, (torch.nn.Linear, torch.nn.Conv1d)) or type(module).__name__ == "Conv1D"
-        ):
-            continue
-        layer, entries = layer_of(name), module.weight.numel()
-        if layer is not None:
-            weights[layer] = weights.get(layer, 0) + entries
-        elif isinstance(module, torch.nn.Conv1d):
-            convolution += entries
-        else:
-            beside += entries
-        position_weights += entries if layer == 0 and name.endswith(("query_proj", "key_proj")) else 0
+        if isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D":
+            layers.add(layer_of(name))
+    layers.discard(None)
     depth = settings.num_hidden_layers
-    if sorted(weights) != list(range(depth)) or getattr(settings, "is_encoder_decoder", False):
+    if layers != set(range(depth)) or getattr(settings, "is_encoder_decoder", False):
         raise InputError(
-            f"model.name: got a {settings.model_type} model with {len(weights)} numbered layers, expected {depth} as its "
-            f"config says, in an encoder or a decoder alone; its operations cannot be counted"
+            f"model.name: got a {settings.model_type} model with {len(layers)} numbered layers, expected {depth} as its "
+            f"config says, in an encoder or a decoder alone; its activations cannot be counted"
         )
     heads = settings.num_attention_heads
     width = heads * (getattr(settings, "head_dim", None) or settings.hidden_size // heads)
@@ -109,11 +94,8 @@ def shapes_of(model: torch.nn.Module) -> Shapes:
         intermediate=_first(settings, INNER_WIDTH) or 4 * settings.hidden_size,
         heads=heads,
         attention_width=width,
-        layers=tuple(weights[layer] for layer in range(depth)),
-        beside=beside,
-        convolution=convolution,
+        depth=depth,
         positions=positions,
-        query_and_key=position_weights if positions else 0,
         inner_tensors=ACTIVATION_TENSORS.get(str(_first(settings, ACTIVATION)), 1) + 2 * gated,
         attention_tensors=6 if one_projection else 4,
         score_tensors=0 if fused else 3 if drops_scores else 1,
@@ -184,6 +166,9 @@ def activation_bytes(
 ) -> int:
     r"""Bytes that a forward pass keeps for the backward pass, with a frozen backbone.
 
+    Derived, not counted by torch's saved-tensor hooks on the meta device: there attention takes another kernel than on the
+    run's device, and autocast is not supported. The tests hold it to those hooks' counts on real tensors.
+
     A frozen matrix needs no input to pass a gradient on, so below the lowest adapted layer nothing is kept, and in each
     layer from there on, in elements for each token (s bytes each, s_4 at least 4 as norms compute in float32),
 
@@ -225,7 +210,7 @@ def activation_bytes(
     if not copied:
         inputs = [(layer, d) for layer, _, d in {(a.layer, a.place, a.d) for a in adapters}]
     lowest = min(a.layer for a in adapters)
-    reached = range(lowest, len(shapes.layers))
+    reached = range(lowest, shapes.depth)
     of_adapters = [
         trains_a * sum(d for at, d in inputs if at == layer)
         + sum(a.r + adapter_dropout * a.d for a in adapters if a.layer == layer)
@@ -250,60 +235,26 @@ def activation_bytes(
     return len(reached) * layer + tokens * width * sum(of_adapters) + last
 
 
-def step_flops(
-    shapes: Shapes,
-    adapters: Sequence[Adapted],
-    head: int,
-    rows: int,
-    length: int,
-    trained: frozenset[str],
-    *,
-    recomputed: bool = False,
-) -> int:
-    r"""Floating-point operations of one client's step; a multiplication and an addition are two.
+def counted_flops(model: PeftModel, rows: int, length: int, *, backward: bool) -> int:
+    """Floating-point operations of one pass, counted by torch's own counter; a multiplication and an addition are two.
 
-    With T = rows x length tokens and n entries in a layer's matrices, width w, length L, P relative positions:
-
-    - forward: 2 n T and 4 T L w of attention (all pairs, causal or not) in every layer; DeBERTa 4 T P w more, and its
-      positions' own projections; 2 T r (d + k) for an adapter;
-    - backward with respect to inputs: 2 n T, and twice attention's forward, from the lowest adapted layer up;
-    - an adapter: 2 T r k to the inner product and 2 T r d to the input, and as much again for each factor that is trained;
-    - gradient checkpointing: the forward pass of the layers from the lowest adapted one up once more;
-    - head, and matrices beside the layers: each row once forward and once backward, and once for a trained head.
-
-    Norms, activations and softmax, a few operations an element, are left out. No gradient of a frozen matrix is computed.
+    Counted are matrix products and convolutions. Norms, activations and softmax, a few operations an element, are left out.
+    The model runs on fake tensors, which have a shape and no numbers.
 
     Args:
-        shapes: of the backbone.
-        adapters: the adapted modules.
-        head: entries of the head's matrices.
+        model: on the meta device, in float32, with attention written out (a fused kernel on a CPU is not counted).
         rows: texts in the batch.
         length: tokens of each.
-        trained: of "A", "B", "head".
-        recomputed: whether layers are checkpointed.
+        backward: count the backward pass too, for the parameters that require gradients.
     """
-    tokens = rows * length
-    attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
-    reached = shapes.layers[min(adapter.layer for adapter in adapters) :]
-    forward = forward_flops(shapes, adapters, head, rows, length)
-    if recomputed:
-        again = replace(shapes, layers=reached, convolution=0, beside=0)
-        forward += forward_flops(again, adapters, 0, rows, length)
-    backward = 2 * tokens * sum(reached) + 2 * attention * len(reached) + 2 * rows * (head + shapes.beside)
-    for adapter in adapters:
-        backward += 2 * tokens * adapter.r * (adapter.k * (1 + ("B" in trained)) + adapter.d * (1 + ("A" in trained)))
-    return forward + backward + 2 * rows * head * ("head" in trained)
-
-
-def forward_flops(shapes: Shapes, adapters: Sequence[Adapted], head: int, rows: int, length: int) -> int:
-    """Of one forward pass; the conventions and arguments are those of :func:`step_flops`."""
-    tokens = rows * length
-    attention = 4 * tokens * (length + shapes.positions) * shapes.attention_width
-    layers = sum(
-        2 * tokens * entries + attention + 2 * shapes.positions * shapes.query_and_key for entries in shapes.layers
-    )
-    adapter_flops = sum(2 * tokens * adapter.r * (adapter.d + adapter.k) for adapter in adapters)
-    return layers + adapter_flops + 2 * tokens * shapes.convolution + 2 * rows * (head + shapes.beside)
+    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
+        tokens = torch.zeros(rows, length, dtype=torch.long, device="meta")
+        with torch.set_grad_enabled(backward):
+            logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+        if backward:
+            logits.sum().backward()
+    model.zero_grad()
+    return counter.get_total_flops()
 
 
 @lru_cache(maxsize=32)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -76,15 +77,39 @@ def attach(model: torch.nn.Module, lora: LoraConfig, key: Key, base_name: str, d
             f"{', '.join(linear_modules(model))}"
         ) from None
     wrapped.peft_config[ADAPTER].base_model_name_or_path = base_name
-    with torch.no_grad():
-        for name, factors in factor_parameters(wrapped).items():
-            rank, dimension = factors["A"].shape
-            factors["A"].copy_(torch.from_numpy(first_down_projection(key.fold("adapter", name), dimension, rank)).T)
-            factors["B"].zero_()
+    write(wrapped, first_state(wrapped, key, head=False), frozenset(FACTORS))
     for parameter in head_parameters(wrapped).values():
         if parameter.dtype != torch.float64:  # like the adapter: what is trained is in float32 at least
             parameter.data = parameter.data.float()
     return wrapped
+
+
+def first_state(model: PeftModel, key: Key, *, head: bool) -> ServerState:
+    """Draw the state before round 0 from ``key``, for a model of any state, which is not changed.
+
+    Args:
+        model: with PEFT's adapter.
+        key: the stream of A and of the head.
+        head: whether a head is drawn, by transformers' own initialiser, as ``rolora.models.backbone.load`` has it drawn where
+            the checkpoint lacks the head and nothing else.
+    """
+    layers = {}
+    for name, factors in factor_parameters(model).items():
+        rank, dimension = factors["A"].shape
+        A = torch.from_numpy(first_down_projection(key.fold("adapter", name), dimension, rank))
+        layers[name] = Layer(A=A.to(factors["A"]), B=_across(torch.zeros_like(factors["B"])))
+    return ServerState(layers=layers, head=_drawn_head(model, key) if head else {})
+
+
+@torch.no_grad()
+def _drawn_head(model: PeftModel, key: Key) -> dict[str, torch.Tensor]:
+    trained, drawn = head_parameters(model), {}
+    with named_stream(key.fold("head"), torch.device("cpu")):
+        for module, wrapper in head_wrappers(model).items():
+            fresh = deepcopy(wrapper.original_module).cpu().apply(model.get_base_model()._init_weights)
+            for name, parameter in fresh.named_parameters(prefix=module):
+                drawn[name] = parameter.detach().to(trained[name])
+    return drawn
 
 
 def found(lora: LoraConfig, model: PeftModel) -> dict[str, list]:

@@ -13,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from rolora.config import RuntimeConfig
 from rolora.errors import InputError
-from rolora.training import process_group
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -50,26 +49,19 @@ def apply(runtime: RuntimeConfig) -> dict[str, Any]:
 
 
 def device(runtime: RuntimeConfig) -> torch.device:
-    """The device that the config names; of "cuda" with several processes, each one's own GPU.
+    """Return the config's device; "cuda" is torch's current one.
 
     Raises:
-        InputError: if it is unknown or not available here, or all processes are to share it.
+        InputError: it is unknown, or not available on this machine.
     """
-    several, name = process_group.count() > 1, runtime.device
-    if several and name.startswith("cuda:"):
-        raise InputError(
-            f'runtime.device: got {name!r} with {process_group.count()} processes, expected "cuda": each takes its own GPU'
-        )
-    if several and name == "cuda":
-        name = f"cuda:{process_group.local_number()}"
     try:
-        chosen = torch.device(name)
+        chosen = torch.device(runtime.device)
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"runtime.device: got {name!r}, expected a device of this machine; {reason}") from None
-    if several and chosen.type == "cuda":
-        torch.cuda.set_device(chosen)  # NCCL takes the current one
+        raise InputError(
+            f"runtime.device: got {runtime.device!r}, expected a device of this machine; {reason}"
+        ) from None
     return chosen
 
 

@@ -78,7 +78,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Bare:
+class ModelSkeleton:
     """A model without numbers: what of it a plan needs.
 
     ``frozen_bytes`` is what the unadapted model holds, quantised or not, ``adapted_bytes`` what the matrices do that have
@@ -98,7 +98,7 @@ class Bare:
 
 
 @lru_cache(maxsize=8)  # a grid plans the same model many times
-def bare_model(
+def model_skeleton(
     model: ModelConfig,
     lora: LoraConfig,
     labels: int,
@@ -107,7 +107,7 @@ def bare_model(
     objective: str = "classification",
     data_name: str = "",
     recomputed: bool = False,
-) -> Bare:
+) -> ModelSkeleton:
     """The config's model with its adapter on the meta device.
 
     Args:
@@ -131,7 +131,7 @@ def bare_model(
     if recomputed:
         gradient_checkpointing.check(wrapped)
     state = peft_boundary.read(wrapped, head=model.head == "trained")
-    return Bare(
+    return ModelSkeleton(
         settings_source=source,
         architecture=type(plain).__name__,
         shapes=shapes,
@@ -167,7 +167,7 @@ def plan(
     """
     labels = config.data.num_labels or known_tasks.outputs(config.data) or 2
     dtype = precision.DTYPES[config.runtime.dtype]
-    bare = bare_model(
+    skeleton = model_skeleton(
         config.model,
         config.lora,
         labels,
@@ -176,7 +176,7 @@ def plan(
         data_name=config.data.name,
         recomputed=config.runtime.gradient_checkpointing,
     )
-    rounds = list(traffic(config, bare.state))
+    rounds = list(traffic(config, skeleton.state))
     shown, period = pattern(rounds)
     largest = max(len(one.clients) for one in rounds)
     group = min(group_size or config.runtime.group_size or 1, largest)
@@ -190,101 +190,126 @@ def plan(
         "batch_size": config.training.batch_size,
         "tokens": length,
     }
-    flops = operations(config, bare, rounds, length)
-    rate = speed(config.runtime, bare.shapes, config.training.batch_size * length * group, flops_per_second)
-    seconds = (flops["training"] + flops["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
+    counted = operations(config, skeleton, rounds, length, labels)
+    rate = speed(config.runtime, skeleton.shapes, config.training.batch_size * length * group, flops_per_second)
+    seconds = (
+        (counted["training"] + counted["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
+    )
     return Plan(
         name=config.run_name(),
         algorithm=config.algorithm,
         model={
             "name": backbone.shown_name(config.model),
-            "sizes": bare.settings_source,
-            "architecture": bare.architecture,
-            "parameters": bare.parameters,
+            "sizes": skeleton.settings_source,
+            "architecture": skeleton.architecture,
+            "parameters": skeleton.parameters,
             "dtype": config.runtime.dtype,
         }
         | ({"quantization": config.model.quantization} if config.model.quantization != "none" else {})
-        | bare.found,
-        trainable={f: sum(getattr(layer, f).numel() for layer in bare.state.layers.values()) for f in FACTORS}
-        | {"head": sum(tensor.numel() for tensor in bare.state.head.values())},
+        | skeleton.found,
+        trainable={f: sum(getattr(layer, f).numel() for layer in skeleton.state.layers.values()) for f in FACTORS}
+        | {"head": sum(tensor.numel() for tensor in skeleton.state.head.values())},
         work=work,
         rounds=tuple(rounds[:shown]),
         repeats_every=period,
         bytes_in_all={direction: total(one.by_direction()[direction] for one in rounds) for direction in DIRECTIONS},
-        memory=memory(config, bare, rounds, length, group),
-        flops=flops,
+        memory=memory(config, skeleton, rounds, length, group),
+        flops=counted,
         time=rate | {"seconds": seconds},
         notes=tuple(_notes(config, labels, tokens, group_size)),
     )
 
 
-def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, group: int) -> dict[str, int]:
+def memory(
+    config: Config, skeleton: ModelSkeleton, rounds: Sequence[Traffic], length: int, group: int
+) -> dict[str, int]:
     """Bytes by part when most is held: at the end of a forward pass, before the round's aggregation."""
     training, algorithm = config.training, config.build_algorithm()
-    layers = bare.state.layers.values()
+    layers = skeleton.state.layers.values()
     sizes = {factor: sum(nbytes(getattr(layer, factor)) for layer in layers) for factor in FACTORS}
-    sizes["head"] = sum(nbytes(tensor) for tensor in bare.head.values())
-    heads = {"head"} if bare.state.head else set()
+    sizes["head"] = sum(nbytes(tensor) for tensor in skeleton.head.values())
+    heads = {"head"} if skeleton.state.head else set()
     moved = max(sum(sizes[part] for part in {*one.trained, *heads}) for one in rounds)
     states = 2 if training.optimizer == "adamw" else int(training.momentum > 0)
-    residual = sum(4 * adapter.d * adapter.k for adapter in bare.adapters)
+    residual = sum(4 * adapter.d * adapter.k for adapter in skeleton.adapters)
     changes_backbone = any("residual" in algorithm.changed(one.round) for one in rounds)
     kept = sum(sizes[factor] for factor in algorithm.personal) * config.federation.num_clients
     found = {
-        "backbone": bare.frozen_bytes,
+        "backbone": skeleton.frozen_bytes,
         # the batched engine's stack of clients lies beside the model's own adapter
         "adapters and heads": (group + (config.runtime.engine == "batched")) * sum(sizes.values()),
         "gradients": group * moved,
         "optimiser": group * moved * (states + bool(training.proximal)),
         "activations": activation_bytes(
-            bare.shapes,
+            skeleton.shapes,
             group * training.batch_size,
             length,
             precision.DTYPES[config.runtime.dtype],
-            bare.adapters,
+            skeleton.adapters,
             on=config.runtime.device.partition(":")[0],
             trains_a=any("A" in one.trained for one in rounds),
             adapter_dropout=config.lora.dropout > 0,
             recomputed=config.runtime.gradient_checkpointing,
         ),
         "server and updates": sum(sizes.values()) + max(sum(one.bytes_up.values()) for one in rounds) + kept,
-        "residual": changes_backbone * (residual + bare.adapted_bytes),
+        "residual": changes_backbone * (residual + skeleton.adapted_bytes),
     }
     return found | {"in all": sum(found.values())}
 
 
-def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int) -> dict[str, Any]:
-    """Floating-point operations, by the conventions of ``rolora.models.costs.step_flops``, and by the simple count 4 P T."""
+def operations(
+    config: Config, skeleton: ModelSkeleton, rounds: Sequence[Traffic], length: int, labels: int
+) -> dict[str, Any]:
+    """Floating-point operations: counted (``rolora.models.costs.counted_flops``), and by the simple count 4 P T."""
     training, schedule = config.training, config.build_algorithm().local_schedule
-    heads = {"head"} if bare.state.head else set()
-    head = sum(tensor.numel() for tensor in bare.head.values() if tensor.ndim == 2)
+    heads = {"head"} if skeleton.state.head else set()
     steps: Counter[frozenset[str]] = Counter()
     for one in rounds:
         for step in range(training.local_steps):
             factors = {schedule[step % len(schedule)]} if schedule else set(one.trained)
             steps[frozenset(factors | heads)] += len(one.clients)
-    each = {
-        part: costs.step_flops(
-            bare.shapes,
-            bare.adapters,
-            head,
-            training.batch_size,
-            length,
-            part,
-            recomputed=config.runtime.gradient_checkpointing,
-        )
-        for part in steps
-    }
+    by_step = {trained: flops(config, labels, training.batch_size, length, trained) for trained in steps}
     evaluated = 1 + -(-len(rounds) // config.evaluation.every)  # before round 0, when due, and after the last
     held_out = config.data.test_examples if config.evaluation.split == "test" else config.data.validation_examples
-    row = costs.forward_flops(bare.shapes, bare.adapters, head, 1, length)
+    row = flops(config, labels, 1, length)
     return {
-        "client_step": {"+".join(sorted(part)): count for part, count in each.items()},
-        "training": sum(steps[part] * count for part, count in each.items()),
+        "client_step": {"+".join(sorted(part)): count for part, count in by_step.items()},
+        "training": sum(steps[part] * count for part, count in by_step.items()),
         "evaluation": evaluated * held_out * row,
-        "simple_client_step": 4 * bare.parameters * training.batch_size * length,
-        "simple_training": 4 * bare.parameters * training.batch_size * length * steps.total(),
+        "simple_client_step": 4 * skeleton.parameters * training.batch_size * length,
+        "simple_training": 4 * skeleton.parameters * training.batch_size * length * steps.total(),
     }
+
+
+def flops(config: Config, labels: int, rows: int, length: int, trained: frozenset[str] = frozenset()) -> int:
+    """Return the operations of one batch: of a local update's step on ``trained``, or of a forward pass if it is empty."""
+    checkpointing = config.runtime.gradient_checkpointing and bool(trained)
+    return _flops(
+        config.model, config.lora, labels, config.data.task, config.data.name, checkpointing, rows, length, trained
+    )
+
+
+@lru_cache(maxsize=64)  # a grid plans the same step many times
+def _flops(
+    model: ModelConfig,
+    lora: LoraConfig,
+    labels: int,
+    objective: str,
+    data_name: str,
+    checkpointing: bool,
+    rows: int,
+    length: int,
+    trained: frozenset[str],
+) -> int:
+    settings, _ = architectures.settings_of(model.name, labels, model.dropout)
+    settings._attn_implementation = "eager"
+    plain = architectures.from_settings(settings, torch.float32, architectures.META, objective=objective)
+    wrapped = peft_boundary.attach(plain, lora, Key(0), backbone.shown_name(model), data_name).train(bool(trained))
+    wrapped.config.use_cache = False
+    if checkpointing:
+        gradient_checkpointing.enable(wrapped)
+    peft_boundary.set_trainable(wrapped, trained & frozenset(FACTORS), head="head" in trained)
+    return costs.counted_flops(wrapped, rows, length, backward=bool(trained))
 
 
 def speed(runtime: RuntimeConfig, shapes: Shapes, rows: int, given: float | None) -> dict[str, Any]:

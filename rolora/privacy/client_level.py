@@ -8,7 +8,7 @@ together,
     Y = X^t + \frac1n \sum_i \bar\Delta_i + \mathcal N(0, (z C / n)^2)
 
 The sum moves by at most C if one client's update is replaced by zero, so z is the noise over the sensitivity. An update that
-was refused (``rolora.federation.acceptance``) counts as zero, and n stays the number of clients that were asked: why one is refused
+was refused (``rolora.federation.validation``) counts as zero, and n stays the number of clients that were asked: why one is refused
 depends on itself alone, and how many are shows in the last digit of what comes out
 at most (the mean of equal arrays is rounded). The factor that
 a round does not train is not sent, and neither clipped nor noised: it keeps its bits.

@@ -32,12 +32,34 @@ from rolora.keys import Key
 from rolora.privacy import accounting
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.batched import shares_positions
-from rolora.training.local_update import Examples, HiddenStates, Parts, forward, optimizer, skipping, take_turns
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, LocalTraining, Parts, forward, optimizer, skipping, take_turns
+
+
+def local_training(config: Config, guarantee: accounting.Guarantee | None, model: PeftModel) -> LocalTraining | None:
+    """Return the private local update of a run, or None where the config asks for no example-level privacy.
+
+    Args:
+        config: the run's.
+        guarantee: of this config and the clients' sizes; gives the noise multiplier.
+        model: that is trained.
+
+    Raises:
+        InputError: the model's rows share relative positions, so that one row's gradient cannot be told from another's.
+    """
+    if config.privacy.mode != "example" or guarantee is None:
+        return None
+    if shares_positions(model):
+        raise InputError(
+            'privacy.mode: got "example", expected "none" or "client" with this model: the rows of a batch share relative '
+            "positions, which go through adapted matrices or dropout"
+        )
+    return ExamplePrivacy(config, guarantee.noise_multiplier).train
 
 
 @dataclass(frozen=True)
 class ExamplePrivacy:
-    """How one client's local update is made private.
+    """The private local update of one client.
 
     Args:
         config: the run's.
@@ -53,6 +75,7 @@ class ExamplePrivacy:
         parts: Parts,
         examples: Examples,
         indices: np.ndarray,
+        *,
         key: Key,
         device: torch.device,
         schedule: str = "",
@@ -92,19 +115,6 @@ class ExamplePrivacy:
 
     def _seed(self, key: Key) -> int:
         return key.integer() if self.config.privacy.noise == "reproducible" else secrets.randbits(63)
-
-
-def refuse_shared_positions(model: PeftModel) -> None:
-    """Refuse a model in which something trained meets what the rows of a batch share.
-
-    Raises:
-        InputError: there, one row's gradient cannot be told from another's.
-    """
-    if shares_positions(model):
-        raise InputError(
-            'privacy.mode: got "example", expected "none" or "client" with this model: the rows of a batch share relative '
-            "positions, which go through adapted matrices or dropout"
-        )
 
 
 def poisson(draws: np.random.Generator, indices: np.ndarray, rate: float) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,79 +13,30 @@ from rolora.config import TrainingConfig
 from rolora.keys import Key
 from rolora.models import precision
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.training.objectives import IGNORED, OBJECTIVES, Objective
+from rolora.training.examples import Examples, pad
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
 """What is trained: part ("A", "B", "head") -> its parameters."""
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Tokenised examples: token ids and segment ids by example, what is to be learned of them, and how it is measured.
+@runtime_checkable
+class LocalTraining(Protocol):
+    """Trains ``parts`` in place and returns the mean loss: :func:`train` with its config, or a private counterpart."""
 
-    ``labels`` are (n,) numbers, or for generation the target of every token of every example. ``texts_in_row`` says how many
-    texts an example is packed from, where that is more than one.
-    """
-
-    fields: dict[str, Sequence[Sequence[int]]]
-    labels: np.ndarray | Sequence[Sequence[int]]
-    pad: dict[str, int]
-    task: str = "classification"
-    metrics: tuple[str, ...] = ("accuracy",)
-    texts_in_row: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def objective(self) -> Objective:
-        """What training minimises."""
-        return OBJECTIVES[self.task]
-
-    def select(self, indices: np.ndarray) -> Examples:
-        """Some of the examples, in the order given."""
-        fields = {name: [rows[index] for index in indices] for name, rows in self.fields.items()}
-        chosen = [self.labels[index] for index in indices]
-        labels = np.array(chosen, dtype=self.labels.dtype) if isinstance(self.labels, np.ndarray) else chosen
-        texts = None if self.texts_in_row is None else self.texts_in_row[indices]
-        return replace(self, fields=fields, labels=labels, texts_in_row=texts)
-
-    def texts(self, indices: np.ndarray) -> int:
-        """How many texts these examples are."""
-        return len(indices) if self.texts_in_row is None else int(self.texts_in_row[indices].sum())
-
-    def terms(self, indices: np.ndarray) -> int:
-        """The number of terms that the loss of these examples is a mean of."""
-        if self.task != "generation":
-            return len(indices)
-        return sum(sum(target != IGNORED for target in self.labels[index][1:]) for index in indices)
-
-    def longest(self, indices: np.ndarray) -> int:
-        """The number of tokens of the longest of these examples."""
-        return max(len(self.fields["input_ids"][index]) for index in indices)
-
-    def batch(self, indices: np.ndarray, device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """These examples as model inputs, padded to the longest of them, and their labels."""
-        return pad([(self, int(index)) for index in indices], device)
-
-
-def pad(texts: Sequence[tuple[Examples, int]], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Examples, given as (source, index), as model inputs, (rows, tokens) each, and their targets.
-
-    Padded at the end to the longest of them, whatever side the tokenizer prefers: a text's positions, and so its logits,
-    then do not depend on the texts beside it.
-    """
-    source = texts[0][0]
-    longest = max(len(each.fields["input_ids"][index]) for each, index in texts)
-    inputs = {}
-    for name in source.fields:
-        padded = np.full((len(texts), longest), source.pad[name], dtype=np.int64)
-        for row, (each, index) in enumerate(texts):
-            values = each.fields[name][index]
-            padded[row, : len(values)] = values
-        inputs[name] = torch.from_numpy(padded).to(device)
-    targets = source.objective.targets([each.labels[index] for each, index in texts], longest)
-    return inputs, targets.to(device)
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        parts: Parts,
+        examples: Examples,
+        indices: np.ndarray,
+        *,
+        key: Key,
+        device: torch.device,
+        schedule: str = "",
+        prefix: HiddenStates | None = None,
+    ) -> float:
+        """Arguments as those of :func:`train`."""
+        ...
 
 
 @runtime_checkable

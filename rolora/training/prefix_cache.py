@@ -20,9 +20,8 @@ from jaxtyping import Float, Int
 from peft import PeftModel
 
 from rolora.errors import InputError
-from rolora.evaluation.evaluate import by_length
+from rolora.training.examples import Examples, by_length
 from rolora.training.frozen_layers import LowerLayers, Refused
-from rolora.training.local_update import Examples
 
 DISK_FACTOR = 8
 """On disk at most this many times the bound of memory."""
@@ -117,7 +116,7 @@ class Prefix:
         """Announce the rows of the next forward pass.
 
         Args:
-            texts: (source, index) of each row, as for ``rolora.training.local_update.pad``.
+            texts: (source, index) of each row, as for ``rolora.training.examples.pad``.
             tokens: what they are padded to.
         """
         self.lower.waiting = self._gather(texts, tokens)

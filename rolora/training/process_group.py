@@ -132,7 +132,33 @@ def join() -> None:
     _group = _Group(rank, size, distributed.PrefixStore("notes", store))
 
 
-def speaks() -> bool:
+def take_gpu(device: str) -> None:
+    """Make each process's own GPU torch's current device, where several processes run on "cuda".
+
+    Args:
+        device: the config's ``runtime.device``.
+
+    Raises:
+        InputError: all processes would share one GPU, or this machine has none with the process's number.
+    """
+    if count() == 1 or not device.startswith("cuda"):
+        return
+    if device != "cuda":
+        raise InputError(
+            f'runtime.device: got {device!r} with {count()} processes, expected "cuda": each process takes its own GPU'
+        )
+    import torch
+
+    try:
+        torch.cuda.set_device(local_number())
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"runtime.device: got {device!r}, expected GPU {local_number()} on this machine; {reason}"
+        ) from None
+
+
+def should_report_failure() -> bool:
     """Whether this process, which has failed, is the first and has to say why; it leaves a note for the others."""
     if _group is None:
         return True

@@ -12,7 +12,7 @@ import numpy as np
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.models.backbone import Backbone
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 from rolora.training.objectives import IGNORED
 
 ALPACA = (

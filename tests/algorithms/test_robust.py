@@ -169,12 +169,12 @@ def test_other_methods_are_refused(table, name):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"aggregation": "median"}, 'with federation.client_weights = "examples", expected "uniform": every client counts'),
-        ({"aggregation": "trimmed_mean"}, "trim_fraction is None, expected a number"),
-        ({"trim_fraction": 0.1}, "trim_fraction is 0.1, expected nothing"),
+        ({"aggregation": "median"}, "federation.client_weights: got 'examples', expected \"uniform\""),
+        ({"aggregation": "trimmed_mean"}, "trim_fraction: got nothing, expected a number"),
+        ({"trim_fraction": 0.1}, "trim_fraction: got 0.1, expected nothing"),
         ({"aggregation": "trimmed_mean", "trim_fraction": 0.5}, "trim_fraction: got 0.5, expected less than 0.5"),
-        ({"aggregation": "median", "client_weights": "uniform", "num_clients": 2}, "of 2 clients, expected at least 3"),
-        ({"aggregation": "median", "client_weights": "uniform", "minimum_clients": 2}, "of 2 clients, expected at least 3"),
+        ({"aggregation": "median", "client_weights": "uniform", "num_clients": 2}, "got 2, expected at least 3"),
+        ({"aggregation": "median", "client_weights": "uniform", "minimum_clients": 2}, "got 2, expected at least 3"),
         ({"aggregation": "mode"}, "aggregation: got 'mode', expected 'mean'"),
     ],
 )  # fmt: skip

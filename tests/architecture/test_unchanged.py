@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from rolora import config as configuration
-from rolora.__main__ import packaged_configs
+from rolora.config import packaged_configs
 from theory.verification.registry import load, names
 
 BEFORE = json.loads(Path(__file__).with_name("unchanged.json").read_text())

@@ -1,60 +1,97 @@
-"""Configs: what is not understood is refused with the file, the key, what was given and what was expected."""
+"""Configs: reading, hashes, and errors with the file, the key, the value given and the values accepted."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from rolora import config as configuration
-from rolora.__main__ import packaged_configs
+from rolora.config import flatten, packaged_configs
 from rolora.errors import InputError
 from tests.conftest import changed
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "key", "got", "expected"),
     [
-        ({"nonsense": 1}, "test: unknown key nonsense, expected one of algorithm, seed"),
-        ({"federation__roundz": 1}, "unknown key federation.roundz, expected one of .*; did you mean rounds"),
-        ({"lora__rank": -2}, "lora.rank: got -2, expected greater than 0"),
-        ({"lora__rank": "four"}, "lora.rank: got 'four', expected a valid integer"),
-        ({"lora__layers": [-1]}, "lora.layers.0: got -1"),
-        ({"training__learning_rate": 0.0}, "training.learning_rate: got 0.0"),
-        ({"method": {"speed": 3}}, "method.speed is no option of rolora, expected one of schedule"),
-        ({"method": {"schedule": 3}}, "method.schedule is 3.0, expected a str"),
-        ({"method": {"schedule": "BC"}}, "schedule: got 'BC', expected letters A and B"),
+        ({"nonsense": 1}, "nonsense", ..., "one of algorithm, seed"),
+        ({"federation__roundz": 1}, "federation.roundz", ..., "one of .*; did you mean rounds"),
+        ({"lora__rank": -2}, "lora.rank", -2, "greater than 0"),
+        ({"lora__rank": "four"}, "lora.rank", "four", "a valid integer"),
+        ({"lora__layers": [-1]}, "lora.layers.0", -1, "greater than or equal to 0"),
+        ({"lora__layers": "top"}, "lora.layers", "top", "layer numbers or one of"),
+        ({"training__learning_rate": 0.0}, "training.learning_rate", 0.0, "greater than 0"),
+        ({"training__optimizer": "adam"}, "training.optimizer", "adam", "'sgd' or 'adamw'"),
+        ({"model__dropout": 1.0}, "model.dropout", 1.0, "less than 1"),
+        ({"data__text_columns": []}, "data.text_columns", [], "at least 1 item"),
+        ({"algorithm": "fedlora"}, "algorithm", "fedlora", "one of fedavg-lora, ffa-lora, rolora, flexlora"),
+        ({"method": {"speed": 3}}, "method.speed", ..., "one of schedule"),
+        ({"method": {"schedule": 3}}, "method.schedule", 3.0, "a str"),
+        ({"federation__client_ranks": [1, 2]}, "federation.client_ranks", [1], "a mean of factors needs"),
         (
-            {"federation__client_ranks": [1, 2]},
-            "expected one rank with rolora: a mean of factors needs factors of one rank",
+            {"algorithm": "flora", "federation__client_ranks": [9]},
+            "federation.client_ranks",
+            9,
+            "at most lora.rank = 2",
         ),
-        ({"algorithm": "flora", "federation__client_ranks": [9]}, "client_ranks is 9, expected at most lora.rank = 2"),
-        (
-            {"algorithm": "flora", "server": {"optimizer": "adam"}},
-            "server.optimizer is 'adam', expected none with flora",
-        ),
-        ({"algorithm": "centralised", "federation__clients_per_round": 2}, "expected 1 with one client"),
-        ({"training__optimizer": "adam"}, "training.optimizer: got 'adam', expected 'sgd' or 'adamw'"),
-        ({"algorithm": "fedlora"}, "algorithm is 'fedlora', expected one of fedavg-lora, ffa-lora, rolora, flexlora"),
-        ({"federation__partition": "dirichlet"}, "dirichlet_alpha is None, expected a number"),
-        ({"federation__labels_per_client": 2}, 'labels_per_client is 2, expected nothing with partition = "iid"'),
-        ({"federation__clients_per_round": 9}, "clients_per_round is 9, expected at most num_clients = 3"),
-        ({"model__dropout": 1.0}, "model.dropout: got 1.0, expected less than 1"),
-        ({"data__text_columns": []}, "data.text_columns"),
+        ({"algorithm": "centralised", "federation__clients_per_round": 2}, "federation.clients_per_round", 2, "1 with"),
+        ({"federation__partition": "dirichlet"}, "federation.dirichlet_alpha", None, "a number with partition"),
+        ({"federation__labels_per_client": 2}, "federation.labels_per_client", 2, 'nothing with partition = "iid"'),
+        ({"federation__clients_per_round": 9}, "federation.clients_per_round", 9, "at most num_clients = 3"),
     ],
 )
-def test_a_fault_is_one_clear_line(table, changes, words):
-    with pytest.raises(InputError, match=words) as fault:
+def test_a_fault_has_its_key_the_value_and_what_is_accepted(table, changes, key, got, expected):
+    with pytest.raises(InputError) as caught:
         changed(table, **changes)
-    assert "\n" not in str(fault.value)
+    fault = caught.value
+    assert (fault.where, fault.key, fault.got) == ("test", key, got)
+    assert re.search(expected, fault.expected)
+    assert str(fault).startswith("test: ") and key in str(fault) and "\n" not in str(fault)
 
 
-def test_what_a_paper_specifies_has_no_default(table):
-    for section, field in [("lora", "rank"), ("training", "learning_rate"), ("federation", "num_clients")]:
-        without = json.loads(json.dumps(table))
-        del without[section][field]
-        with pytest.raises(InputError, match=rf"{section}.{field} is missing"):
-            configuration.check(without, "test")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": {"schedule": "BC"}},
+        {"algorithm": "flora", "server": {"optimizer": "adam"}},
+    ],
+)
+def test_what_an_algorithm_refuses_is_refused_with_the_config(table, changes):
+    with pytest.raises(InputError, match=r"test: .*(schedule|optimizer).*expected"):
+        changed(table, **changes)
+
+
+def test_all_missing_keys_are_reported_together_with_their_meaning(table):
+    """What a paper specifies has no default."""
+    for section, field in (("lora", "alpha"), ("model", "head"), ("federation", "num_clients")):
+        del table[section][field]
+    with pytest.raises(InputError) as caught:
+        changed(table, training__learning_rate=-1)
+    keys = ["model.head", "lora.alpha", "federation.num_clients", "training.learning_rate"]
+    assert [fault.key for fault in caught.value.faults] == keys
+    assert caught.value.faults[1].expected == "lora_alpha; the scale is alpha / rank"
+    assert [line.split(" is missing")[0] for line in str(caught.value).splitlines()[:3]] == [
+        f"test: {key}" for key in keys[:3]
+    ]
+
+
+def test_rules_between_sections_are_reported_together(table):
+    with pytest.raises(InputError) as caught:
+        changed(table, runtime__gradient_checkpointing=True, federation__clients_per_round=2, data__packing=True)
+    assert [fault.key for fault in caught.value.faults] == ["data.packing", "lora.dropout"]
+
+
+def test_without_drops_sections_and_fields_and_refuses_others(table):
+    config = changed(table)
+    rest = config.without("seed", "federation", "training.learning_rate", "training.learning_rate_a")
+    assert flatten(config.resolved()).keys() - flatten(rest).keys() == {
+        "seed", "training.learning_rate", *(f"federation.{key}" for key in config.resolved()["federation"])
+    }  # fmt: skip
+    for key in ("sead", "training.rate", "seed.seed"):
+        with pytest.raises(KeyError):
+            config.without(key)
 
 
 def test_the_hash_follows_every_field(table):
@@ -145,9 +182,9 @@ def test_a_file_on_a_base_holds_only_what_is_different(tmp_path, table):
 @pytest.mark.parametrize(
     ("base", "words"),
     [
-        ('"none.toml"', "none.toml, expected a TOML file"),
+        ('"none.toml"', "config: got .*none.toml"),
         ("3", "base: got 3"),
-        ('"above.toml"', "does not stand on this"),
+        ('"above.toml"', "base: got 'above.toml'"),
     ],
 )
 def test_a_base_that_is_none_is_refused(tmp_path, base, words):
@@ -167,9 +204,9 @@ def test_a_record_is_a_config(tmp_path, table):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("missing.toml", None, "there is none"),
+        ("missing.toml", None, "an existing TOML file"),
         ("broken.toml", "a = ", "broken.toml: expected TOML"),
-        ("other.json", "{}", "a run's record with a config in it"),
+        ("other.json", "{}", "the record of a run, with its config"),
     ],
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path, name, content, words):

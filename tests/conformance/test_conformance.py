@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import rolora.__main__ as cli
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS, Algorithm, weighted_mean
+from rolora.cli.app import app
 from rolora.conformance import SUBJECTS, Aggregated, examine, of_method
 from rolora.conformance.engines import OurEngine, Trace, examine_engine
 from rolora.conformance.laws import LAWS
@@ -172,12 +172,12 @@ class GlobalSeed(OurEngine):
     def play(self, seed, order, rounds):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                sequential.local_training,
+                sequential.local_update,
                 "batches",
                 lambda key, indices, size, steps: (np.sort(indices)[:size] for _ in range(steps)),
             )
             patch.setattr(
-                sequential.local_training,
+                sequential.local_update,
                 "named_dropout",
                 lambda present, keys, device: real(present, [Key(0).fold("global")], device),
             )
@@ -185,7 +185,7 @@ class GlobalSeed(OurEngine):
         return Trace(**{name: getattr(same, name) for name in same.__dataclass_fields__})
 
 
-real = sequential.local_training.named_dropout
+real = sequential.local_update.named_dropout
 
 
 def test_a_global_seed_fails_law_8():
@@ -245,16 +245,16 @@ def test_an_aggregator_that_raises_is_its_own_counterexample():
 
 def test_the_command_prints_the_table_and_ends_with_status_1_on_a_failure(tmp_path):
     runner = CliRunner()
-    fine = runner.invoke(cli.app, ["conformance", "centralised", "--json", str(tmp_path / "found.json")])
+    fine = runner.invoke(app, ["conformance", "centralised", "--json", str(tmp_path / "found.json")])
     assert fine.exit_code == 0, fine.output
     assert (tmp_path / "found.json").exists()
-    bad = runner.invoke(cli.app, ["conformance", "--against", "rolora.conformance.subjects:mean_of_state_dicts"])
+    bad = runner.invoke(app, ["conformance", "--against", "rolora.conformance.subjects:mean_of_state_dicts"])
     assert bad.exit_code == 1, bad.output
     for name in ("no_colon", "rolora.nowhere:x", "rolora.conformance.laws:ROUNDING"):
-        wrong = runner.invoke(cli.app, ["conformance", "--against", name])
+        wrong = runner.invoke(app, ["conformance", "--against", name])
         assert wrong.exit_code == 2
         assert wrong.stderr.count("\n") == 1
-    assert runner.invoke(cli.app, ["conformance", "fedlora"]).exit_code == 2
+    assert runner.invoke(app, ["conformance", "fedlora"]).exit_code == 2
 
 
 def test_every_law_has_words():

@@ -12,8 +12,8 @@ import pytest
 
 from rolora.config import DataConfig
 from rolora.data import BENCHMARKS, NAMES, load
-from rolora.data.glue import GLUE
 from rolora.data.known_tasks import outputs
+from rolora.data.tasks.glue import TASKS as GLUE
 from rolora.errors import InputError
 from rolora.experiment.setup import prepare
 from tests.conftest import changed
@@ -258,13 +258,13 @@ def test_numbers_are_divided_iid_and_get_one_output(tmp_path, table):
         {"partition": "by-label", "labels_per_client": 1},
     ):
         changes = {f"federation__{name}": value for name, value in partition.items()}
-        expected = f'federation.partition is "{partition["partition"]}", expected "iid" or "by-column" with data.task = "regression"'
-        with pytest.raises(InputError, match=expected):
+        with pytest.raises(InputError, match=r'expected "iid" or "by-column" with data.task = "regression"') as caught:
             changed(table, data__task="regression", **changes)
+        assert (caught.value.key, caught.value.got) == ("federation.partition", partition["partition"])
 
 
 def test_list_names_them(capsys):
-    from rolora.__main__ import list_
+    from rolora.cli.inspect import list_
 
     list_()
     printed = " ".join(capsys.readouterr().out.split())

@@ -39,7 +39,7 @@ def test_one_command_is_a_federation(config, tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert "3 clients in 3 processes, and a server" in answer.stdout
     assert "(TLS, clients authenticated)" in answer.stdout
-    assert "bytes on the wire; 0 answers missing in 2 rounds" in answer.stdout
+    assert "bytes on the wire; 0 updates missing in 2 rounds" in answer.stdout
     folder = tmp_path / "runs" / one.run_name()
     same_bits(folder, simulated(one, tmp_path / "alone"))
     assert record(folder)["environment"]["deployment"]["clients"].keys() == {"0", "1", "2"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rolora import config as configuration
-from rolora.__main__ import packaged_configs
+from rolora.config import packaged_configs
 from tests.deployment.conftest import record, same_bits, simulated, tensors
 
 SHORT = [

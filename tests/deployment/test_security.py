@@ -22,7 +22,7 @@ from flwr.supernode import node_auth_http_interceptor as signing
 
 from rolora.deployment import certificates, protocol
 from rolora.deployment.byte_meter import LIMIT
-from rolora.deployment.protocol import Answer
+from rolora.deployment.protocol import TrainReply
 from rolora.errors import InputError
 from rolora.federation.communication import Message as Tensors
 from tests.tools.deployment.wire import activate, fleet, linked, status_of
@@ -30,7 +30,7 @@ from tests.tools.deployment.wire import activate, fleet, linked, status_of
 
 def asked(link, node, text="round 0"):
     """Lay a question for a node; its number."""
-    answer = Answer(protocol=1, round=0, client=0)
+    answer = TrainReply(protocol=1, round=0, client=0)
     (number,) = link.grid.push_messages([Message(protocol.content(answer), node, protocol.TRAIN, group_id=text)])
     return number
 
@@ -39,7 +39,7 @@ def reply_to(link, number, **tensors):
     """A reply to a question that lies there."""
     question = link.state.message_ins_store[number]
     content = protocol.content(
-        Answer(protocol=1, round=0, client=0, weight=1.0),
+        TrainReply(protocol=1, round=0, client=0, weight=1.0),
         Tensors({"A": {"one": torch.ones(3, 2)}}) if tensors else None,
     )
     return Message(content, reply_to=question)
@@ -106,7 +106,7 @@ def test_no_certificate_no_word(keys, tmp_path):
             activate(fleet(link.port, identities[0], trusts=other.authority), identities[0])
         with pytest.raises(httpx.TransportError):
             activate(fleet(link.port, identities[0], trusts=None), identities[0])
-        assert not any(link.state.comings.values())
+        assert not any(link.state.connections.values())
 
 
 def test_nothing_else_is_served(keys):
@@ -175,7 +175,7 @@ def test_a_node_that_is_silent_is_gone_and_one_that_comes_again_is_let_in_at_onc
         own.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=ProtoNode(node_id=node), heartbeat_interval=10))
         assert node in link.online()
         assert activate(own, identities[0]) == node
-        assert link.state.comings[node] == 2
+        assert link.state.connections[node] == 2
         link.state.nodes[node].online_until = time.time() - 1
         assert node not in link.online()
 
@@ -187,7 +187,7 @@ def test_keys_are_private_and_never_overwritten(tmp_path):
     held = {path.name for path in folders[1].iterdir()}
     assert held == {"key.pem", "authority.pem", "client.json"}
     assert b"PRIVATE" not in (folders[0] / "clients.json").read_bytes()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists, expected a folder without keys"):
         certificates.make(tmp_path / "new", 2)
     with pytest.raises(InputError, match=r"key.pem is missing, expected a client's folder"):
         (folders[2] / "key.pem").unlink()

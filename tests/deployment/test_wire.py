@@ -13,8 +13,8 @@ from flwr.clientapp import ClientApp
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.deployment import protocol
-from rolora.deployment.protocol import Answer, Question
-from rolora.deployment.supernode import Node
+from rolora.deployment.protocol import TrainReply, TrainRequest
+from rolora.deployment.supernode import SuperNode
 from rolora.federation import ServerState, open_round, pack, sent_down
 from rolora.federation.communication import Ledger
 from tests.tools.deployment.wire import Relay, linked
@@ -35,10 +35,10 @@ def roberta_large():
     )
 
 
-class Answering:
-    """A participant that returns what a method sends, without training."""
+class Replying:
+    """A client that returns what a method sends, without training."""
 
-    finished, refused = False, None
+    finished, rejected = False, None
 
     def __init__(self, algorithm, state):
         self.algorithm, self.state = algorithm, state
@@ -51,9 +51,9 @@ class Answering:
 
         @app.train()
         def train(message, context):
-            question = protocol.header_of(message.content, Question)
+            question = protocol.header_of(message.content, TrainRequest)
             update = pack(self.state, self.algorithm.sent(question.round))
-            answer = Answer(protocol=1, round=question.round, client=question.client, weight=1.0, loss=0.5)
+            answer = TrainReply(protocol=1, round=question.round, client=question.client, weight=1.0, loss=0.5)
             return Message(protocol.content(answer, update), reply_to=message)
 
         return app
@@ -64,7 +64,7 @@ def two_rounds(name, keys):
     algorithm, state = ALGORITHMS[name](), roberta_large()
     with linked(keys) as (link, identities):
         relay = Relay(link.port)
-        node = Node(f"127.0.0.1:{relay.port}", identities[0], Answering(algorithm, state))
+        node = SuperNode(f"127.0.0.1:{relay.port}", identities[0], Replying(algorithm, state))
         over = threading.Event()
         serving = threading.Thread(target=lambda: [node.step() or time.sleep(0.01) for _ in iter(over.is_set, True)])
         serving.start()
@@ -74,7 +74,7 @@ def two_rounds(name, keys):
                 time.sleep(0.01)
             for t in (0, 1):
                 opened = open_round(t, state, algorithm, [0], ledger)
-                question = Question(protocol=1, round=t, client=0, trainable=sorted(opened.trainable), state="")
+                question = TrainRequest(protocol=1, round=t, client=0, trainable=sorted(opened.trainable), state="")
                 content = protocol.content(question, sent_down(opened.broadcasts[0], ledger, 0, algorithm))
                 sent = Message(content, link.clients[0], protocol.TRAIN, group_id=str(t))
                 (reply,) = link.grid.send_and_receive([sent], timeout=60.0)

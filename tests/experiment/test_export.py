@@ -149,20 +149,18 @@ def test_a_decoder_without_a_pad_token_and_with_transposed_weights(table, tiny_m
     assert "loaded again" in export(tmp_path / "run", tmp_path / "out", merged=True)
 
 
-def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkeypatch):
+def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model):
     """A decoder with its own output layer and no head; the task is the record's to say."""
     import json
 
     import peft
     import transformers
 
-    from rolora.experiment import model_card
     from rolora.keys import Key
     from rolora.models import peft_boundary
     from rolora.models.seeding import named_stream
     from tests.experiment.test_experiment import architectures
 
-    monkeypatch.setattr(model_card, "task", lambda config: "generation")
     settings, targets = architectures()["llama"]
     base, run = tmp_path / "base", tmp_path / "run"
     with named_stream(Key(0), CPU):
@@ -177,7 +175,8 @@ def test_a_language_model_is_exported_as_one(table, tmp_path, tiny_model, monkey
         wrapped = peft.get_peft_model(model, lora)
     peft_boundary.save(wrapped, run / "adapter")
     record = loop.run(changed(table, federation__rounds=1), tmp_path / "other")
-    record["config"]["model"]["name"], record["model"]["sha256"] = str(base), None
+    record["config"]["model"] |= {"name": str(base), "head": "frozen"}
+    record["config"]["data"]["task"], record["model"]["sha256"] = "generation", None
     (run / "record.json").write_text(json.dumps(record))
     expected = logits(wrapped, tokenizer)
     for merged in (False, True):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from rolora.experiment import loop, model_card
+from rolora.experiment import loop
+from rolora.experiment.model_card import model_card
 from tests.conftest import changed
 
 RECORDS = sorted((Path(__file__).parents[2] / "paper_figures" / "data" / "finetuning").glob("*/record.json"))
@@ -22,7 +23,7 @@ def record():
 def test_a_run_leaves_its_own_card_and_not_pefts(table, tmp_path):
     record = loop.run(changed(table), tmp_path)
     text = (tmp_path / "adapter" / "README.md").read_text()
-    assert text == model_card.of_adapter(record)
+    assert text == model_card(record)
     card = ModelCard(text)
     assert card.data.library_name == "peft"
     assert card.data.base_model == Path(record["config"]["model"]["name"]).name
@@ -32,7 +33,7 @@ def test_a_run_leaves_its_own_card_and_not_pefts(table, tmp_path):
 
 
 def test_the_card_says_what_the_record_says(record):
-    text = model_card.of_adapter(record)
+    text = model_card(record)
     card = ModelCard(text)
     up = sum(sum(entry["bytes_up"].values()) for entry in record["rounds"])
     config = record["config"]
@@ -61,8 +62,8 @@ def test_the_same_record_gives_the_same_bytes_whatever_took_how_long(record):
     later = json.loads(json.dumps(record)) | {"seconds": 1.0}
     for entry in later["rounds"]:
         entry["seconds"] = 7.5
-    assert model_card.of_adapter(later) == model_card.of_adapter(record)
-    assert len({model_card.of_adapter(json.loads(path.read_text())) for path in RECORDS}) == len(RECORDS)
+    assert model_card(later) == model_card(record)
+    assert len({model_card(json.loads(path.read_text())) for path in RECORDS}) == len(RECORDS)
 
 
 def test_what_only_some_records_have(record):
@@ -74,9 +75,12 @@ def test_what_only_some_records_have(record):
         "selection_papers_protocol": {"selected_round": 5},
         "privacy": {"epsilon": 1.5, "accountant": {"orders": 3}},
     }
-    text = model_card.of_adapter(chosen)
+    text = model_card(chosen)
     assert "after 4 rounds, which validation text chose" in text
-    assert "on the test text itself (after 6 rounds): accuracy 0.9876. That number is optimistic" in text
+    assert (
+        "Selection on test data, which takes the best round on the test text itself (after 6 rounds): accuracy 0.9876."
+        in text
+    )
     assert "- epsilon: 1.5\n- accountant:\n  - orders: 3\n" in text
 
 
@@ -89,6 +93,6 @@ def test_what_only_some_records_have(record):
     ],
 )
 def test_a_card_says_where_the_adapter_alone_is_not_the_model(record, algorithm, words):
-    text = model_card.of_adapter(record | {"config": record["config"] | {"algorithm": algorithm}})
+    text = model_card(record | {"config": record["config"] | {"algorithm": algorithm}})
     assert words in text
     assert ("residual.safetensors" in text) == (algorithm == "fedex-lora")

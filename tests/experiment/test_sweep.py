@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from scipy import stats
 
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.evaluation.intervals import student
 from rolora.experiment import sweep, sweep_report
 from rolora.experiment.parallel import run_all
+from rolora.planning.estimate import estimate_runs
 from tests.config.test_config import write
 from tests.conftest import changed
 
@@ -133,13 +134,6 @@ def test_cells_are_compared_with_the_reference_of_their_own_setting(table):
     assert differences == pytest.approx([0.01, 0.01])
 
 
-def test_students_interval_is_scipys_own():
-    values = [0.71, 0.75, 0.74, 0.78]
-    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    found = student(values)
-    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -171,7 +165,8 @@ def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_no
     monkeypatch.setattr(loop, "measure", watched)
     console = Console(quiet=True)
     protocol = sweep.Protocol((0, 1), (0,), reference="ffa-lora")
-    first = sweep.announce(found, protocol, tmp_path / "runs", 1)
+    estimate = partial(estimate_runs, out=tmp_path / "runs", jobs=1)
+    first = sweep.announce(found, protocol, estimate)
     assert first.startswith("choosing learning rates: 4 runs, about")
     outcome = [
         sweep.sweep(found, protocol, lambda configs: run_all(configs, tmp_path / "runs", False, 1, console))
@@ -179,9 +174,7 @@ def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_no
     ]
     # Four choosing runs look at the 20 validation texts alone; each of the four others at the 40 test texts once.
     assert sizes == [20] * 4 * 3 + [20, 20, 20, 40] * 4
-    assert sweep.announce(found, protocol, tmp_path / "runs", 1).startswith(
-        "choosing learning rates: 4 runs, all finished"
-    )
+    assert sweep.announce(found, protocol, estimate).startswith("choosing learning rates: 4 runs, all finished")
     one, two = (sweep_report.as_record(each, protocol) for each in outcome)
     assert one == two
     best = max(one["cells"][0]["rates"], key=lambda rate: rate["validation"])

@@ -11,7 +11,7 @@ from accelerate import tracking as accelerate_tracking
 from rich.console import Console
 
 from rolora.errors import InputError
-from rolora.experiment import loop, tracking
+from rolora.experiment import loop, record, tracking
 from rolora.experiment.parallel import run_all
 from tests.config.test_config import write
 from tests.conftest import changed
@@ -58,7 +58,7 @@ def run(configs, out, **options):
 
 def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, notebook):
     config = changed(table, evaluation__select="test")
-    (record,) = run([config], tmp_path)
+    (logged_record,) = run([config], tmp_path)
     (_, name, settings), *logged, (last,) = notebook
     assert name == config.run_name()
     assert settings["training.learning_rate"] == 0.01
@@ -66,15 +66,15 @@ def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, noteb
     assert "lora.layers" not in settings
     steps = [step for _, step, _ in logged]
     assert steps == [1, 2, 3, 4, 4]
-    for (_, _, values), entry in zip(logged, record["rounds"], strict=False):
+    for (_, _, values), entry in zip(logged, logged_record["rounds"], strict=False):
         assert values["train/loss"] == entry["loss"]
         assert values["bytes/up"] == sum(entry["bytes_up"].values())
         assert values["seconds"] == entry["seconds"]
         assert ("validation/accuracy" in values, "test/accuracy" in values) == (bool(entry["evaluation"]),) * 2
-    assert logged[-1][2] == {f"final/{name}": record["final"][name] for name in ("accuracy", "loss")}
+    assert logged[-1][2] == {f"final/{name}": logged_record["final"][name] for name in ("accuracy", "loss")}
     assert last == "finish"
     plain = loop.run(config, tmp_path / "plain")
-    assert measured(plain) == measured(record)
+    assert measured(plain) == measured(logged_record)
     assert adapter(tmp_path / "plain") == adapter(tmp_path / config.run_name())
     assert sorted(path.name for path in (tmp_path / config.run_name()).iterdir()) == ["adapter", "record.json"]
 
@@ -95,7 +95,7 @@ def test_an_interrupted_run_closes_its_tracker(table, tmp_path, notebook, monkey
         raise Stop
 
     config = changed(table)
-    monkeypatch.setattr(loop, "describe", stop)
+    monkeypatch.setattr(record, "describe", stop)
     with pytest.raises(Stop):
         run([config], tmp_path)
     assert notebook[-1] == ("finish",)

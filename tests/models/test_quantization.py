@@ -18,8 +18,8 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
+from rolora.cli.app import app
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.keys import Key
@@ -48,7 +48,7 @@ def quantised(table, kind, **changes):
     ],
 )
 def test_what_cannot_be_quantised_is_refused_by_the_config(table, kind, changes, words):
-    with pytest.raises(InputError, match=f'model.quantization is "{kind}", {words}') as fault:
+    with pytest.raises(InputError, match=f"model.quantization: got '{kind}', {words}") as fault:
         quantised(table, kind, **changes)
     assert "\n" not in str(fault.value)
 
@@ -115,7 +115,7 @@ def test_4_bits_are_nf4_with_double_quantisation_and_leave_the_head_alone(table,
     assert asked["dtype"] == torch.bfloat16
     # Counted on the model as it is without: the packed weights are half as many numbers, and are no parameters' number.
     config = changed(table)
-    assert backbone.parameters == plan.bare_model(config.model, config.lora, 3, torch.float32).parameters
+    assert backbone.parameters == plan.model_skeleton(config.model, config.lora, 3, torch.float32).parameters
 
 
 def test_8_bits_are_the_librarys_int8(tiny_model, asked):

@@ -9,7 +9,8 @@ import torch
 from transformers import AutoTokenizer, BertConfig, LlamaConfig
 from typer.testing import CliRunner
 
-from rolora.__main__ import app, results_table
+from rolora.cli import tables
+from rolora.cli.app import app
 from rolora.config import ModelConfig
 from rolora.errors import InputError
 from rolora.experiment import loop
@@ -132,7 +133,7 @@ def test_record_adapter_table_dry_run_and_plan_say_it(table, tmp_path, tiny_mode
     assert record["model"]["source"].startswith("random weights;")
     saved = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert saved["base_model_name_or_path"] == f"{folder} (random weights)"
-    (cell,) = results_table([record]).columns[0].cells
+    (cell,) = tables.results([record]).columns[0].cells
     assert cell == f"{record['name']} (random weights)"
     path = str(write(tmp_path, table))
     for words in (["run", path, "--dry-run"], ["plan", path, "--flops-per-second", "1e9"]):

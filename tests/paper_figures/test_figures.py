@@ -20,6 +20,7 @@ from paper_figures.figures import (
     fig_nonlinear_mnist_rates,
 )
 from paper_figures.records import sources
+from rolora.evaluation.intervals import CONFIDENCE
 from tests.paper_figures.conftest import (
     Drawn,
     fake_finetuning,
@@ -261,7 +262,7 @@ def test_bands_are_the_intervals_of_the_statistics_module() -> None:
     values = np.array([[0.1, 2.0], [0.4, 2.5], [0.2, 2.1]])
     mean, low, high = style.band(values.tolist())
     for index in range(2):
-        expected = mean_interval(values[:, index], style.CONFIDENCE)
+        expected = mean_interval(values[:, index], CONFIDENCE)
         np.testing.assert_allclose(
             [mean[index], low[index], high[index]], [expected.estimate, expected.low, expected.high], rtol=1e-12
         )

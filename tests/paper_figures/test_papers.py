@@ -20,7 +20,7 @@ from paper_figures.tables import (
     tab_paper_arithmetic,
     tab_paper_uplink,
 )
-from rolora.__main__ import packaged_configs
+from rolora.config import packaged_configs
 from rolora.evaluation import benchmarks
 from rolora.experiment import sweep
 from theory import printed_numbers

@@ -14,7 +14,7 @@ from paper_figures.__main__ import app
 from paper_figures.records import studies
 from paper_figures.records.studies import STUDIES, BeforeAndAfter, Sweep
 from rolora import config as configuration
-from rolora.__main__ import locate
+from rolora.config import locate
 
 
 @pytest.mark.parametrize("scale", studies.SCALES)

@@ -12,7 +12,7 @@ from paper_figures.panels import printed_accuracies
 from paper_figures.records import sources
 from paper_figures.tables import tab_claims, tab_finetuning, tab_learning_rates
 from rolora import config as configuration
-from rolora.__main__ import packaged_configs
+from rolora.config import packaged_configs
 from rolora.errors import InputError
 from tests.paper_figures.conftest import fake_finetuning, fake_run, fake_sweep
 

@@ -12,8 +12,8 @@ from transformers import DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig
 from typer.testing import CliRunner
 
 from rolora import data
-from rolora.__main__ import app
 from rolora.algorithms import ALGORITHMS
+from rolora.cli.app import app
 from rolora.config import LoraConfig, RuntimeConfig
 from rolora.errors import InputError
 from rolora.experiment import loop
@@ -47,11 +47,11 @@ def test_the_bytes_are_those_of_a_run(table, tmp_path, variant):
     config = changed(table, **SHORT, **VARIANTS[variant])
     record = loop.run(config, tmp_path)
     planned = plan.plan(config, flops_per_second=RATE)
-    bare = plan.bare_model(config.model, config.lora, 2, torch.float32)
+    skeleton = plan.model_skeleton(config.model, config.lora, 2, torch.float32)
     counted = [
         {"trained": list(one.trained), "clients": list(one.clients)}
         | {f"bytes_{direction}": count for direction, count in one.by_direction().items()}
-        for one in traffic(config, bare.state)
+        for one in traffic(config, skeleton.state)
     ]
     assert counted == [{field: entry[field] for field in counted[0]} for entry in record["rounds"]]
     for direction, count in planned.bytes_in_all.items():
@@ -76,8 +76,8 @@ def test_the_rounds_that_are_shown_say_it_all_where_they_repeat(table, name):
 
 def test_rounds_of_changing_clients_do_not_repeat(table):
     config = changed(table, federation__rounds=30, **PARTIAL)
-    bare = plan.bare_model(config.model, config.lora, 2, torch.float32)
-    assert pattern(list(traffic(config, bare.state))) == (4, None)
+    skeleton = plan.model_skeleton(config.model, config.lora, 2, torch.float32)
+    assert pattern(list(traffic(config, skeleton.state))) == (4, None)
 
 
 SMALL = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 320}
@@ -98,14 +98,16 @@ BACKBONES = {
 ROWS, LENGTH, RANK = 4, 48, 4
 
 
-def small_model(name, *, dropout=0.0, adapter_dropout=0.0, layers=None, dtype=torch.float32, attention="sdpa"):
+def small_model(
+    name, *, dropout=0.0, adapter_dropout=0.0, layers=None, dtype=torch.float32, attention="sdpa", device=CPU
+):
     """A four-layer model with its adapter, its shapes, and its adapted modules."""
     kind, sizes, targets = BACKBONES[name]
     settings = kind(**sizes, **VOCABULARY, attn_implementation="eager" if name == "deberta" else attention)
     for field in backbone.DROPOUT_FIELDS:
         if getattr(settings, field, None) is not None:
             setattr(settings, field, dropout)
-    model = architectures.from_settings(settings, dtype, CPU, Key(0))
+    model = architectures.from_settings(settings, dtype, device, Key(0))
     shapes = costs.shapes_of(model)
     lora = LoraConfig(rank=RANK, alpha=8, dropout=adapter_dropout, target_modules=targets, layers=layers)
     model = peft_boundary.attach(model, lora, Key(0), name).train()
@@ -124,27 +126,50 @@ def logits(model):
 @pytest.mark.parametrize("layers", [None, [2, 3]])
 @pytest.mark.parametrize("trained", ["A", "B", "AB"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_operations_are_those_that_torch_counts(name, trained, layers):
-    """Forward: the same number, but for heads that see all tokens and positions' adapters. Backward: at most one layer more.
-
-    In the lowest adapted layer no gradient flows into the matrices beside the adapted ones, nor into the lowest input.
-    """
-    model, shapes, adapters = small_model(name, layers=layers, attention="eager")
-    parts = peft_boundary.set_trainable(model, frozenset(trained), head=True)
-    head = sum(parameter.numel() for parameter in parts["head"] if parameter.ndim == 2)
+def test_operations_on_the_meta_device_are_those_of_a_real_step(name, trained, layers):
     with FlopCounterMode(display=False) as counter:
-        loss = cross_entropy(logits(model), torch.zeros(ROWS, dtype=torch.long))
+        model, *_ = small_model(name, layers=layers, attention="eager")
+        peft_boundary.set_trainable(model, frozenset(trained), head=True)
+        scores = logits(model)
         forward = counter.get_total_flops()
-        loss.backward()
-    backward = counter.get_total_flops() - forward
-    by_token = 2 * head * ROWS * LENGTH if name in ("llama", "gpt2") else 0
-    positions = 2 * shapes.positions * RANK * sum(a.d + a.k for a in adapters) if name == "deberta" else 0
-    planned = costs.forward_flops(shapes, adapters, head, ROWS, LENGTH)
-    assert planned <= forward <= planned + by_token + positions
-    planned_backward = costs.step_flops(shapes, adapters, head, ROWS, LENGTH, frozenset({*trained, "head"})) - planned
-    layer = 2 * ROWS * LENGTH * shapes.layers[0] + 8 * ROWS * LENGTH * (LENGTH + shapes.positions) * shapes.hidden
-    assert planned_backward - layer <= backward <= planned_backward + 2 * by_token + 4 * positions
-    assert layer < 0.3 * planned_backward or layers
+        cross_entropy(scores, torch.zeros(ROWS, dtype=torch.long)).backward()
+    model, *_ = small_model(name, layers=layers, attention="eager", device=architectures.META)
+    peft_boundary.set_trainable(model, frozenset(trained), head=True)
+    assert costs.counted_flops(model, ROWS, LENGTH, backward=False) == forward
+    assert costs.counted_flops(model, ROWS, LENGTH, backward=True) == counter.get_total_flops()
+
+
+def test_operations_are_those_derived_by_hand():
+    """RoBERTa with T tokens, n entries in a layer's matrices, width w, length L; adapters of query and value, of which B is trained.
+
+    Forward 2 n T + 4 T L w a layer. Backward the same with respect to inputs, but twice for attention; the lowest layer needs no
+    gradient of its input, so none of its keys, and of its adapters that of B alone.
+    """
+    model, _, adapters = small_model("roberta", attention="eager", device=architectures.META)
+    parts = peft_boundary.set_trainable(model, frozenset("B"), head=True)
+    head = 2 * ROWS * sum(parameter.numel() for parameter in parts["head"] if parameter.ndim == 2)
+    tokens, width, inner, depth = ROWS * LENGTH, 96, 320, 4
+    square, attention = 2 * tokens * width**2, 4 * tokens * LENGTH * width
+    layer = 4 * square + 2 * 2 * tokens * width * inner + attention
+    half_adapter = 2 * tokens * RANK * width  # d = k
+    forward = depth * layer + len(adapters) * 2 * half_adapter + head
+    assert costs.counted_flops(model, ROWS, LENGTH, backward=False) == forward
+    backward = depth * (layer + attention) + len(adapters) * 3 * half_adapter + 2 * head
+    lowest = 3 * square + attention // 2 + 2 * 2 * half_adapter
+    assert costs.counted_flops(model, ROWS, LENGTH, backward=True) == forward + backward - lowest
+
+
+def test_a_generating_models_logits_of_every_token_are_counted(table):
+    """They take 28 million of SmolLM2-135M's 134 million parameters, once for each token."""
+    config = changed(
+        table,
+        model__name="SmolLM2-135M-Instruct",
+        model__head="frozen",
+        data__task="generation",
+        lora__target_modules=None,
+    )
+    row = plan.flops(config, 0, 1, 16)
+    assert row > 2 * 16 * 134_000_000
 
 
 def kept_bytes(model):
@@ -206,8 +231,8 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
         data__name="glue/mnli", runtime__dtype="bfloat16", federation__num_clients=50, **{"model__max_length": 128},
     )  # fmt: skip
     one = plan.plan(config, flops_per_second=1e14)
-    bare = plan.bare_model(config.model, config.lora, 3, torch.bfloat16)
-    assert {layer.A.device.type for layer in bare.state.layers.values()} == {"meta"}
+    skeleton = plan.model_skeleton(config.model, config.lora, 3, torch.bfloat16)
+    assert {layer.A.device.type for layer in skeleton.state.layers.values()} == {"meta"}
     assert one.trainable == {"A": 32 * 2 * 4096 * 8, "B": 32 * 2 * 8 * 4096, "head": 4096 * 3}
     assert one.rounds[0].bytes_up == {"A": 0, "B": 50 * 4 * one.trainable["B"], "head": 50 * 4 * 4096 * 3}
     weights = 2 * (one.model["parameters"] + 4096 * 3)

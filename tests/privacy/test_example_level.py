@@ -16,9 +16,9 @@ from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.privacy import accounting
 from rolora.privacy.accounting import Spending, epsilon
-from rolora.privacy.example_level import ExamplePrivacy, gradients, per_example_gradients, poisson
+from rolora.privacy.example_level import ExamplePrivacy, gradients, local_training, per_example_gradients, poisson
 from rolora.training.engines import ENGINES
-from rolora.training.local_update import pad
+from rolora.training.examples import pad
 from tests.conftest import changed
 from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
 from tests.models.test_families import FAMILIES, config_of
@@ -139,7 +139,7 @@ def step_of(setup, config, indices, noise, seed=0):
         update={"optimizer": "sgd", "learning_rate": 1.0, "local_steps": 1, "weight_decay": 0.0}
     )
     private = ExamplePrivacy(config.model_copy(update={"training": training}), noise)
-    loss = private.train(setup.model, parts, setup.train, indices, Key(seed), CPU)
+    loss = private.train(setup.model, parts, setup.train, indices, key=Key(seed), device=CPU)
     step = torch.cat([(old - new.detach()).flatten() for old, new in zip(before, parameters, strict=True)]).double()
     for old, new in zip(before, parameters, strict=True):
         new.data.copy_(old)
@@ -245,7 +245,7 @@ def test_steps_that_take_turns_move_one_factor_alone(table):
     parts = moved(setup)
     before = [parameter.detach().clone() for parameter in parts["A"]], [p.detach().clone() for p in parts["B"]]
     private = ExamplePrivacy(config, 1.0)
-    private.train(setup.model, parts, setup.train, setup.clients[0], Key(0), CPU, "BA")
+    private.train(setup.model, parts, setup.train, setup.clients[0], key=Key(0), device=CPU, schedule="BA")
     assert all(torch.equal(one, other) for one, other in zip(parts["A"], before[0], strict=True))
     assert all((one != other).all() for one, other in zip(parts["B"], before[1], strict=True))
 
@@ -264,5 +264,23 @@ def test_rows_that_share_what_is_trained_are_refused(table, tiny_model, tmp_path
     config = config_of("deberta-v2", table, tmp_path / "deberta", tiny_model)
     config = changed(config.resolved(), **EXAMPLE)
     setup = prepare(config)
+    guarantee = accounting.guarantee(config, [len(indices) for indices in setup.clients])
     with pytest.raises(InputError, match="the rows of a batch share relative positions"):
+        local_training(config, guarantee, setup.model)
+
+
+def test_an_engine_without_the_private_local_update_is_refused(table):
+    config = changed(table, **EXAMPLE)
+    setup = prepare(config)
+    with pytest.raises(ValueError, match="train=None"):
         ENGINES["sequential"](setup.model, setup.train, setup.clients, config, setup.key)
+
+
+def test_a_deployed_client_trains_privately_with_the_runs_noise(table):
+    client = pytest.importorskip("rolora.deployment.client", reason="needs flwr")
+    config = changed(table, **EXAMPLE)
+    shop = client.workshop(config)
+    sizes = list(shop.clients.values())
+    private = shop.engine.train.__self__
+    assert isinstance(private, ExamplePrivacy)
+    assert private.noise_multiplier == accounting.guarantee(config, sizes).noise_multiplier

@@ -15,7 +15,6 @@ from theory.linear.schedules import (
     rate_a_round,
     repeated_a_steps,
     repeated_a_steps_retracted,
-    rounds_to_accuracy,
 )
 
 
@@ -47,16 +46,6 @@ def test_no_step_one_step_and_many_steps(form, factor):
         assert form(theta, 0.2, factor, 0) == pytest.approx(theta, abs=1e-15)
         assert form(theta, 0.2, factor, 1) == pytest.approx(population_step(theta, 0.2, factor), abs=1e-15)
         assert form(theta, 0.2, factor, 5000) == pytest.approx(0, abs=1e-12)
-
-
-def test_rounds_are_counted_to_the_round_that_reaches_the_accuracy():
-    theta, count = np.arcsin(0.5), 0
-    while np.sin(theta) > 1e-3:
-        theta, count = population_step(theta, 0.1, 2), count + 2
-    assert rounds_to_accuracy(0.5, 1e-3, 0.1, 2, 1, False) == count
-    assert rounds_to_accuracy(1e-4, 1e-3, 0.1, 2, 3, True) == 0
-    with pytest.raises(ValueError, match="not reached"):
-        rounds_to_accuracy(0.5, 1e-12, 1e-7, 2, 1, False)
 
 
 @given(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.integers(1, 6), st.integers(1, 6))

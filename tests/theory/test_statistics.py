@@ -7,7 +7,6 @@ from scipy import stats
 from rolora.keys import Key
 from theory.verification.statistics import (
     Interval,
-    bootstrap_interval,
     clopper_pearson,
     clopper_pearson_upper,
     ks_critical,
@@ -61,14 +60,6 @@ def test_the_mean_interval_covers_at_its_confidence():
     assert abs(np.mean(covered) - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 4000)
     with pytest.raises(ValueError):
         mean_interval(np.ones(1))
-
-
-def test_the_bootstrap_agrees_with_student_on_normal_draws():
-    draws = KEY.generator().standard_normal(400)
-    boot, student = bootstrap_interval(KEY.fold("boot"), draws), mean_interval(draws, 0.95)
-    assert boot.estimate == student.estimate
-    assert boot.half_width == pytest.approx(student.half_width, rel=0.15)
-    assert boot == bootstrap_interval(KEY.fold("boot"), draws)
 
 
 def test_the_slope_of_a_noisy_line_lies_in_its_interval():

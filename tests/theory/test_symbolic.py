@@ -159,20 +159,12 @@ def test_interference_vanishes_where_one_factor_is_common():
     assert all(sp.expand(entry.subs(common_a)) == 0 for entry in derived.expressions)
 
 
-@pytest.mark.parametrize("degrees", [3, 4, 11])
-def test_the_noise_has_students_density(degrees):
-    density, xi, m = symbolic.noise_density()
-    at = sp.lambdify(xi, density.subs(m, degrees))
-    points = np.linspace(-2, 2, 9)
-    assert np.allclose(at(points), stats.t(df=degrees, scale=degrees**-0.5).pdf(points), rtol=1e-12)
-
-
 def test_the_moments_are_those_of_students_t():
-    density, xi, m = symbolic.noise_density()
     moment = symbolic.noise_moment("Student", 2, 0)
     for degrees in (3, 4, 7):
-        integral = 2 * sp.integrate(xi**2 * density.subs(m, degrees), (xi, 0, sp.oo))
-        assert sp.simplify(integral - moment.subs(SAMPLES, degrees)) == 0
+        assert float(moment.subs(SAMPLES, degrees)) == pytest.approx(
+            stats.t(df=degrees, scale=degrees**-0.5).var(), rel=1e-12
+        )
     assert symbolic.noise_moment("Student", 1, 1) == 0
     assert symbolic.noise_moment("Student", 0, 1) == SAMPLES
 

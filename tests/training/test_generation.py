@@ -194,8 +194,8 @@ def test_clients_as_the_data_have_them(asked, dialogues):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"federation__partition": "by-column"}, "client_column is None"),
-        ({"data__client_column": "owner"}, "client_column is owner"),
+        ({"federation__partition": "by-column"}, "client_column: got nothing"),
+        ({"data__client_column": "owner"}, "client_column: got 'owner'"),
         ({"federation__partition": "by-column", "data__client_column": "owned"}, "no column 'owned'"),
         (
             {"federation__partition": "by-column", "data__client_column": "owner", "federation__num_clients": 4},
@@ -203,8 +203,8 @@ def test_clients_as_the_data_have_them(asked, dialogues):
         ),
         ({"data__text_columns": ["instruct"]}, "no column 'instruct'"),
         ({"data__text_columns": ["instruction"], "data__response_column": "answer"}, "no column 'answer'"),
-        ({"data__task": "classification", "data__packing": True}, "data.packing is True"),
-        ({"training__micro_batch_size": 2, "runtime__engine": "batched"}, "micro_batch_size is 2"),
+        ({"data__task": "classification", "data__packing": True}, "data.packing: got true"),
+        ({"training__micro_batch_size": 2, "runtime__engine": "batched"}, "micro_batch_size: got 2"),
     ],
 )
 def test_what_cannot_be_met_is_one_line(asked, changes, words):

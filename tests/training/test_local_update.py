@@ -12,6 +12,7 @@ from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.training import local_update
+from rolora.training.examples import Examples
 from tests.conftest import changed
 
 
@@ -23,7 +24,7 @@ def test_batches_are_shuffled_epochs_with_their_incomplete_last_one():
 
 
 def test_padding_is_at_the_end_and_as_short_as_it_can_be():
-    examples = local_update.Examples(
+    examples = Examples(
         fields={"input_ids": [[1, 2, 3], [4], [5, 6]], "attention_mask": [[1, 1, 1], [1], [1, 1]]},
         labels=np.array([0, 1, 0]),
         pad={"input_ids": 9, "attention_mask": 0},

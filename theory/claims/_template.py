@@ -19,7 +19,7 @@ from theory.linear.assumptions import kappa as measured_kappa
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 CLIENTS, DIMENSION, OUTPUTS, LARGEST = 2, 5, 3, 1.0  # LARGEST: the kappa up to which the statement speaks
 DELTAS = (0.1, 0.5, 0.9)
@@ -38,25 +38,20 @@ def _instance(key: Key, delta0: float, kappa: float, largest: float) -> Instance
     return at_most(after, before, slack, f"delta={delta0}, kappa={kappa}", met)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Three starts and four steps."""
     cases = [(delta0, kappa) for delta0 in DELTAS for kappa in (0.05, 0.3, 0.6, 0.95)]
-    return judge(_instance(key.fold("instance", i), *case, LARGEST) for i, case in enumerate(cases))
+    return (_instance(key.fold("instance", i), *case, LARGEST) for i, case in enumerate(cases))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The same starts at kappa = 1.5."""
-    return judge(_instance(key.fold("instance", i), delta0, 1.5, 2.0) for i, delta0 in enumerate(DELTAS))
+    return (_instance(key.fold("instance", i), delta0, 1.5, 2.0) for i, delta0 in enumerate(DELTAS))
 
 
-CLAIM = Claim(
-    id="template",  # the file's name with dashes for underscores
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="population: delta+ <= delta for all kappa <= 1",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

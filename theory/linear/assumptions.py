@@ -1,4 +1,4 @@
-"""What a theorem assumes, measured on one instance, so that a check counts only the instances it speaks of."""
+"""Assumptions of the theorems, measured on one instance."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from theory.linear.model import LinearModel
 
 def kappa(model: LinearModel, eta: float) -> float:
     r"""The dimensionless step size :math:`\kappa = \eta\, \|\bar b^*\|^2`; the gradient factor is not in it.
-
-    Args:
-        model: the clients.
-        eta: the step size of a.
-
-    Returns:
-        A number > 0.
 
     Example:
         >>> from theory.linear.model import population
@@ -36,9 +29,6 @@ def overlap(model: LinearModel, a0: Float[Array, "d"]) -> float:
 def moment_error(model: LinearModel) -> float:
     r"""The pooled data's distance from isotropy, :math:`e = \|\frac1N \sum_i S_i - I\|_{op}`.
 
-    Args:
-        model: the clients.
-
     Returns:
         A number >= 0; of order sqrt(d/(Nm)) for Gaussian inputs.
 
@@ -55,7 +45,6 @@ def rho(model: LinearModel, a: Float[Array, "d"]) -> Float[Array, "n"]:
     r"""The clients' factors :math:`\rho_i = (a^T S_i a^*)/(a^T S_i a)` of the exact b-step, :math:`b_i = \rho_i b_i^*`.
 
     Args:
-        model: the clients.
         a: a unit vector outside the kernels of the S_i.
 
     Returns:
@@ -74,7 +63,6 @@ def xi(model: LinearModel, a: Float[Array, "d"]) -> Float[Array, "n"]:
     r"""The clients' b-step noise :math:`\xi_i = (a^T S_i p)/(a^T S_i a)`, p the direction of a* orthogonal to a.
 
     Args:
-        model: the clients.
         a: a unit vector that is not a* itself, where p is undefined.
 
     Returns:

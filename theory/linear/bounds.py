@@ -26,9 +26,6 @@ def interference_bound(
         b: the clients' B_i.
         weights: p_i, non-negative, summing to one.
 
-    Returns:
-        An upper bound of the interference's Frobenius norm.
-
     Example:
         >>> one = np.eye(1)
         >>> interference_bound([one, -one], [one, -one], [0.5, 0.5])
@@ -50,7 +47,6 @@ def population_step(
     Args:
         theta: the angle between a and a*, in [0, pi/2].
         kappa: eta ||b*||^2 >= 0.
-        gradient_factor: f.
 
     Returns:
         The next angle in radians; negative where the step overshoots a*.
@@ -68,10 +64,6 @@ def population_step_tangent(theta: float, kappa: float, gradient_factor: Gradien
     Args:
         theta: the angle in [0, pi/2).
         kappa: eta ||b*||^2 >= 0.
-        gradient_factor: f.
-
-    Returns:
-        The next angle in radians.
 
     Example:
         >>> bool(np.isclose(population_step_tangent(0.5, 0.3, 2), population_step(0.5, 0.3, 2)))
@@ -117,10 +109,6 @@ def largest_kappa(c0: float, gradient_factor: GradientFactor) -> float:
 
     Args:
         c0: 1 - delta_0^2 in (0, 1).
-        gradient_factor: f.
-
-    Returns:
-        The largest kappa = eta ||b*||^2.
 
     Example:
         >>> largest_kappa(0.64, 2), largest_kappa(0.64, 1)
@@ -138,7 +126,6 @@ def one_step(delta: float, kappa: float, rho_bar: float, xi_bar: float, e: float
 
     Args:
         delta: the angle distance before.
-        kappa: eta ||b*||^2.
         rho_bar: the mean factor of the b-step.
         xi_bar: the mean noise of the b-step.
         e: ``assumptions.moment_error``.
@@ -158,16 +145,12 @@ def one_step(delta: float, kappa: float, rho_bar: float, xi_bar: float, e: float
 
 
 def gradient_deviation(delta: float, b_norm: float, xi_bar: float, e: float) -> float:
-    r"""How far the averaged gradient is from its mean at fixed b-bar: :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
+    r"""A bound of the averaged gradient's distance from its mean at fixed b-bar, :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
 
     Args:
         delta: the angle distance.
-        b_norm: ||b*||.
         xi_bar: the mean noise of the b-step.
         e: ``assumptions.moment_error``.
-
-    Returns:
-        An upper bound of the Euclidean distance, gradient factor 2.
 
     Example:
         >>> gradient_deviation(0.5, 2.0, 0.0, 0.1)
@@ -181,9 +164,7 @@ def failure_probability(s: float, num_clients: int, samples: int, iterations: in
 
     Args:
         s: the deviation in units of the noise; tau = (sqrt(d) + s)/sqrt(N m).
-        num_clients: N.
         samples: m, of one client and iteration.
-        iterations: T.
 
     Returns:
         A probability, or more than 1 where nothing is said.
@@ -197,10 +178,6 @@ def failure_probability(s: float, num_clients: int, samples: int, iterations: in
 
 def ffa_population_excess(num_clients: int, samples: int) -> float:
     r"""c~ of the averaged b's **population** risk: :math:`\frac{1}{N(m-2)}`, m > 2.
-
-    Args:
-        num_clients: N.
-        samples: m.
 
     Returns:
         c~ in risk = (f/2) (1 + c~) ||b*||^2 delta_0^2.
@@ -216,10 +193,6 @@ def ffa_population_excess(num_clients: int, samples: int) -> float:
 
 def ffa_average_excess(num_clients: int, samples: int) -> float:
     r"""c~ of the averaged b's expected **training** loss: :math:`-\frac{1}{Nm} + \frac{2(N-1)}{N^2 m (m-2)}`, m > 2.
-
-    Args:
-        num_clients: N.
-        samples: m.
 
     Returns:
         c~ in loss = (f/2) (1 + c~) ||b*||^2 delta_0^2; negative for large m.
@@ -237,10 +210,6 @@ def ffa_average_excess(num_clients: int, samples: int) -> float:
 def ffa_minimiser_excess(num_clients: int, samples: int) -> float:
     r"""c~ of the smallest **training** loss over b: :math:`-\frac{1}{Nm}`, one degree of freedom of N m.
 
-    Args:
-        num_clients: N.
-        samples: m.
-
     Returns:
         c~ in loss = (f/2) (1 + c~) ||b*||^2 delta_0^2.
 
@@ -252,12 +221,11 @@ def ffa_minimiser_excess(num_clients: int, samples: int) -> float:
 
 
 def heterogeneous_floor(alignment_variance: float, b_mean_norm: float, dimension: int, rows: int) -> float:
-    r"""Where fixed data stop Algorithm 2: :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
+    r"""The floor of Algorithm 2 on fixed data, :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
 
     Args:
         alignment_variance: s^2, ``assumptions.alignment_variance``.
         b_mean_norm: ||b-bar*||.
-        dimension: d.
         rows: N m, all clients together.
 
     Returns:
@@ -278,7 +246,6 @@ def local_matrix(model: LinearModel, kappa: float) -> Float[Array, "c c"]:
 
     Args:
         model: the clients, with equal b_i*.
-        kappa: eta ||b*||^2.
 
     Returns:
         A (d-1, d-1) matrix; its spectral radius is the local ratio.

@@ -68,9 +68,6 @@ class Ensemble:
 
         Args:
             backend: turns a NumPy array into one of its own, for instance ``torch.asarray``.
-
-        Returns:
-            An ensemble whose arrays are the backend's.
         """
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "gradient_factor"}
         return replace(self, **{name: backend(array) for name, array in arrays.items()})
@@ -85,13 +82,8 @@ def planted(
     r"""The ensemble of noiseless labels :math:`Y_i = X_i A^* B_i^*`, so :math:`C_i = S_i A^* B_i^*`.
 
     Args:
-        moments: S_i.
         a_star: A*, with orthonormal columns (not checked).
         b_star: B_i*; equal along the client axis for the homogeneous model.
-        gradient_factor: f.
-
-    Returns:
-        The statistics.
 
     Example:
         >>> eye, one = np.eye(2)[None], np.ones((2, 1)) / np.sqrt(2)
@@ -109,9 +101,6 @@ def stack(models: list[LinearModel]) -> Ensemble:
 
     Args:
         models: at least one.
-
-    Returns:
-        Statistics with one leading axis, in the order given.
 
     Raises:
         ValueError: the models use both gradient factors.
@@ -137,13 +126,6 @@ def draw_moments(
     With more rows than coordinates :math:`m S_i` is drawn from its own distribution, Wishart with m degrees of freedom,
     as :math:`L L^T` (Bartlett): L is lower triangular, :math:`L_{jj}^2 \sim \chi^2_{m-j}` for j = 0 ... d - 1, and N(0, 1)
     below. That takes d(d+1)/2 numbers a client instead of m d. With fewer rows the inputs themselves are drawn.
-
-    Args:
-        key: the data's stream.
-        instances: independent draws.
-        num_clients: N.
-        samples: m.
-        dimension: d.
 
     Returns:
         S_i, and R_i with q = min(d, m) columns; exact in distribution either way.
@@ -183,12 +165,9 @@ def draw_noisy(
     :math:`\|Z_i\|^2 = \|G_i\|^2 + \chi^2_{(m - q) k}`: the noise too is drawn by its sufficient statistics.
 
     Args:
-        key: the data's stream.
-        samples: m.
         a_star: A*, orthonormal columns.
         b_star: B_i*, one a client.
         noise: sigma >= 0.
-        gradient_factor: f.
 
     Returns:
         The statistics; those of ``planted`` where sigma is zero.

@@ -30,9 +30,6 @@ def covariance(
         a: one matrix a client.
         b: one matrix a client.
 
-    Returns:
-        A d x k matrix an instance.
-
     Example:
         >>> covariance(np.array([[[1.0]], [[-1.0]]]), np.array([[[2.0]], [[-2.0]]]))
         array([[2.]])
@@ -47,7 +44,6 @@ def interference(ensemble: Ensemble, server: Layer, training: LocalTraining) -> 
     """The interference of FedAvg-LoRA's next round.
 
     Args:
-        ensemble: the clients.
         server: the layer that they start from.
         training: their local update.
 
@@ -73,9 +69,6 @@ def leading_interference(ensemble: Ensemble, server: Layer) -> Float[Array, "*in
         ensemble: the clients; the gradients carry its factor f.
         server: the common layer.
 
-    Returns:
-        A d x k matrix an instance.
-
     Example:
         >>> from theory.linear.ensemble import isotropic, planted
         >>> clients = planted(isotropic(1, 2, 1), np.ones((1, 1, 1)), np.array([1.0, -1.0])[None, :, None, None], 1)
@@ -93,9 +86,6 @@ def heterogeneous_interference(
 
     Args:
         heads: b_i*; Sigma is their covariance, with 1/N.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row beside a*; it depends on the product alone, not on how its scale is split between the factors.
@@ -110,7 +100,7 @@ def heterogeneous_interference(
 def displacement(
     heads: Float[Array, "n k"], eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""How far one round moves the product off the mean solution, to leading order, in the population.
+    r"""The displacement of the product from the mean solution in one round, to leading order, in the population.
 
     .. math::
         \eta^2\,\tfrac{K(K-1)}{2}\,f^2\,(\mathrm{tr}\,\Sigma\; I + \Sigma)\,\bar b^*
@@ -118,12 +108,6 @@ def displacement(
     K gradient steps are :math:`x - K\eta\, g_i + \eta^2\tfrac{K(K-1)}{2} H_i g_i`, and the mean of
     :math:`H_i g_i = \nabla \tfrac12\|g_i\|^2` is not zero where that of :math:`g_i` is:
     :math:`\tfrac1N\sum\|g_i\|^2 = f^2(b^T\Sigma b + \|a\|^2\,\mathrm{tr}\,\Sigma)` there.
-
-    Args:
-        heads: b_i*.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row beside a*; zero for K = 1 and for equal heads.
@@ -140,7 +124,7 @@ def displacement(
 def floor(
     heads: Float[Array, "n k"], a_norm: float, eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""Where ``displacement`` and FedAvg-LoRA's contraction of the product balance, at a given length of a.
+    r"""The product at which ``displacement`` and FedAvg-LoRA's contraction balance, at a given length of a.
 
     .. math::
         r_\perp = \frac{f\eta(K-1)}{2}\,\frac{(\Sigma\bar b^*)_\perp}{\|a\|^2}, \qquad
@@ -150,11 +134,7 @@ def floor(
     along and across b-bar*. Not a fixed point: local steps also change ||a||, but slower by a factor K eta.
 
     Args:
-        heads: b_i*.
         a_norm: ||a||.
-        eta: the step size of both factors.
-        local_steps: K.
-        gradient_factor: f.
 
     Returns:
         The row r of the product a* (b-bar* + r)^T, to leading order in K eta.

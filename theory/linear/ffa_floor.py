@@ -1,20 +1,17 @@
-r"""FFA-LoRA's floor by Monte Carlo: what the claims on its three losses have in common.
+r"""Draws of FFA-LoRA's loss at the frozen start, for the claims on its floor.
 
-In the plane of :math:`a^0` and :math:`a^*` the floor does not depend on d, so two coordinates are enough. Each claim says
-which loss it takes and which formula it holds it against.
+In the plane of :math:`a^0` and :math:`a^*` the floor does not depend on d, so two coordinates are enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
 
 from rolora.keys import Key
 from theory.linear.model import second_moments
-from theory.verification.claim import Result, equal, judge
-from theory.verification.statistics import mean_interval
 
 CLIENTS, SAMPLES, DELTA0, DRAWS = 3, (7, 12), 0.7, 150_000  # from m = 7 the variance of xi^2 is finite
 A_STAR, A0 = np.eye(2)[0], np.array([np.sqrt(1 - DELTA0**2), DELTA0])
@@ -36,21 +33,12 @@ def residual(rho: Losses) -> Float[np.ndarray, "draws 2"]:
     return rho[:, None] * A0 - A_STAR
 
 
-def judge_excess(key: Key, loss: Callable[[Moments], Losses], formula: Callable[[int, int], float]) -> Result:
-    r"""The mean of :math:`\tilde c = \ell/(\|b^*\|^2\delta_0^2) - 1` over draws of the data, against a formula.
+def excesses(key: Key, loss: Callable[[Moments], Losses]) -> Iterator[tuple[int, Losses]]:
+    r"""Yield m and draws of :math:`\ell/(\|b^*\|^2\delta_0^2) - 1` for each m of ``SAMPLES``.
 
     Args:
-        key: of the data.
         loss: the second moments S_i of all clients -> the loss of each draw.
-        formula: (N, m) -> the predicted mean.
-
-    Returns:
-        The verdict over all m; the slack is the half width of the mean's interval.
     """
-    found = []
     for m in SAMPLES:
         moments = second_moments(key.fold("m", m).generator().standard_normal((DRAWS, CLIENTS, m, 2)))
-        interval = mean_interval(loss(moments) / (LENGTH**2 * DELTA0**2) - 1)
-        where = f"N={CLIENTS}, m={m}, {DRAWS} draws, +-{interval.half_width:.1e}"
-        found.append(equal(interval.estimate, formula(CLIENTS, m), interval.half_width, where))
-    return judge(found)
+        yield m, loss(moments) / (LENGTH**2 * DELTA0**2) - 1

@@ -22,12 +22,7 @@ def unit_columns(key: Key, instances: int, dimension: int) -> Float[Array, "i d 
     """Directions drawn uniformly from the unit sphere of R^d, as columns.
 
     Args:
-        key: their stream.
         instances: how many.
-        dimension: d.
-
-    Returns:
-        Unit vectors.
 
     Example:
         >>> np.linalg.norm(unit_columns(Key(0), 2, 5), axis=1).round(12).ravel()
@@ -42,11 +37,7 @@ def starts_at(key: Key, a_star: Float[Array, "i d 1"], delta: float | Float[Arra
 
     Args:
         key: the stream of p, uniform among the directions orthogonal to a*.
-        a_star: unit vectors.
         delta: delta_0 in [0, 1], of all instances or of each.
-
-    Returns:
-        Unit vectors.
 
     Example:
         >>> a_star = unit_columns(Key(0), 3, 4)
@@ -71,15 +62,11 @@ def fresh(
     """Data drawn anew in every iteration, with labels from the same truth.
 
     Args:
-        key: the data's stream.
-        num_clients: N.
         samples: m, of a client and iteration.
-        a_star: a*.
         b_star: b_i*; axes of length 1 are common to all instances, or to all clients.
-        gradient_factor: f.
 
     Returns:
-        iteration -> its ensemble, the same one whenever it is asked for.
+        iteration -> its ensemble, the same one at every call.
 
     Example:
         >>> data = fresh(Key(0), 2, 9, unit_columns(Key(1), 3, 4), np.ones((1, 1, 1, 1)), 2)
@@ -113,12 +100,7 @@ def mean_noise(ensemble: Ensemble, a: Float[Array, "i d 1"], a_star: Float[Array
     r"""The averaged b-step's noise, :math:`\bar\xi = \frac1N\sum_i (a^T S_i p)/(a^T S_i a)`, p = a* without its part along a.
 
     Args:
-        ensemble: the clients.
         a: unit vectors, none of them a* itself.
-        a_star: unit vectors.
-
-    Returns:
-        One number an instance.
 
     Example:
         >>> a_star = unit_columns(Key(0), 1, 3)
@@ -144,9 +126,6 @@ def angle_path(
     Args:
         data: one ensemble, or iteration -> ensemble.
         a0: the starts.
-        a_star: a*.
-        eta: the step size of a.
-        iterations: T.
 
     Returns:
         T + 1 numbers an instance, absolute accuracy a few units of rounding.

@@ -61,11 +61,7 @@ def random_unit(key: Key, dimension: int) -> Float[Array, "d"]:
     """A direction drawn uniformly from the unit sphere of R^d.
 
     Args:
-        key: the stream it is drawn from.
         dimension: d, at least 1.
-
-    Returns:
-        A unit vector.
 
     Example:
         >>> bool(np.isclose(np.linalg.norm(random_unit(Key(0), 5)), 1.0))
@@ -78,7 +74,6 @@ def orthogonal_unit(key: Key, a_star: Float[Array, "d"]) -> Float[Array, "d"]:
     """A direction drawn uniformly from the unit vectors orthogonal to ``a_star``.
 
     Args:
-        key: the stream it is drawn from.
         a_star: a unit vector in at least two dimensions.
 
     Returns:

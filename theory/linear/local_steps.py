@@ -76,8 +76,6 @@ def population_step(
     Args:
         theta: the angle between a and a*, in [0, pi/2).
         kappa: eta ||b*||^2 >= 0; a number, or an array that broadcasts against theta.
-        local_steps: K >= 1.
-        gradient_factor: f.
 
     Returns:
         The next angle in radians; negative where the step overshoots a*. The ratio tends to (1 - f kappa)^K.
@@ -95,10 +93,9 @@ def population_step(
 
 
 def drift_factor(local_steps: int, step: float) -> float:
-    r"""What K local steps make of the floor under different heads, :math:`g = \frac{K x (1 - x)^{K-1}}{1 - (1 - x)^K}`.
+    r"""The factor by which K local steps raise the floor under different heads, :math:`g = \frac{K x (1 - x)^{K-1}}{1 - (1 - x)^K}`.
 
     Args:
-        local_steps: K >= 1.
         step: x = f eta ||b-bar*||^2, in (0, 1].
 
     Returns:
@@ -123,10 +120,7 @@ def local_steps_matrix(
     a* and its orthogonal space; at K = 1 it is ``bounds.local_matrix``.
 
     Args:
-        moments: S_i.
-        a_star: a*, a unit vector.
         step: x = f eta ||b*||^2.
-        local_steps: K.
 
     Returns:
         A (d-1, d-1) matrix; its spectral radius is the local ratio.
@@ -143,13 +137,11 @@ def local_steps_matrix(
 
 
 def least_squares_noise(noise: float, b_norm: float, dimension: int, num_clients: int, samples: int) -> float:
-    r"""Where label noise stops alternating least squares: :math:`\frac{\sigma^2}{\|b^*\|^2}\,\frac{d - 1}{N(m - d - 1)}`.
+    r"""The floor of alternating least squares under label noise, :math:`\frac{\sigma^2}{\|b^*\|^2}\,\frac{d - 1}{N(m - d - 1)}`.
 
     Args:
         noise: sigma, of every entry of Y.
         b_norm: ||b-bar*||.
-        dimension: d.
-        num_clients: N.
         samples: m > d + 1, of one client.
 
     Returns:

@@ -63,12 +63,7 @@ def sample_inputs(key: Key, num_clients: int, samples: int, dimension: int) -> F
 
     Args:
         key: the data's stream; a client's data do not depend on how many other clients there are.
-        num_clients: N.
         samples: m, the rows of every X_i.
-        dimension: d.
-
-    Returns:
-        The X_i, stacked.
 
     Example:
         >>> two, three = sample_inputs(Key(0), 2, 5, 4), sample_inputs(Key(0), 3, 5, 4)
@@ -84,11 +79,6 @@ def random_truth(key: Key, dimension: int, outputs: int) -> tuple[Float[Array, "
 
     Args:
         key: the stream of the pair.
-        dimension: d.
-        outputs: k.
-
-    Returns:
-        a* and b*.
 
     Example:
         >>> a_star, b_star = random_truth(Key(0), 4, 3)
@@ -103,9 +93,6 @@ def second_moments(inputs: Float[Array, "*batch m d"]) -> Float[Array, "*batch d
 
     Args:
         inputs: X_i; leading axes are clients or instances.
-
-    Returns:
-        Symmetric positive semi-definite matrices.
 
     Example:
         >>> second_moments(np.array([[1.0, 2.0]]))
@@ -130,15 +117,7 @@ def sample(
     """Draw the clients' data and keep what the algorithms need of it.
 
     Args:
-        key: the data's stream.
-        num_clients: N.
-        samples: m.
-        a_star: a*, a unit vector (d,).
         b_star: b* (k,) for the homogeneous model, or the b_i* (N, k).
-        gradient_factor: f.
-
-    Returns:
-        The model with its S_i.
 
     Example:
         >>> sample(Key(0), 3, 10, np.array([1.0, 0.0]), np.ones(4), 2).moments.shape
@@ -154,13 +133,7 @@ def population(
     """The limit of infinitely many samples, S_i = I; losses are then risks.
 
     Args:
-        num_clients: N.
-        a_star: a*, a unit vector (d,).
         b_star: b* (k,), or the b_i* (N, k).
-        gradient_factor: f.
-
-    Returns:
-        The model with identity matrices for its S_i.
 
     Example:
         >>> population(1, np.array([1.0, 0.0]), np.ones(1), 1).moments[0]
@@ -174,8 +147,6 @@ def b_step(model: LinearModel, client: int, a: Float[Array, "d"]) -> Float[Array
     r"""The exact minimiser :math:`b_i = \arg\min_b \ell_i(a, b) = \frac{a^T S_i a^*}{a^T S_i a}\, b_i^*`.
 
     Args:
-        model: the clients.
-        client: i.
         a: the common down-projection, not in the kernel of S_i.
 
     Returns:
@@ -193,12 +164,6 @@ def b_step(model: LinearModel, client: int, a: Float[Array, "d"]) -> Float[Array
 
 def loss(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> float:
     r"""The loss :math:`\ell_i = \frac{f}{2}\,\mathrm{tr}\, R^T S_i R`, :math:`R = a b^T - a^* b_i^{*T}`.
-
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
 
     Returns:
         A number >= 0, accurate relative to its own size because the residual is formed first.
@@ -219,15 +184,6 @@ def mean_loss(model: LinearModel, a: Float[Array, "d"], b: Float[Array, "k"]) ->
 def gradient_a(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> Float[Array, "d"]:
     r"""The gradient in a, :math:`\nabla_a \ell_i = f\, S_i (a \|b\|^2 - a^* (b_i^{*T} b))`.
 
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
-
-    Returns:
-        A vector like ``a``.
-
     Example:
         >>> gradient_a(population(1, np.array([1.0, 0.0]), np.ones(1), 2), 0, np.array([0.0, 1.0]), np.ones(1))
         array([-2.,  2.])
@@ -237,12 +193,6 @@ def gradient_a(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[A
 
 def gradient_b(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> Float[Array, "k"]:
     r"""The gradient in b, :math:`\nabla_b \ell_i = f\, (b\, a^T S_i a - b_i^*\, a^T S_i a^*)`.
-
-    Args:
-        model: the clients; f is its ``gradient_factor``.
-        client: i.
-        a: the down-projection.
-        b: the up-projection.
 
     Returns:
         A vector like ``b``; zero at ``b_step``.

@@ -33,14 +33,9 @@ def random_factors(
     r"""Pairs (A*, B*): A* a uniform orthonormal frame, B* with given singular values and uniform singular vectors.
 
     Args:
-        key: the stream of the pairs.
-        instances: independent draws.
         dimension: d >= r.
         outputs: k >= r.
         singular_values: sigma_1 ... sigma_r; their number is the rank.
-
-    Returns:
-        A* and B*.
 
     Example:
         >>> a_star, b_star = random_factors(Key(0), 2, 5, 4, [3.0, 1.0])
@@ -69,7 +64,6 @@ def tangents(a: Float[Array, "*#batch d r"], a_star: Float[Array, "*#batch d r"]
 
     Args:
         a: any basis of its span; A*^T A must be invertible (no principal angle of 90 degrees).
-        a_star: orthonormal columns.
 
     Returns:
         T, orthogonal to A*; accurate to rounding times the condition number of A*^T A.
@@ -90,7 +84,6 @@ def at_tangents(tangent: Float[Array, "*batch d r"], a_star: Float[Array, "*batc
 
     Args:
         tangent: T, orthogonal to A*.
-        a_star: orthonormal columns.
 
     Returns:
         Orthonormal columns; the inverse of ``tangents`` up to the choice of a basis.
@@ -112,9 +105,6 @@ def start_at(
         a_star: orthonormal columns, 2 r <= d.
         right: R, orthogonal; its j-th column is the direction within A* that is theta_j off.
         angles: theta_j in [0, pi/2).
-
-    Returns:
-        Orthonormal columns.
 
     Example:
         >>> a_star = np.eye(5)[None, :, :2]
@@ -160,8 +150,6 @@ def population_map(
     Args:
         tangent: T.
         b_star: B*, of full row rank.
-        eta: the step size.
-        gradient_factor: f.
 
     Returns:
         T after the iteration; at rank 1 the tangent form of ``bounds.population_step``.
@@ -218,11 +206,7 @@ def scaled_step(ensemble: Ensemble, a: Float[Array, "i d r"], eta: float) -> Flo
 
     Args:
         ensemble: the clients, equally weighted.
-        a: orthonormal columns.
         eta: the step, without a unit: the scaling takes away that of B.
-
-    Returns:
-        Orthonormal columns.
 
     Example:
         >>> a_star, b_star = random_factors(Key(0), 1, 6, 4, [9.0, 1.0])
@@ -248,7 +232,6 @@ def scaled_angles(
 
     Args:
         angles: theta_j in [0, pi/2).
-        eta: the step.
         gradient_factor: f, with f eta <= 1.
 
     Returns:

@@ -24,15 +24,13 @@ LAYER = "linear"
 
 
 def local_update(model: LinearModel, eta: float, local_steps: int = 1, exact_b: bool = True) -> LocalUpdate:
-    r"""What a client does in a round, for any of the algorithms.
+    r"""Return a client's local update, for any of the algorithms.
 
     .. math::
         a \leftarrow a - \eta \nabla_a \ell_i, \qquad b \leftarrow b - \eta \nabla_b \ell_i \qquad
         \text{(at the same point, the trainable ones, local_steps times)}
 
     Args:
-        model: the clients.
-        eta: the step size of both factors.
         local_steps: K, gradient steps a round.
         exact_b: solve for b instead, in rounds that train b alone; with one step on a this is Algorithm 2.
 
@@ -66,9 +64,6 @@ def retract(layer: Layer) -> Layer:
     Args:
         layer: a as (d, 1), not zero, and b^T as (1, k).
 
-    Returns:
-        The same update with a unit a.
-
     Example:
         >>> retract(Layer(np.array([[3.0], [4.0]]), np.array([[2.0]]))).B
         array([[10.]])
@@ -92,11 +87,7 @@ def rounds(
         algorithm: one of ``rolora.algorithms.ALGORITHMS``.
         start: the server's layer before round 0.
         update: the clients' local update.
-        num_rounds: how many rounds.
         retracted: normalise a after every round that trains it (Algorithm 2).
-
-    Returns:
-        After every round the server's layer and the round's report.
     """
     server, ledger = ServerState({LAYER: start}), Ledger()
     for t in range(num_rounds):
@@ -122,13 +113,9 @@ def alt_min_gd(model: LinearModel, a0: Float[Array, "d"], eta: float, iterations
         a^{t+1} = \mathrm{normalise}\Big(a^t - \frac{\eta}{N} \sum_i \nabla_a \ell_i(a^t, \bar b^{t+1})\Big)
 
     Args:
-        model: the clients.
         a0: the start, a unit vector; b starts at zero, which nothing depends on.
         eta: the step size; kappa = eta ||b*||^2.
         iterations: T; each is two communication rounds.
-
-    Returns:
-        All iterates.
 
     Example:
         >>> from theory.linear.model import population
@@ -155,7 +142,6 @@ def relative_error(layer: Layer, model: LinearModel) -> float:
 
     Args:
         layer: the server's layer.
-        model: the clients.
 
     Returns:
         1 for the zero update, 0 at the truth; absolute accuracy a few units of rounding.

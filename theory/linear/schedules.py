@@ -1,4 +1,4 @@
-r"""Which factor is trained when, and with which step: schedules beyond B, A, B, A, ... in the linear model.
+r"""Schedules of the factors beyond B, A, B, A, ... in the linear model, and step sizes of their own.
 
 A schedule repeats a pattern of rounds, each of which trains A or B (``RoLoRA.schedule``). Mixtures of RoLoRA and FFA-LoRA
 iterations (BA and BB) are patterns too. The closed forms are those of infinitely many samples, S_i = I.
@@ -22,9 +22,6 @@ def mixture(trains_a: Sequence[bool]) -> RoLoRA:
     Args:
         trains_a: one entry an iteration, at least one.
 
-    Returns:
-        Their schedule.
-
     Example:
         >>> mixture([True, False, True]).schedule
         'BABBBA'
@@ -43,8 +40,6 @@ def repeated_a_steps(
 
     Args:
         theta: the angle in (-pi/2, pi/2).
-        kappa: eta ||b*||^2.
-        gradient_factor: f.
         steps: q >= 0; one is ``bounds.population_step``.
 
     Returns:
@@ -69,8 +64,6 @@ def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: Grad
 
     Args:
         theta: the angle in [0, pi/2).
-        kappa: eta ||b*||^2.
-        gradient_factor: f.
         steps: q >= 0.
 
     Returns:
@@ -87,44 +80,10 @@ def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: Grad
     return float(theta)
 
 
-def rounds_to_accuracy(
-    delta0: float, accuracy: float, kappa: float, gradient_factor: GradientFactor, steps: int, retracted: bool
-) -> int:
-    """Communication rounds of the pattern B, A ... A (q times) until the angle distance is small, in the population.
-
-    Args:
-        delta0: the start's angle distance, in (0, 1).
-        accuracy: epsilon > 0.
-        kappa: eta ||b*||^2, small enough to converge.
-        gradient_factor: f.
-        steps: q.
-        retracted: normalise a after every A-round, not only at the end of them.
-
-    Returns:
-        The number of rounds, those of the last period counted until the accuracy is reached.
-
-    Raises:
-        ValueError: it is not reached in 100,000 periods.
-
-    Example:
-        >>> rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 1, False), rounds_to_accuracy(0.5, 1e-6, 0.05, 2, 4, False)
-        (254, 159)
-    """
-    one = repeated_a_steps_retracted if retracted else repeated_a_steps
-    theta = float(np.arcsin(delta0))
-    for period in range(100_000):
-        for done in range(steps + 1):
-            after = float(one(theta, kappa, gradient_factor, done))
-            if abs(np.sin(after)) <= accuracy:
-                return period * (steps + 1) + (1 + done if done else 0)
-        theta = abs(after)
-    raise ValueError(f"an angle distance of {accuracy} is not reached from {delta0} with kappa={kappa}, q={steps}")
-
-
 def mode_factors(
     eta_a: float, eta_b: float, a_norm: float, b_norm: float, gradient_factor: GradientFactor
 ) -> tuple[float, float]:
-    r"""What a gradient step leaves of an error near the truth: :math:`1 - f\eta_A\|b\|^2` and :math:`1 - f\eta_B\|a\|^2`.
+    r"""The share of an error near the truth that a gradient step leaves, :math:`1 - f\eta_A\|b\|^2` and :math:`1 - f\eta_B\|a\|^2`.
 
     The error of the product has three parts. That in :math:`(a^*)^\perp \times b^*` is changed by steps on A alone, by the
     first factor, that in :math:`a^* \times (b^*)^\perp` by steps on B alone, by the second, and that in a* x b* by both.
@@ -134,10 +93,6 @@ def mode_factors(
         eta_b: the step size of B.
         a_norm: ||a|| at the limit.
         b_norm: ||b|| at the limit; ||a|| ||b|| = ||b*||.
-        gradient_factor: f.
-
-    Returns:
-        The two factors.
 
     Example:
         >>> mode_factors(0.1, 0.2, 1.0, 2.0, 2)
@@ -147,14 +102,13 @@ def mode_factors(
 
 
 def rate_a_round(factor_a: float, factor_b: float, local_steps: int, a_rounds: int, b_rounds: int) -> float:
-    r"""How fast log ||error|| falls a communication round: :math:`K \min(q\,|\log|\phi_A||,\ p\,|\log|\phi_B||) / (p + q)`.
+    r"""The decrease of log ||error|| a communication round, :math:`K \min(q\,|\log|\phi_A||,\ p\,|\log|\phi_B||) / (p + q)`.
 
     For given factors it is greatest at p : q = log|phi_A| : log|phi_B|, where both parts fall equally fast.
 
     Args:
         factor_a: phi_A, what one step on A leaves; not 0, |phi_A| < 1.
         factor_b: phi_B.
-        local_steps: K.
         a_rounds: q, in a period.
         b_rounds: p.
 

@@ -1,4 +1,4 @@
-"""What a claim is, and how a verdict is computed.
+"""Statements, claims, comparisons, and the verdict over them.
 
 A check produces instances: pairs (measured, predicted) with the slack that rounding or sampling allows. An instance
 that does not meet the statement's assumptions is not counted, and a check without a counted instance decides nothing.
@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from rolora.adapter import Array
 from rolora.keys import Key
+from theory.verification.statistics import mean_interval
 
 Verdict = Literal["holds", "holds with the stated correction", "refuted", "not run"]
 Kind = Literal["identity", "bound", "rate", "high probability", "measurement"]
@@ -90,9 +91,30 @@ def at_least(measured: float, predicted: float, slack: float, where: str, met: b
     return Instance(float(measured), float(predicted), float(predicted) - float(measured), slack, where, met)
 
 
+def equal_mean(
+    sample: Float[Array, "n"], predicted: float, where: str, beyond: float = 0.0, digits: str = ".2g"
+) -> Instance:
+    """The instance of an expectation: the mean of independent draws, with the half width of its interval as the slack.
+
+    Args:
+        sample: the draws, at least 2.
+        predicted: their expectation.
+        where: the parameters of this instance; the half width is added to them.
+        beyond: a bound of what the derivation leaves out, added to the slack.
+        digits: the format of the half width.
+    """
+    interval = mean_interval(sample)
+    where = f"{where}, +-{interval.half_width:{digits}}"
+    return equal(interval.estimate, predicted, interval.half_width + beyond, where)
+
+
+Instances = Iterable[Instance]
+"""What a check, a control, a contrast or a printed statement draws."""
+
+
 @dataclass(frozen=True)
 class Result:
-    """What a check found: the pair at its worst instance, the verdict, and how many instances were counted."""
+    """The result of a check: the pair at its worst instance, the verdict, and the number of counted instances."""
 
     measured: float
     predicted: float
@@ -101,7 +123,7 @@ class Result:
     where: str
 
 
-def judge(instances: Iterable[Instance], as_printed: Iterable[Instance] | None = None) -> Result:
+def judge(instances: Instances, as_printed: Instances | None = None) -> Result:
     """The verdict over all counted instances.
 
     Args:
@@ -129,42 +151,54 @@ def judge(instances: Iterable[Instance], as_printed: Iterable[Instance] | None =
     return Result(worst.measured, worst.predicted, verdict, len(counted), worst.where)
 
 
-@dataclass(frozen=True)
-class Claim:
+def verdict_of(
+    instances: Callable[[Key], Instances], as_printed: Callable[[Key], Instances] | None, key: Key
+) -> Result:
+    """Draw the instances of a statement, and of its printed form where there is one, from a key and judge them."""
+    return judge(instances(key), as_printed and as_printed(key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A statement as its file declares it.
+
+    Args:
+        source: where it stands, with version and number, or "derived here".
+        kind: how measured and predicted are compared.
+        statement: what is claimed, in one or two lines.
+        convention: the loss's normalisation, or why it does not matter.
+        expected: the verdict that the derivation predicts; the verdict itself is computed.
+    """
+
+    source: str
+    kind: Kind
+    statement: str
+    convention: str
+    expected: Verdict = "holds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim(Statement):
     """A statement with its check and its control.
 
     Args:
         id: its name, the module's with dashes.
-        source: where it stands, with version and number, or "derived here".
-        kind: how measured and predicted are compared.
         direction: whether predicted equals measured or bounds it, from above or from below.
-        statement: what is claimed, in one or two lines.
-        convention: the loss's normalisation, or why it does not matter.
-        expected: the verdict that the derivation predicts; the verdict itself is computed.
         check: draws instances from a key and judges them.
         control: the same where the statement must be false.
         contrast: of a statement that is refuted, the same where it is true.
     """
 
     id: str
-    source: str
-    kind: Kind
     direction: Direction
-    statement: str
-    convention: str
-    expected: Verdict
     check: Callable[[Key], Result]
     control: Callable[[Key], Result]
     contrast: Callable[[Key], Result] | None = None
 
-    def __reduce__(self) -> tuple[Callable[[str], Claim], tuple[str]]:
-        # A claim goes to another process by its name, so its functions need not be ones that can be sent.
-        return load, (self.id,)
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, what its check, its control and its contrast found, and from which seed."""
+    """A claim with the results of its check, control and contrast, and their seed."""
 
     claim: Claim
     result: Result
@@ -185,13 +219,9 @@ class Outcome:
         def finite(number: float) -> float | None:
             return number if math.isfinite(number) else None
 
+        texts = ("id", "source", "convention", "kind", "direction", "statement")
         return {
-            "id": self.claim.id,
-            "source": self.claim.source,
-            "convention": self.claim.convention,
-            "kind": self.claim.kind,
-            "direction": self.claim.direction,
-            "statement": self.claim.statement,
+            **{name: getattr(self.claim, name) for name in texts},
             "measured": finite(self.result.measured),
             "predicted": finite(self.result.predicted),
             "where": self.result.where,
@@ -212,9 +242,6 @@ def run(claim: Claim, seed: int) -> Outcome:
     Args:
         claim: what to check.
         seed: of all its randomness.
-
-    Returns:
-        The results and the time they took.
     """
     start = time.perf_counter()
     root = Key(seed).fold("theory", claim.id)

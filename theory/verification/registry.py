@@ -1,4 +1,4 @@
-"""The registry of claims: find them by name in the topics of ``theory/claims``."""
+"""Registry of claims: the files in the topics of ``theory/claims``, found and loaded by name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
 
 from rolora.errors import InputError
-from theory.verification.claim import Claim
+from theory.verification.claim import Claim, Statement, verdict_of
+
+PACKAGE = "theory.claims"
 
 
 def names() -> list[str]:
-    """The ids of all claims, in alphabetical order: the modules of ``theory.claims`` without a leading underscore.
+    """Return the ids of all claims, in alphabetical order.
 
     Example:
         >>> "interference-identity" in names()
@@ -24,39 +29,56 @@ def names() -> list[str]:
 
 
 def _modules() -> dict[str, str]:
-    """Claim id -> module, over all topics; a name with a leading underscore is no claim's."""
-    import theory.claims
-
-    modules = (module.name for module in pkgutil.walk_packages(theory.claims.__path__, "theory.claims."))
+    """Return claim id -> module over all topics, leaving out names with a leading underscore."""
+    # By name, not by an import statement: claims stand above this room and import it.
+    folders = importlib.import_module(PACKAGE).__path__
+    modules = (module.name for module in pkgutil.walk_packages(folders, f"{PACKAGE}."))
     stems = {name: name.rsplit(".", 1)[1] for name in modules if name.count(".") == 3}
     return {stem.replace("_", "-"): name for name, stem in stems.items() if stem[0] != "_"}
 
 
 def load(name: str) -> Claim:
-    """The claim of this id, from the module of that name with underscores.
+    """Return the claim of this id: its file's CLAIM with the functions ``check``, ``control``, ``printed``, ``contrast``.
+
+    The direction is the first word under the file's heading **Direction.**
 
     Raises:
-        InputError: the module has no CLAIM, its id is not the module's name with dashes, or its import fails.
+        InputError: the import fails, or one of CLAIM, check, control or the direction is missing.
 
     Example:
         >>> load("saddle").kind
         'identity'
     """
-    module = _modules()[name]
-    file = f"{module.replace('.', '/')}.py"
+    path = _modules()[name]
+    file = f"{path.replace('.', '/')}.py"
     try:
-        claim = getattr(importlib.import_module(module), "CLAIM", None)
+        module = importlib.import_module(path)
     except Exception as error:
         text = " ".join(str(error).split())
         raise InputError(f"{file} cannot be imported: {type(error).__name__}: {text}") from error
-    if not isinstance(claim, Claim) or claim.id != name:
-        found = f"the id {claim.id!r}" if isinstance(claim, Claim) else "no CLAIM"
-        raise InputError(f"{file} has {found}, expected a CLAIM with the id {name!r}")
-    return claim
+    functions = {part: getattr(module, part, None) for part in ("check", "control", "printed", "contrast")}
+    direction = re.search(r"^\*\*Direction\.\*\* (Tight|Upper|Lower)\b", module.__doc__ or "", flags=re.MULTILINE)
+    parts = {
+        "CLAIM = Statement(...)": isinstance(getattr(module, "CLAIM", None), Statement),
+        "def check(key)": functions["check"],
+        "def control(key)": functions["control"],
+        "**Direction.** Tight, Upper or Lower": direction,
+    }
+    for part, present in parts.items():
+        if not present:
+            raise InputError(where=file, expected=part)
+    return Claim(
+        **asdict(module.CLAIM),
+        id=name,
+        direction=direction[1].lower(),
+        check=partial(verdict_of, functions["check"], functions["printed"]),
+        control=partial(verdict_of, functions["control"], None),
+        contrast=partial(verdict_of, functions["contrast"], None) if functions["contrast"] else None,
+    )
 
 
 def document(name: str) -> str:
-    """The account that a claim's file opens with: statement, assumptions, direction, source, derivation, control.
+    """Return the docstring of a claim's file: statement, assumptions, direction, source, derivation, control.
 
     Raises:
         InputError: as ``load``.
@@ -70,10 +92,10 @@ def document(name: str) -> str:
 
 
 def registry() -> dict[str, Claim]:
-    """All claims by id, in alphabetical order.
+    """Return all claims by id, in alphabetical order.
 
     Raises:
-        InputError: a module is not a claim's.
+        InputError: as ``load``.
 
     Example:
         >>> list(registry()) == names()
@@ -83,7 +105,7 @@ def registry() -> dict[str, Claim]:
 
 
 def choose(ids: Iterable[str]) -> list[str]:
-    """The ids as given, all if there is none; nothing but exact and different names is accepted.
+    """Return the given ids, or all if none is given.
 
     Raises:
         InputError: an id is given twice, is the beginning of others, or is unknown; with the nearest names.
@@ -95,25 +117,27 @@ def choose(ids: Iterable[str]) -> list[str]:
     chosen, known = list(ids), names()
     for name in chosen:
         if name not in known:
-            raise InputError(_unknown(name, known))
+            raise InputError(_unknown(name, known), key="ID", got=name)
         if chosen.count(name) > 1:
-            raise InputError(f"the claim {name!r} is given {chosen.count(name)} times, expected once")
+            raise InputError(
+                f"the claim {name!r} is given {chosen.count(name)} times, expected once", key="ID", got=name
+            )
     return chosen or known
 
 
 def _unknown(name: str, known: list[str]) -> str:
     typed = name.lower().replace("_", "-")
-    begun = [each for each in known if typed and each.startswith(typed)]
-    if begun and typed not in known:
-        return f"no claim is called {name!r}; it is the beginning of {', '.join(begun)}"
-    near = [each for each in known if typed and typed in each]
-    near += [each for each in difflib.get_close_matches(typed, known, n=4) if each not in near]
+    longer = [known_id for known_id in known if typed and known_id.startswith(typed)]
+    if longer and typed not in known:
+        return f"no claim is called {name!r}; it is the beginning of {', '.join(longer)}"
+    near = [known_id for known_id in known if typed and typed in known_id]
+    near += [known_id for known_id in difflib.get_close_matches(typed, known, n=4) if known_id not in near]
     hint = f"the nearest are {', '.join(near[:6])}" if near else "no name is near it"
     return f"no claim is called {name!r}; {hint} (python -m theory list shows all {len(known)})"
 
 
 def select(ids: Iterable[str]) -> list[Claim]:
-    """The claims with these ids, in the order given; all claims if there is none.
+    """Return the claims with these ids in the given order, or all if none is given.
 
     Raises:
         InputError: as ``choose`` and ``load``.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from rolora.adapter import Array
-from rolora.keys import Key
+from rolora.evaluation.intervals import student, student_quantile
 
 CONFIDENCE = 0.9999
 """Of the intervals in checks by simulation: a true statement is rejected in one run of ten thousand."""
@@ -71,9 +71,6 @@ def clopper_pearson_upper(failures: int, trials: int, confidence: float = CONFID
         trials: n.
         confidence: that the probability lies below the limit.
 
-    Returns:
-        The limit, in (0, 1].
-
     Example:
         >>> round(clopper_pearson_upper(0, 100, 0.95), 4)
         0.0295
@@ -105,9 +102,6 @@ def ks_critical(size: int, level: float) -> float:
         size: n.
         level: the significance level, in (0, 1).
 
-    Returns:
-        The critical distance.
-
     Example:
         >>> round(ks_critical(10000, 0.05), 4)
         0.0136
@@ -120,9 +114,6 @@ def t_over_root_m_cdf(degrees: int) -> Callable[[Array], Array]:
 
     Args:
         degrees: m >= 1; m = 1 is the Cauchy distribution.
-
-    Returns:
-        A function of arrays.
 
     Example:
         >>> float(t_over_root_m_cdf(3)(np.array(0.0)))
@@ -149,44 +140,10 @@ def mean_interval(sample: Float[Array, "n"], confidence: float = CONFIDENCE) -> 
         >>> interval.estimate, round(interval.half_width, 3)
         (2.0, 2.484)
     """
-    size = sample.shape[0]
-    if size < 2:
-        raise ValueError(f"an interval needs two draws, got {size}")
-    mean = float(np.mean(sample))
-    half = float(stats.t.ppf((1 + confidence) / 2, size - 1) * np.std(sample, ddof=1) / np.sqrt(size))
-    return Interval(mean, mean - half, mean + half)
-
-
-def bootstrap_interval(
-    key: Key,
-    sample: Float[Array, "n"],
-    statistic: Callable[[Array], float] = np.mean,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-) -> Interval:
-    """The percentile bootstrap interval of a statistic.
-
-    Args:
-        key: the stream of the resampling.
-        sample: independent draws.
-        statistic: of one sample.
-        confidence: two-sided, asymptotic.
-        resamples: how many resamples the percentiles are taken from.
-
-    Returns:
-        The statistic of the sample, with its interval.
-
-    Example:
-        >>> interval = bootstrap_interval(Key(0), np.arange(50.0))
-        >>> interval.low < 24.5 < interval.high
-        True
-
-    Source: Efron, Annals of Statistics 7 (1979) 1-26.
-    """
-    draws = key.generator().integers(sample.shape[0], size=(resamples, sample.shape[0]))
-    replicates = [float(statistic(sample[draw])) for draw in draws]
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(statistic(sample)), float(low), float(high))
+    if np.size(sample) < 2:
+        raise ValueError(f"an interval needs two draws, got {np.size(sample)}")
+    result = student(sample.tolist(), confidence)
+    return Interval(result.mean, result.mean - result.half_width, result.mean + result.half_width)
 
 
 def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFIDENCE) -> Interval:
@@ -196,9 +153,6 @@ def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFID
         x: at least three abscissae, not all equal.
         y: ordinates; independent errors of one variance.
         confidence: two-sided.
-
-    Returns:
-        The slope with its interval.
 
     Raises:
         ValueError: fewer than three points.
@@ -210,5 +164,5 @@ def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFID
     if x.shape[0] < 3:
         raise ValueError(f"a slope with an interval needs three points, got {x.shape[0]}")
     fit = stats.linregress(x, y)
-    half = float(stats.t.ppf((1 + confidence) / 2, x.shape[0] - 2) * fit.stderr)
+    half = student_quantile(x.shape[0] - 2, confidence) * float(fit.stderr)
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)

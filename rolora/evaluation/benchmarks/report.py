@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rolora import records
 from rolora.errors import InputError
-from rolora.evaluation.benchmarks.statistics import paired
+from rolora.evaluation.intervals import paired
 
 KIND = "evaluation"
 """What distinguishes this record from a run's."""

@@ -12,7 +12,7 @@ from rolora.algorithms import Algorithm
 from rolora.config import Config
 from rolora.federation import ClientUpdate, ServerState, pack
 from rolora.keys import Key
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 
 Observer = Callable[[int, int, ServerState], None]
 """(round, client, what the model holds when the client starts), for those who want to see it."""

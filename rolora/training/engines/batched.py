@@ -23,7 +23,8 @@ from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.engines.base import Job, Observer
 from rolora.training.engines.stacked_adapters import Stack
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
-from rolora.training.local_update import Examples, HiddenStates, batches, pad, skipping, take_turns
+from rolora.training.examples import Examples, pad
+from rolora.training.local_update import HiddenStates, LocalTraining, batches, skipping, take_turns
 
 SHARE = 0.6
 """Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
@@ -39,14 +40,21 @@ class BatchedEngine:
         self,
         model: PeftModel,
         examples: Examples,
-        clients: Sequence[np.ndarray],
+        clients: Sequence[np.ndarray] | Mapping[int, np.ndarray],
         config: Config,
         key: Key,
         observe_start: Observer | None = None,
         after_client: Callable[[], None] | None = None,
         prefix: HiddenStates | None = None,
+        train: LocalTraining | None = None,
     ) -> None:
-        """Arguments as those of ``rolora.training.engines.SequentialEngine``."""
+        """Arguments as those of ``rolora.training.engines.SequentialEngine``.
+
+        Raises:
+            ValueError: ``train`` is given; this engine trains groups of clients in its own way.
+        """
+        if train is not None:
+            raise ValueError(f'train: got {train} with runtime.engine = "batched", expected None')
         self.examples, self.clients, self.config, self.key = examples, clients, config, key
         self.algorithm = config.build_algorithm()
         self.observe_start, self.after_client = observe_start, after_client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ from rolora.federation import ClientUpdate, ServerState
 from rolora.federation.communication import PARTS
 from rolora.keys import Key
 from rolora.models import peft_boundary
-from rolora.privacy import accounting
-from rolora.privacy.example_level import ExamplePrivacy, refuse_shared_positions
-from rolora.training import local_update as local_training
+from rolora.training import local_update
 from rolora.training.engines.base import Job, Observer
-from rolora.training.local_update import Examples, HiddenStates
+from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, LocalTraining
 
 
 class SequentialEngine:
@@ -39,24 +39,31 @@ class SequentialEngine:
         self,
         model: PeftModel,
         examples: Examples,
-        clients: Sequence[np.ndarray],
+        clients: Sequence[np.ndarray] | Mapping[int, np.ndarray],
         config: Config,
         key: Key,
         observe_start: Observer | None = None,
         after_client: Callable[[], None] | None = None,
         prefix: HiddenStates | None = None,
+        train: LocalTraining | None = None,
     ) -> None:
         """
         Args:
             model: the shared model; its adapter is overwritten at every start.
             examples: all tokenised training examples.
-            clients: for each client the indices of its examples.
+            clients: for each client the indices of its examples, by its number.
             config: training and federation settings.
             key: the experiment's key.
             observe_start: called with the model's actual state when a client starts.
             after_client: called when a client has finished, for progress bars.
             prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
+            train: trains one client; ``rolora.training.local_update.train`` if None.
+
+        Raises:
+            ValueError: example-level privacy is configured and no private ``train`` is given.
         """
+        if config.privacy.mode == "example" and train is None:
+            raise ValueError('privacy.mode: got "example" and train=None, expected a private local update')
         self.model = model
         self.examples = examples
         self.clients = clients
@@ -68,11 +75,7 @@ class SequentialEngine:
         self.prefix = prefix
         self.trains_head = config.model.head == "trained"
         self.device = next(model.parameters()).device
-        self.private: ExamplePrivacy | None = None
-        if config.privacy.mode == "example":
-            refuse_shared_positions(model)
-            found = accounting.guarantee(config, [len(indices) for indices in clients])
-            self.private = ExamplePrivacy(config, found.noise_multiplier)
+        self.train: LocalTraining = train or partial(local_update.train, config=config.training)
         self._round: int | None = None
 
     def local_updates(
@@ -98,19 +101,21 @@ class SequentialEngine:
         if self.observe_start is not None:
             self.observe_start(t, client, peft_boundary.read(self.model, head=self.trains_head))
         parts = peft_boundary.set_trainable(self.model, trainable, head=self.trains_head)
-        loss = self._trained(parts, job.indices, job.key)
+        loss = self.train(
+            self.model,
+            parts,
+            self.examples,
+            job.indices,
+            key=job.key,
+            device=self.device,
+            schedule=self.algorithm.local_schedule,
+            prefix=self.prefix,
+        )
         ranks = {name: layer.rank for name, layer in broadcast.layers.items()}
         trained = peft_boundary.read(self.model, head=self.trains_head, ranks=ranks)
         if self.after_client is not None:
             self.after_client()
         return job.update(trained, loss)
-
-    def _trained(self, parts: local_training.Parts, indices: np.ndarray, key: Key) -> float:
-        """Train in place; the mean loss."""
-        rest = (key, self.device, self.algorithm.local_schedule, self.prefix)
-        if self.private is not None:
-            return self.private.train(self.model, parts, self.examples, indices, *rest)
-        return local_training.train(self.model, parts, self.examples, indices, self.config.training, *rest)
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the engine beside the config."""

@@ -22,7 +22,8 @@ from rolora.federation.communication import Ledger
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from rolora.training.engines import ENGINES, Engine
-from rolora.training.local_update import Examples, batches
+from rolora.training.examples import Examples
+from rolora.training.local_update import batches
 from tests.tools.bench.given import Batch, Given, State, load
 
 

@@ -31,7 +31,7 @@ from rolora.models import architectures, peft_boundary, precision
 from rolora.models import backbone as models
 from rolora.models.costs import layer_of
 from rolora.training.engines import ENGINES
-from rolora.training.local_update import Examples
+from rolora.training.examples import Examples
 from tests.tools.bench import engines, plain_loop
 from tests.tools.bench.given import Given
 

@@ -20,7 +20,7 @@ from rolora import records
 from rolora.config import check
 from rolora.deployment import certificates
 from rolora.deployment.loopback import free_port, shares
-from rolora.deployment.serve_and_join import need_flower
+from rolora.deployment.serve_and_join import require_flower
 from tests.deployment.test_faults import played
 from tests.deployment.test_wire import two_rounds
 from tests.tools.deployment.processes import Federation, Process, federation, wait_until
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.deployment", description=__doc__)
     parser.add_argument("--json", type=Path, default=Path("deployment.json"), metavar="FILE")
     arguments = parser.parse_args()
-    need_flower()
+    require_flower()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keys = folder / "keys"

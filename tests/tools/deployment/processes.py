@@ -35,7 +35,8 @@ def command(arguments: list[str], log: str, folder: str | None, version: str | N
     os.dup2(stream, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     sys.argv = ["rolora", *arguments]
-    from rolora.__main__ import app, console
+    from rolora.cli.app import app
+    from rolora.cli.tables import console
 
     console.file = sys.stdout
     app(prog_name="python -m rolora")

@@ -15,7 +15,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from rolora.deployment.certificates import ClientIdentity, client_identity, public_pem, server_identity
-from rolora.deployment.superlink import Link
+from rolora.deployment.superlink import SuperLink
 
 _opened: list[FleetHttpClient] = []  # closed with the link
 
@@ -57,10 +57,10 @@ def status_of(call: Callable[[], object]) -> int:
 
 
 @contextmanager
-def linked(keys: Path) -> Iterator[tuple[Link, list[ClientIdentity]]]:
+def linked(keys: Path) -> Iterator[tuple[SuperLink, list[ClientIdentity]]]:
     """A server's end with TLS and authentication, and its clients' identities."""
     identity = server_identity(keys / "server")
-    with Link("127.0.0.1", 0, identity) as link:
+    with SuperLink("127.0.0.1", 0, identity) as link:
         try:
             yield link, [client_identity(keys / f"client-{client}") for client in sorted(identity.clients)]
         finally:

@@ -26,7 +26,7 @@ from rolora.algorithms import ALGORITHMS
 from rolora.federation import ClientUpdate, RoundReport, ServerState, run_round
 from rolora.federation.communication import Ledger, Message
 from rolora.keys import Key
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 SHAPES = [(16, 4, 16), (12, 2, 40), (64, 8, 10), (5, 1, 300)]  # in, r, out
 ROUNDS, CLIENTS = 6, 3
@@ -47,10 +47,9 @@ def _reports(method: str, shape: tuple[int, int, int]) -> list[RoundReport]:
     return reports
 
 
-def _instances(method: str, shape: tuple[int, int, int], span: int) -> list[Instance]:
+def _instances(method: str, shape: tuple[int, int, int], span: int) -> Instances:
     reports, reference = _reports(method, shape), _reports("fedavg-lora", shape)
     predicted = 0.5 if method == "rolora" else shape[2] / (shape[0] + shape[2])
-    found = []
     for way, first in (("bytes_up", 0), ("bytes_down", 1)):
         for t in range(first, ROUNDS - span + 1):
             sent, full = (
@@ -59,28 +58,22 @@ def _instances(method: str, shape: tuple[int, int, int], span: int) -> list[Inst
             )
             # Counts are integers: one quotient on each side is rounded, once.
             where = f"{method}, {way}, in={shape[0]}, out={shape[2]}, rounds {t}..{t + span - 1}"
-            found.append(equal(sent / full, predicted, EPS, where, met=full > 0))
-    return found
+            yield equal(sent / full, predicted, EPS, where, met=full > 0)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """RoLoRA and FFA-LoRA over every two consecutive rounds of four shapes; nothing is random."""
-    return judge(i for shape in SHAPES for method in ("rolora", "ffa-lora") for i in _instances(method, shape, 2))
+    return (i for shape in SHAPES for method in ("rolora", "ffa-lora") for i in _instances(method, shape, 2))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """RoLoRA over single rounds of the shapes that are not square."""
-    return judge(i for shape in SHAPES[1:] for i in _instances("rolora", shape, 1))
+    return (i for shape in SHAPES[1:] for i in _instances("rolora", shape, 1))
 
 
-CLAIM = Claim(
-    id="communication-halved",
+CLAIM = Statement(
     source="traffic of Algorithm 1, arXiv 2502.01755v4 (as quoted elsewhere); made exact here",
     kind="identity",
-    direction="tight",
     statement="bytes over two consecutive rounds: RoLoRA 1/2 of FedAvg-LoRA for any shape, FFA-LoRA out/(in + out)",
     convention="none: no loss enters",
-    expected="holds",
-    check=check,
-    control=control,
 )

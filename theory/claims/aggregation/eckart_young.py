@@ -1,4 +1,4 @@
-r"""What FlexLoRA loses in a round: the tail of the singular values of the exact mean, and nobody of rank r loses less.
+r"""FlexLoRA's loss in a round: the tail of the exact mean's singular values, the least that any rank-r update loses.
 
 **Statement.** With :math:`D = \sum_i p_i A_i B_i` and its singular values :math:`s_1 \ge s_2 \ge \dots`, FlexLoRA's server
 holds A B with :math:`\|D - A B\|_F = \sqrt{\sum_{j > r} s_j^2}`, and every product of rank r misses D by at least as much.
@@ -22,7 +22,7 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal
 
 SIZES = [(4, 6, 5, 2), (9, 3, 2, 1), (12, 10, 4, 3), (5, 12, 6, 1)]  # d, k, N, r
 
@@ -43,24 +43,19 @@ def _instance(key: Key, number: int, method: str) -> Instance:
     return equal(missed, tail, float(slack), where, met=bool(tail > 1e-3 * np.sqrt(squares[0])))
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random factors and weights of four sizes, few and many clients."""
-    return judge(_instance(key.fold("instance", number), number, "flexlora") for number in range(200))
+    return (_instance(key.fold("instance", number), number, "flexlora") for number in range(200))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """FedAvg-LoRA's product of the same rank."""
-    return judge(_instance(key.fold("instance", number), number, "fedavg-lora") for number in range(20))
+    return (_instance(key.fold("instance", number), number, "fedavg-lora") for number in range(20))
 
 
-CLAIM = Claim(
-    id="eckart-young",
+CLAIM = Statement(
     source="Eckart and Young 1936, for FlexLoRA (arXiv 2402.11505)",
     kind="identity",
-    direction="tight",
     statement="FlexLoRA misses the mean update by sqrt(sum of s_j^2, j > r), the least that rank r allows",
     convention="no loss involved",
-    expected="holds",
-    check=check,
-    control=control,
 )

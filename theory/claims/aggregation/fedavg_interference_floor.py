@@ -33,14 +33,14 @@ from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds
 from theory.linear.fedavg_drift import heterogeneous_interference, interference
 from theory.linear.geometry import start_at
-from theory.verification.claim import Claim, Result, equal_arrays, judge
+from theory.verification.claim import Instances, Statement, equal_arrays
 
 CLIENTS, DIMENSION, OUTPUTS, FACTOR = 4, 3, 3, 2
 CASES = [(1, 4e-3, 1.0), (5, 1e-3, 1.0), (5, 1e-3, 1.4)]  # K, eta, the length of the first a
 
 
-def _judge(key: Key, all_directions: bool) -> Result:
-    found = []
+def check(key: Key, all_directions: bool = False) -> Instances:
+    """One and several local steps, two splits of the scale."""
     for number, (local_steps, eta, length) in enumerate(CASES):
         draw = key.fold("case", number)
         heads = draw.fold("heads").generator().standard_normal((CLIENTS, OUTPUTS)) / 2 + 1.0
@@ -58,28 +58,17 @@ def _judge(key: Key, all_directions: bool) -> Result:
         lengths = np.sum(layer.A**2) + np.sum(layer.B**2) + np.max(np.sum(heads**2, axis=1))
         slack = FACTOR * local_steps * eta * float(lengths) * float(np.linalg.norm(row))
         where = f"K={local_steps}, eta={eta}, ||a||={np.linalg.norm(layer.A):.2f}"
-        found.append(equal_arrays(found_there, np.eye(DIMENSION)[:, :1] * row, slack, where))
-    return judge(found)
+        yield equal_arrays(found_there, np.eye(DIMENSION)[:, :1] * row, slack, where)
 
 
-def check(key: Key) -> Result:
-    """One and several local steps, two splits of the scale."""
-    return _judge(key, False)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The heads' whole variance along b-bar*."""
-    return _judge(key, True)
+    return check(key, all_directions=True)
 
 
-CLAIM = Claim(
-    id="fedavg-interference-floor",
+CLAIM = Statement(
     source="derived here; the interference is that of arXiv 2502.01755v4, Eqs. 1-2",
     kind="measurement",
-    direction="tight",
     statement="different heads, population: FedAvg-LoRA's interference ends at (f K eta)^2 a* (Sigma b-bar*)^T",
     convention="loss (1/m)||.||^2, gradient factor 2 (f enters as stated)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,7 +28,7 @@ from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds
 from theory.linear.fedavg_drift import covariance, interference
 from theory.linear.geometry import random_unit
-from theory.verification.claim import Claim, Instance, Result, equal, judge
+from theory.verification.claim import Instance, Instances, Statement, equal
 from theory.verification.statistics import slope
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS, ROUNDS, MODELS = 5, 60, 5, 3, 250, 3
@@ -59,24 +59,19 @@ def _instance(key: Key, spread: float, steps: int) -> Instance:
     return equal(fit.estimate, 2.0, fit.half_width + turned, where, met=bool(reached))
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Five clients, five local steps, three models."""
-    return judge(_instance(key.fold("model", number), 0.0, 5) for number in range(MODELS))
+    return (_instance(key.fold("model", number), 0.0, 5) for number in range(MODELS))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Different heads, one step a round, so that the product still converges, to the minimiser of the mean loss."""
-    return judge(_instance(key.fold("model", number), 0.3, 1) for number in range(MODELS))
+    return (_instance(key.fold("model", number), 0.3, 1) for number in range(MODELS))
 
 
-CLAIM = Claim(
-    id="fedavg-interference-second-order",
+CLAIM = Statement(
     source="derived here, for FedAvg-LoRA on the linear model of arXiv 2502.01755v4",
     kind="rate",
-    direction="tight",
     statement="equal heads, no noise: along FedAvg-LoRA's path log interference has the slope 2 against log error",
     convention="any (checked at gradient factor 2)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.bounds import interference_bound
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 
 def _instance(key: Key, number: int, both_operator_norms: bool) -> Instance:
@@ -41,24 +41,19 @@ def _instance(key: Key, number: int, both_operator_norms: bool) -> Instance:
     return at_most(interference, bound, EPS * (n + r) * bound, f"d={d}, r={r}, k={k}, N={n}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random factors, and the configuration that reaches equality."""
-    return judge(_instance(key, number, False) for number in range(120))
+    return (_instance(key, number, False) for number in range(120))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Both spreads in the operator norm."""
-    return judge(_instance(key, number, True) for number in range(120))
+    return (_instance(key, number, True) for number in range(120))
 
 
-CLAIM = Claim(
-    id="interference-bound",
+CLAIM = Statement(
     source="derived here",
     kind="bound",
-    direction="upper",
     statement="||interference||_F <= sqrt(sum p_i ||A_i - A-bar||_F^2) sqrt(sum p_i ||B_i - B-bar||_op^2), attained",
     convention="none: no loss enters",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""What averaging both factors misses is the factors' covariance over the clients.
+r"""Averaging both factors misses the factors' covariance over the clients.
 
 **Statement.** With weighted means A-bar and B-bar,
 
@@ -20,13 +20,13 @@ one, and the last sum is :math:`\bar A \bar B` again: one of the three survives,
 import numpy as np
 
 from rolora.keys import Key
-from theory.verification.claim import EPS, Claim, Result, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
 SHAPES = [(12, 2, 7, 3), (30, 4, 20, 10), (5, 5, 5, 50), (40, 1, 60, 2)]  # d, r, k, N
 
 
-def _compare(key: Key, right_hand_weights: str) -> Result:
-    instances = []
+def check(key: Key, right_hand_weights: str = "the clients'") -> Instances:
+    """Random factors of four shapes, weights drawn from the simplex."""
     for number in range(100):
         d, r, k, n = SHAPES[number % len(SHAPES)]
         stream = key.fold("instance", number).generator()
@@ -38,28 +38,17 @@ def _compare(key: Key, right_hand_weights: str) -> Result:
         right = np.tensordot(q, (a - mean_a) @ (b - mean_b), 1)
         # Rounding of a sum of N products of length r, at the size of the terms, before they cancel.
         size = (n + r) * np.sum(p * np.linalg.norm(a, axis=(1, 2)) * np.linalg.norm(b, axis=(1, 2)))
-        instances.append(equal_arrays(left, right, EPS * size, f"d={d}, r={r}, k={k}, N={n}"))
-    return judge(instances)
+        yield equal_arrays(left, right, EPS * size, f"d={d}, r={r}, k={k}, N={n}")
 
 
-def check(key: Key) -> Result:
-    """Random factors of four shapes, weights drawn from the simplex."""
-    return _compare(key, "the clients'")
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Equal weights on the right-hand side only."""
-    return _compare(key, "equal")
+    return check(key, "equal")
 
 
-CLAIM = Claim(
-    id="interference-identity",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Eqs. 1-2; derived here",
     kind="identity",
-    direction="tight",
     statement="sum p_i A_i B_i - A-bar B-bar = sum p_i (A_i - A-bar)(B_i - B-bar), any weights that sum to one",
     convention="none: no loss enters",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,7 +28,7 @@ from rolora.keys import Key
 from theory.linear.geometry import normalise, random_unit, start_at
 from theory.linear.model import sample
 from theory.linear.rounds import local_update, relative_error, rounds
-from theory.verification.claim import EPS, Claim, Instance, Result, at_least, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_least
 
 ROWS, DIMENSION, OUTPUTS, STEPS, ETA, ROUNDS, CONVERGED = 800, 10, 5, 20, 0.1, 30, 1e-3  # ROWS = N m
 DELTA0 = 0.95  # a random direction's angle distance, root mean square, at d = 10
@@ -48,30 +48,25 @@ def _instance(key: Key, clients: int, other: str) -> Instance:
     return at_least(error[other], CONVERGED, EPS, where, met=error["rolora"] < CONVERGED)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Twenty clients, two models."""
-    return judge(_instance(key.fold("instance", number), 20, "fedavg-lora") for number in range(2))
+    return (_instance(key.fold("instance", number), 20, "fedavg-lora") for number in range(2))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One client with all the rows."""
-    return judge([_instance(key, 1, "fedavg-lora")])
+    return [_instance(key, 1, "fedavg-lora")]
 
 
-def contrast(key: Key) -> Result:
+def contrast(key: Key) -> Instances:
     """FFA-LoRA in FedAvg-LoRA's place."""
-    return judge([_instance(key, 20, "ffa-lora")])
+    return [_instance(key, 20, "ffa-lora")]
 
 
-CLAIM = Claim(
-    id="linear-model-separates",
+CLAIM = Statement(
     source="a reading of arXiv 2502.01755v4, section 4.1; not a numbered statement",
     kind="measurement",
-    direction="lower",
     statement="on the linear model RoLoRA's product error falls below 1e-3 ||b*|| and FedAvg-LoRA's does not",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="refuted",
-    check=check,
-    control=control,
-    contrast=contrast,
 )

@@ -1,4 +1,4 @@
-r"""What the linear model does separate: RoLoRA from FFA-LoRA.
+r"""The linear model separates RoLoRA from FFA-LoRA.
 
 **Statement.** After the same :math:`2T + 1` rounds from the same start on the same data, with
 :math:`T \ge \log(1000\sqrt2\,\delta_0)/(\kappa c_0)`, RoLoRA's product error is at most 1e-3 of ||b*||, and FFA-LoRA's is
@@ -29,14 +29,14 @@ from theory.linear.assumptions import moment_error, overlap, xi
 from theory.linear.geometry import angle_distance, normalise, random_unit, start_at
 from theory.linear.model import sample
 from theory.linear.rounds import alt_min_gd, local_update, relative_error, rounds
-from theory.verification.claim import EPS, Claim, Instance, Result, at_least, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_least, at_most
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS, STEPS, CONVERGED = 5, 3000, 6, 4, 10, 1e-3
 STEP, ETA = 0.45, 0.05  # kappa of Algorithm 2's single step on a, and the step size of FedAvg-LoRA's ten
 DELTAS = (0.5, 0.8)
 
 
-def _instances(key: Key, delta0: float, method: str) -> list[Instance]:
+def _instances(key: Key, delta0: float, method: str) -> Instances:
     a_star = random_unit(key.fold("a*"), DIMENSION)
     b_star = normalise(key.fold("b*").generator().standard_normal(OUTPUTS))
     model = sample(key.fold("data"), CLIENTS, SAMPLES, a_star, b_star, 2)
@@ -49,32 +49,27 @@ def _instances(key: Key, delta0: float, method: str) -> list[Instance]:
     met = max(moment_error(model), noise) <= c0 / 6
     where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, delta0={delta0}, {2 * stated + 1} rounds"
     reached = relative_error(Layer(run.a[stated][:, None], run.b[stated][None, :]), model)
-    found = [at_most(reached, CONVERGED, EPS * DIMENSION, f"rolora, {where}", met)]
+    yield at_most(reached, CONVERGED, EPS * DIMENSION, f"rolora, {where}", met)
     start = Layer(a0[:, None], np.zeros((1, OUTPUTS)))
     update = local_update(model, ETA, STEPS, exact_b=method == "ffa-lora")
     *_, (layer, _) = rounds(model, ALGORITHMS[method](), start, update, 2 * stated + 1)
-    return [*found, at_least(relative_error(layer, model), delta0, EPS * DIMENSION, f"{method}, {where}", met)]
+    yield at_least(relative_error(layer, model), delta0, EPS * DIMENSION, f"{method}, {where}", met)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """FFA-LoRA from two starts, two models each."""
     cases = [(number, delta0) for number in range(2) for delta0 in DELTAS]
-    return judge(i for n, d0 in cases for i in _instances(key.fold("instance", n, "delta0", repr(d0)), d0, "ffa-lora"))
+    return (i for n, d0 in cases for i in _instances(key.fold("instance", n, "delta0", repr(d0)), d0, "ffa-lora"))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """FedAvg-LoRA from one start."""
-    return judge(_instances(key, DELTAS[0], "fedavg-lora"))
+    return _instances(key, DELTAS[0], "fedavg-lora")
 
 
-CLAIM = Claim(
-    id="linear-model-separates-ffa",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Theorem 4.5 with Proposition 4.6 (as quoted elsewhere)",
     kind="bound",
-    direction="lower",
     statement="on the linear model RoLoRA's product error falls below 1e-3 ||b*||, FFA-LoRA's stays above delta_0 ||b*||",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

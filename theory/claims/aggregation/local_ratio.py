@@ -1,4 +1,4 @@
-r"""How fast Algorithm 2 converges in the end.
+r"""The asymptotic rate of Algorithm 2.
 
 **Statement.** :math:`\delta_{t+1}/\delta_t \to |1 - f\kappa|` as delta -> 0.
 
@@ -27,7 +27,7 @@ from theory.linear.bounds import contraction, local_ratio
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 from theory.verification.statistics import slope
 
 DELTA0, DIMENSION, SMALLEST = 1e-4, 5, 1e-9
@@ -36,8 +36,8 @@ CASES: list[tuple[float, GradientFactor]] = [
 ]  # fmt: skip
 
 
-def _judge(key: Key, claimed_bound: bool) -> Result:
-    found = []
+def check(key: Key, claimed_bound: bool = False) -> Instances:
+    """Eight steps in both conventions."""
     for kappa, factor in CASES:
         draw = key.fold("kappa", repr(kappa), "f", factor)
         a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
@@ -49,28 +49,17 @@ def _judge(key: Key, claimed_bound: bool) -> Result:
         step, ratio = factor * kappa, local_ratio(kappa, factor)
         rate = contraction(kappa, 1 - DELTA0**2) if claimed_bound and kappa < 1 else ratio
         slack = fit.half_width + ((step + step**2 / 2) * DELTA0**2 + EPS * DIMENSION / SMALLEST) / ratio
-        found.append(equal(fit.estimate, float(np.log(rate)), slack, f"kappa={kappa}, f={factor}, log delta a step"))
-    return judge(found)
+        yield equal(fit.estimate, float(np.log(rate)), slack, f"kappa={kappa}, f={factor}, log delta a step")
 
 
-def check(key: Key) -> Result:
-    """Eight steps in both conventions."""
-    return _judge(key, False)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The claimed upper bound as the rate."""
-    return _judge(key, True)
+    return check(key, claimed_bound=True)
 
 
-CLAIM = Claim(
-    id="local-ratio",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
-    direction="tight",
     statement="population: delta_(t+1) / delta_t tends to |1 - f kappa| as delta tends to 0",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,14 +28,14 @@ from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds
 from theory.linear.rank_r import random_factors
-from theory.verification.claim import EPS, Claim, Instance, Result, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
 CLIENTS, OUTPUTS, INSTANCES, DIMENSION = 4, 5, 12, 8
 SIZES = [(1, 8), (1, 12), (2, 10), (3, 40)]  # r, m
 BOTH = LocalTraining(eta_a=0.0, exact=frozenset({"A", "B"}))
 
 
-def _instances(key: Key, rank: int, samples: int, spread: float) -> list[Instance]:
+def _instances(key: Key, rank: int, samples: int, spread: float) -> Instances:
     sigma = np.linspace(2.0, 1.0, rank)
     a_star, b_mean = random_factors(key.fold("truth"), INSTANCES, DIMENSION, OUTPUTS, sigma)
     shifts = spread * key.fold("heads").generator().standard_normal((INSTANCES, CLIENTS, rank, OUTPUTS))
@@ -46,7 +46,6 @@ def _instances(key: Key, rank: int, samples: int, spread: float) -> list[Instanc
     a0[::3] = np.linalg.qr(np.concatenate([a_star, a0], axis=-1))[0][::3, :, rank:]
     start = Layer(a0, np.zeros_like(b_mean))
     first, second = rounds(planted(moments, a_star, heads, 2), ALGORITHMS["rolora"](), start, BOTH, 2, retracted=True)
-    found = []
     for i in range(INSTANCES):
         # What each of the three solves loses: the conditions of A^T S_i A, of B-bar B-bar^T and of S_i.
         gram, condition = a0[i].T @ moments[i] @ a0[i], np.linalg.cond(first.B[i])
@@ -55,32 +54,22 @@ def _instances(key: Key, rank: int, samples: int, spread: float) -> list[Instanc
         size = DIMENSION * float(size) * max(1.0, sigma[0] / np.linalg.norm(first.B[i], -2)) * sigma[0]
         where = f"r={rank}, m={samples}, instance {i}"
         met = bool(samples >= DIMENSION and condition < 1e6)
-        found.append(equal_arrays(second.update[i], a_star[i] @ b_mean[i], EPS * size, where, met))
-    return found
+        yield equal_arrays(second.update[i], a_star[i] @ b_mean[i], EPS * size, where, met)
 
 
-def _judge(key: Key, sizes: list[tuple[int, int]], spread: float) -> Result:
-    return judge(i for n, size in enumerate(sizes) for i in _instances(key.fold("size", n), *size, spread))
-
-
-def check(key: Key) -> Result:
+def check(key: Key, sizes: list[tuple[int, int]] = SIZES, spread: float = 0.0) -> Instances:
     """Ranks 1 to 3, from m = d on; every third start orthogonal to A*."""
-    return _judge(key, SIZES, 0.0)
+    return (i for n, size in enumerate(sizes) for i in _instances(key.fold("size", n), *size, spread))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Different heads of the same mean."""
-    return _judge(key, SIZES[2:], 0.3)
+    return check(key, SIZES[2:], 0.3)
 
 
-CLAIM = Claim(
-    id="als-one-iteration",
+CLAIM = Statement(
     source="derived here; alternating least squares in the place of Algorithm 2, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="homogeneous, noiseless, m >= d: exact A- and B-steps give A B = A* B* after one iteration, at every rank",
     convention="none: a minimiser does not depend on the loss's scale",
-    expected="holds",
-    check=check,
-    control=control,
 )

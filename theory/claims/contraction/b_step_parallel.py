@@ -22,13 +22,13 @@ from rolora.keys import Key
 from theory.linear.assumptions import rho, xi
 from theory.linear.geometry import random_unit
 from theory.linear.model import LinearModel, heads, random_truth, sample_inputs, second_moments
-from theory.verification.claim import EPS, Claim, Instance, Result, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
 SIZES = [(1, 6, 3), (2, 5, 4), (10, 8, 1), (200, 20, 10)]  # m, d, k
 CLIENTS = 4
 
 
-def _instances(key: Key, number: int, heterogeneous: bool) -> list[Instance]:
+def _instances(key: Key, number: int, heterogeneous: bool) -> Instances:
     m, d, k = SIZES[number % len(SIZES)]
     a_star, b_star = random_truth(key.fold("truth"), d, k)
     rows = key.fold("heads").generator().standard_normal((CLIENTS, k)) if heterogeneous else heads(b_star, CLIENTS)
@@ -36,7 +36,6 @@ def _instances(key: Key, number: int, heterogeneous: bool) -> list[Instance]:
     model = LinearModel(second_moments(inputs), a_star, rows, 2)
     cosine = a @ a_star
     forms = {"quotient": rho(model, a), "cos + sin xi": cosine + np.sqrt(1 - cosine**2) * xi(model, a)}
-    found = []
     for client, x in enumerate(inputs):
         outputs = np.outer(x @ a_star, rows[client])
         solved = np.linalg.lstsq((x @ a)[:, None], outputs, rcond=None)[0][0]
@@ -44,28 +43,22 @@ def _instances(key: Key, number: int, heterogeneous: bool) -> list[Instance]:
         size = (m + d) * np.linalg.norm(x) ** 2 / np.linalg.norm(x @ a) ** 2 * np.linalg.norm(rows[client])
         for form, predicted in forms.items():
             slack = EPS * size * (1 + abs(predicted[client]))
-            found.append(equal_arrays(solved, predicted[client] * model.b_mean, slack, f"{form}, m={m}, d={d}, k={k}"))
-    return found
+            yield equal_arrays(solved, predicted[client] * model.b_mean, slack, f"{form}, m={m}, d={d}, k={k}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """From one sample a client to two hundred."""
-    return judge(i for number in range(80) for i in _instances(key.fold("instance", number), number, False))
+    return (i for number in range(80) for i in _instances(key.fold("instance", number), number, False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Heterogeneous heads, with their mean in the place of b*."""
-    return judge(i for number in range(8) for i in _instances(key.fold("instance", number), number, True))
+    return (i for number in range(8) for i in _instances(key.fold("instance", number), number, True))
 
 
-CLAIM = Claim(
-    id="b-step-parallel",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="b_i = rho_i b* with rho_i = a^T S_i a* / a^T S_i a = cos(theta) + sin(theta) xi_i, any m >= 1",
     convention="none: a minimiser does not depend on the loss's scale",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -26,7 +26,7 @@ from rolora.keys import Key
 from theory.linear.assumptions import xi
 from theory.linear.geometry import random_unit
 from theory.linear.model import LinearModel, heads, second_moments
-from theory.verification.claim import Claim, Result, at_most, judge
+from theory.verification.claim import Instances, Statement, at_most
 from theory.verification.statistics import ks_critical, ks_distance, t_over_root_m_cdf
 
 SAMPLES, DRAWS, DIMENSION, LEVEL = (1, 2, 3, 10, 50), 20_000, 4, 1e-4
@@ -38,32 +38,23 @@ def _draws(key: Key, samples: int) -> np.ndarray:
     return xi(LinearModel(second_moments(inputs), a_star, heads(np.ones(1), DRAWS), 2), a)
 
 
-def _judge(key: Key, sizes: tuple[int, ...], cdf_of) -> Result:
+def check(key: Key, sizes: tuple[int, ...] = SAMPLES, cdf_of=t_over_root_m_cdf) -> Instances:
+    """From m = 1, where there is no mean, to m = 50."""
     critical = ks_critical(DRAWS, LEVEL / len(sizes))
     # The test has no slack beyond its critical distance; the smallest positive number stands for none.
     none = float(np.finfo(np.float64).tiny)
     distances = {m: ks_distance(_draws(key.fold("m", m), m), cdf_of(m)) for m in sizes}
-    return judge(at_most(distance, critical, none, f"m={m}, {DRAWS} draws") for m, distance in distances.items())
+    return (at_most(distance, critical, none, f"m={m}, {DRAWS} draws") for m, distance in distances.items())
 
 
-def check(key: Key) -> Result:
-    """From m = 1, where there is no mean, to m = 50."""
-    return _judge(key, SAMPLES, t_over_root_m_cdf)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The normal distribution at m = 3."""
-    return _judge(key, (3,), lambda m: stats.norm(scale=m**-0.5).cdf)
+    return check(key, (3,), lambda m: stats.norm(scale=m**-0.5).cdf)
 
 
-CLAIM = Claim(
-    id="b-step-t-distribution",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="measurement",
-    direction="tight",
     statement="xi_i is distributed as t_m / sqrt(m) for Gaussian inputs independent of a (KS distance, level 1e-4)",
     convention="none: a minimiser does not depend on the loss's scale",
-    expected="holds",
-    check=check,
-    control=control,
 )

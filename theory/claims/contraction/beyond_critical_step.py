@@ -29,14 +29,14 @@ from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import GradientFactor, random_truth
-from theory.verification.claim import EPS, Claim, Instance, Result, at_least, at_most, equal, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, at_least, at_most, equal, equal_arrays
 
 DIMENSION, ITERATIONS, STARTS, SHARES = 5, 200, (0.01, 0.55, 0.95), (1e-3, 0.5, 0.99, 1.01)
 
 
-def _instances(key: Key, kappa: float, factor: GradientFactor, stated: float) -> list[Instance]:
+def _instances(key: Key, kappa: float, factor: GradientFactor, stated: float) -> Instances:
     a_star, b_star = random_truth(key.fold("truth"), DIMENSION, 3)
-    limit, found, eta = float(np.sqrt((stated - 2) / (2 * stated))), [], kappa / float(b_star @ b_star)
+    limit, eta = float(np.sqrt((stated - 2) / (2 * stated))), kappa / float(b_star @ b_star)
 
     def iterates(deltas: tuple[float, ...], iterations: int) -> Float[Array, "starts iterates d"]:
         starts = [start_at(key.fold("delta", repr(delta)), a_star, delta)[:, None] for delta in deltas]
@@ -46,36 +46,30 @@ def _instances(key: Key, kappa: float, factor: GradientFactor, stated: float) ->
     growth = angle_distance(iterates(tuple(share * limit for share in SHARES), 1), a_star)
     for share, (before, after) in zip(SHARES, growth, strict=True):
         compare, slack = at_least if share < 1 else at_most, EPS * DIMENSION * (1 + kappa) / before
-        found.append(compare(after / before, 1.0, slack, f"f={factor}, kappa={kappa}, growth at {share} of the cycle"))
+        yield compare(after / before, 1.0, slack, f"f={factor}, kappa={kappa}, growth at {share} of the cycle")
     # Rounding enters every iteration and shrinks by the cycle's slope.
     slack = EPS * DIMENSION * (1 + kappa) / (1 - abs(1 - 8 / stated**2))
     for start, a in zip(STARTS, iterates(STARTS, ITERATIONS), strict=True):
         aside, met = a - np.outer(a @ a_star, a_star), bool(np.min(angle_distance(a, a_star)) > 1e-6)
         where = f"f={factor}, kappa={kappa}, from {start}, delta after {ITERATIONS}"
-        found.append(equal(np.linalg.norm(aside[-1]), limit, slack, where, met))
-        found.append(equal_arrays(aside[-1], -aside[-2], 2 * slack, f"{where}: sides", met))
-    return found
+        yield equal(np.linalg.norm(aside[-1]), limit, slack, where, met)
+        yield equal_arrays(aside[-1], -aside[-2], 2 * slack, f"{where}: sides", met)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Five steps beyond the critical one, in both conventions."""
     cases: list[tuple[float, GradientFactor]] = [(1.1, 2), (1.25, 2), (2.0, 2), (3.0, 2), (2.5, 1)]
-    return judge(i for kappa, f in cases for i in _instances(key.fold("f", f, repr(kappa)), kappa, f, f * kappa))
+    return (i for kappa, f in cases for i in _instances(key.fold("f", f, repr(kappa)), kappa, f, f * kappa))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """kappa = 1.5 at gradient factor 1, with the formula of factor 2."""
-    return judge(_instances(key, 1.5, 1, 3.0))
+    return _instances(key, 1.5, 1, 3.0)
 
 
-CLAIM = Claim(
-    id="beyond-critical-step",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="population, f kappa > 2: delta does not tend to 0 but to sqrt((f kappa - 2) / (2 f kappa)), a cycle of two",
     convention="both: kappa > 1 for (1/m)||.||^2, kappa > 2 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -29,14 +29,14 @@ from theory.linear.bounds import contraction, largest_kappa
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 DELTAS, DIMENSION, ITERATIONS = (0.1, 0.6, 0.95, 0.999), 6, 15
 SMALLEST = 1e-6  # an angle distance is known to rounding, absolute: ratios of smaller ones say little
 
 
-def _instances(key: Key, gradient_factor: GradientFactor) -> list[Instance]:
-    found = []
+def check(key: Key, gradient_factor: GradientFactor = 1) -> Instances:
+    """Steps up to kappa = 1, and the end of the range, 2 - c0."""
     for delta0 in DELTAS:
         a_star, b_star = random_truth(key.fold("truth", repr(delta0)), DIMENSION, 3)
         model = population(1, a_star, b_star, gradient_factor)
@@ -49,28 +49,17 @@ def _instances(key: Key, gradient_factor: GradientFactor) -> list[Instance]:
             for before, after in pairwise(deltas):
                 if before > SMALLEST:
                     where = f"delta0={delta0}, kappa={step:.3f}, delta={before:.2g}"
-                    found.append(at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0))
-    return found
+                    yield at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0)
 
 
-def check(key: Key) -> Result:
-    """Steps up to kappa = 1, and the end of the range, 2 - c0."""
-    return judge(_instances(key, 1))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The same steps at gradient factor 2."""
-    return judge(_instances(key, 2))
+    return check(key, 2)
 
 
-CLAIM = Claim(
-    id="contraction-factor-1",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere)",
     kind="bound",
-    direction="upper",
     statement="population: delta+ <= delta sqrt(1 - kappa c0) for all kappa <= 1, and up to kappa = 2 - c0",
     convention="loss (1/(2m))||.||^2, gradient factor 1",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -24,23 +24,21 @@ range, :math:`h = (1 - c_0)\,(c_0(4 - c_0)^2/4 - 7 + 2c_0) < 0`.
 
 from itertools import pairwise
 
-import numpy as np
-
 from rolora.keys import Key
 from theory.linear.assumptions import kappa, overlap
 from theory.linear.bounds import contraction, largest_kappa
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 DELTAS, DIMENSION, ITERATIONS = (0.1, 0.6, 0.95, 0.999), 6, 15
+SHARES = tuple(i / 8 for i in range(1, 9))  # of the range's end
 SMALLEST = 1e-6  # an angle distance is known to rounding, absolute: ratios of smaller ones say little
 
 
-def _instances(key: Key, share: float, printed: bool = False) -> list[Instance]:
+def _instances(key: Key, share: float, printed: bool = False) -> Instances:
     """One step at each iterate from every start, kappa a share of the range's end."""
-    found = []
     for delta0 in DELTAS:
         a_star, b_star = random_truth(key.fold("truth", repr(delta0)), DIMENSION, 3)
         model, a0 = population(1, a_star, b_star, 2), start_at(key.fold("a0", repr(delta0)), a_star, delta0)
@@ -52,32 +50,28 @@ def _instances(key: Key, share: float, printed: bool = False) -> list[Instance]:
         for before, after in pairwise(deltas):
             if before > SMALLEST:
                 where = f"delta0={delta0}, kappa={share * end:.3f}, delta={before:.2g}"
-                found.append(at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0))
-    return found
+                yield at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0)
 
 
-def check(key: Key) -> Result:
-    """Eight steps up to the end of the corrected range, and the same shares of the printed one."""
-    shares = np.linspace(0.125, 1, 8)
-    return judge(
-        [i for share in shares for i in _instances(key, float(share))],
-        as_printed=[i for share in shares for i in _instances(key, float(share), printed=True)],
-    )
+def check(key: Key) -> Instances:
+    """Eight steps up to the end of the corrected range."""
+    return (i for share in SHARES for i in _instances(key, share))
 
 
-def control(key: Key) -> Result:
+def printed(key: Key) -> Instances:
+    """The same shares of the printed range."""
+    return (i for share in SHARES for i in _instances(key, share, printed=True))
+
+
+def control(key: Key) -> Instances:
     """Two per cent beyond the corrected range."""
-    return judge(_instances(key, 1.02))
+    return _instances(key, 1.02)
 
 
-CLAIM = Claim(
-    id="contraction-factor-2",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere); range corrected here",
     kind="bound",
-    direction="upper",
     statement="population: delta+ <= delta sqrt(1 - kappa c0); correction: kappa <= 1 - c0/4 instead of kappa <= 1",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

@@ -26,7 +26,7 @@ from theory.linear.bounds import contraction
 from theory.linear.geometry import angle_distance, normalise, random_unit, start_at
 from theory.linear.model import GradientFactor, sample
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 DIMENSION, CLIENTS, SAMPLES, DELTA0, ITERATIONS = 10, 10, 2000, 0.6, 100
 
@@ -43,30 +43,25 @@ def _instance(key: Key, step: float, factor: GradientFactor) -> Instance:
     return at_most(final, bound, EPS * DIMENSION, where, met=c0 > 0 and moment_error(model) <= c0 / 6)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Steps up to 1/L_max^2."""
-    return judge(_instance(key.fold("eta", i), step, 2) for i, step in enumerate((0.5, 1.0)))
+    return (_instance(key.fold("eta", i), step, 2) for i, step in enumerate((0.5, 1.0)))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """A step beyond the stated range."""
-    return judge([_instance(key, 1.5, 2)])
+    return [_instance(key, 1.5, 2)]
 
 
-def contrast(key: Key) -> Result:
+def contrast(key: Key) -> Instances:
     """The stated range at gradient factor 1."""
-    return judge(_instance(key.fold("eta", i), step, 1) for i, step in enumerate((0.5, 1.0)))
+    return (_instance(key.fold("eta", i), step, 1) for i, step in enumerate((0.5, 1.0)))
 
 
-CLAIM = Claim(
-    id="contraction-factor-2-any-eta",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Lemma 4.4 (factor as quoted elsewhere, range recalled; unverified)",
     kind="bound",
-    direction="upper",
     statement="any eta <= 1/L_max^2 gives delta_t <= delta_0 (1 - eta (1 - delta_0^2) ||b*||^2)^(t/2)",
     convention="loss (1/m)||.||^2, gradient factor 2",
     expected="refuted",
-    check=check,
-    control=control,
-    contrast=contrast,
 )

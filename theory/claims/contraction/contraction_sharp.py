@@ -29,15 +29,14 @@ from theory.linear.bounds import sharp_contraction
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 DELTAS, DIMENSION, ITERATIONS = (0.3, 0.6, 0.95, 0.999), 6, 15
 SMALLEST = 1e-6  # an angle distance is known to rounding, absolute: ratios of smaller ones say little
 
 
-def _instances(key: Key, share: float) -> list[Instance]:
+def _instances(key: Key, share: float) -> Instances:
     """One step at each iterate from every start, kappa a share of the range's end."""
-    found = []
     for delta0 in DELTAS:
         a_star, b_star = random_truth(key.fold("truth", repr(delta0)), DIMENSION, 3)
         model, a0 = population(1, a_star, b_star, 2), start_at(key.fold("a0", repr(delta0)), a_star, delta0)
@@ -49,28 +48,22 @@ def _instances(key: Key, share: float) -> list[Instance]:
         for before, after in pairwise(deltas):
             if before > SMALLEST:
                 where = f"delta0={delta0}, kappa={step:.3f}, delta={before:.2g}"
-                found.append(at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0))
-    return found
+                yield at_most(after / before, factor, EPS * DIMENSION / before, where, met=c0 > 0)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Eight steps up to the end of the range, which is included."""
-    return judge(i for share in np.linspace(0.125, 1, 8) for i in _instances(key, float(share)))
+    return (i for share in np.linspace(0.125, 1, 8) for i in _instances(key, float(share)))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Two per cent beyond the range."""
-    return judge(_instances(key, 1.02))
+    return _instances(key, 1.02)
 
 
-CLAIM = Claim(
-    id="contraction-sharp",
+CLAIM = Statement(
     source="derived here; sharpens Lemma 4.4, arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="population: delta+ <= delta (1 - 2 kappa c0) iff kappa <= 1/(1 + c0)",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

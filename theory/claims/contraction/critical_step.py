@@ -24,14 +24,14 @@ from rolora.keys import Key
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import Claim, Result, equal, judge
+from theory.verification.claim import Instances, Statement, equal
 from theory.verification.statistics import slope
 
 ITERATIONS, DIMENSION, DELTAS = 400, 4, (0.3, 0.8)
 
 
-def _judge(key: Key, kappa: float) -> Result:
-    found = []
+def check(key: Key, kappa: float = 1.0) -> Instances:
+    """Two starts at kappa = 1."""
     for delta0 in DELTAS:
         draw = key.fold("delta0", repr(delta0))
         a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 2)
@@ -41,28 +41,17 @@ def _judge(key: Key, kappa: float) -> Result:
         s = angle_distance(run.a[late], a_star) ** 2
         fit = slope(late.astype(float), 1 / s)
         slack = float(8 * s[0] * (3 - 4 * s[0]) / (1 - 2 * s[0]) ** 2)
-        found.append(equal(fit.estimate, 8.0, slack, f"delta0={delta0}, T={ITERATIONS}, 1/delta^2 a step"))
-    return judge(found)
+        yield equal(fit.estimate, 8.0, slack, f"delta0={delta0}, T={ITERATIONS}, 1/delta^2 a step")
 
 
-def check(key: Key) -> Result:
-    """Two starts at kappa = 1."""
-    return _judge(key, 1.0)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """kappa = 0.99."""
-    return _judge(key, 0.99)
+    return check(key, 0.99)
 
 
-CLAIM = Claim(
-    id="critical-step",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
-    direction="tight",
     statement="population, kappa = 1: delta_t decays like 1/sqrt(8 t), so 1/delta_t^2 grows by 8 an iteration",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -25,14 +25,14 @@ from rolora.keys import Key
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 DELTAS, DIMENSION, ITERATIONS = (0.1, 0.5, 0.8, 0.95, 0.99), 6, 8
 SMALLEST = 1e-12  # of delta^3; far above the rounding of an angle, so that agreement is not that of two zeros
 
 
-def _instances(key: Key, step: float) -> list[Instance]:
-    found = []
+def check(key: Key, step: float = 1.0) -> Instances:
+    """Five starts in both conventions, every iterate whose successor is far above rounding."""
     cases: list[tuple[float, GradientFactor]] = [(delta0, factor) for delta0 in DELTAS for factor in (1, 2)]
     for delta0, factor in cases:
         draw = key.fold("delta0", repr(delta0), "f", factor)
@@ -43,28 +43,17 @@ def _instances(key: Key, step: float) -> list[Instance]:
             predicted = before**3 / np.sqrt(1 + before**2 - before**4)
             where = f"f={factor}, kappa={step / factor:.3f}, delta={before:.2g}"
             # The new angle is known to rounding, absolute; the map's slope at the old one is below 3.
-            found.append(equal(after, predicted, 3 * EPS * DIMENSION, where, met=bool(predicted > SMALLEST)))
-    return found
+            yield equal(after, predicted, 3 * EPS * DIMENSION, where, met=bool(predicted > SMALLEST))
 
 
-def check(key: Key) -> Result:
-    """Five starts in both conventions, every iterate whose successor is far above rounding."""
-    return judge(_instances(key, 1.0))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """A step two per cent smaller."""
-    return judge(_instances(key, 0.98))
+    return check(key, 0.98)
 
 
-CLAIM = Claim(
-    id="cubic-convergence",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="population, f kappa = 1: delta+ = delta^3 / sqrt(1 + delta^2 - delta^4), cubic convergence",
     convention="both: kappa = 1/2 for (1/m)||.||^2, kappa = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

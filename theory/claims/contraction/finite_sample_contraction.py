@@ -30,7 +30,7 @@ from theory.linear.bounds import failure_probability
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.geometry import angle_distance, normalise, start_at
-from theory.verification.claim import EPS, Claim, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 from theory.verification.statistics import clopper_pearson_upper
 
 CLIENTS, SAMPLES, DIMENSION, ITERATIONS, RUNS = 2, 5000, 4, 3, 4000
@@ -38,7 +38,7 @@ DELTA0, DEVIATION = 0.5, 4.0  # delta_0 and s
 
 
 def _failures(key: Key, kappa: float, runs: int) -> int:
-    """How many of the independent runs miss the factor in any of their iterations."""
+    """Return the number of independent runs that miss the factor in some iteration."""
     a_star, c0 = normalise(np.ones(DIMENSION)), 1 - DELTA0**2
     a = np.tile(start_at(key.fold("a0"), a_star, DELTA0), (runs, 1))  # Gaussian data know no direction
     failed = np.zeros(runs, dtype=bool)
@@ -52,7 +52,8 @@ def _failures(key: Key, kappa: float, runs: int) -> int:
     return int(np.sum(failed))
 
 
-def _judge(key: Key, kappa: float, runs: int, step_condition: bool) -> Result:
+def check(key: Key, kappa: float = 0.49, runs: int = RUNS, step_condition: bool = True) -> Instances:
+    """kappa close to the end of its range."""
     c0, rows = 1 - DELTA0**2, CLIENTS * SAMPLES
     tau, noise = (np.sqrt(DIMENSION) + DEVIATION) / np.sqrt(rows), DEVIATION * np.sqrt(2 / rows)
     met = bool(2 * tau + tau**2 <= c0 / 6 and noise <= c0 / 6)
@@ -60,27 +61,17 @@ def _judge(key: Key, kappa: float, runs: int, step_condition: bool) -> Result:
     failures = _failures(key, kappa, runs)
     stated = failure_probability(DEVIATION, CLIENTS, SAMPLES, ITERATIONS)
     where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, kappa={kappa}, T={ITERATIONS}: {failures} of {runs} runs failed"
-    return judge([at_most(clopper_pearson_upper(failures, runs), stated, EPS, where, met)])
+    return [at_most(clopper_pearson_upper(failures, runs), stated, EPS, where, met)]
 
 
-def check(key: Key) -> Result:
-    """kappa close to the end of its range."""
-    return _judge(key, 0.49, RUNS, step_condition=True)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """kappa = 1."""
-    return _judge(key, 1.0, RUNS, step_condition=False)
+    return check(key, 1.0, RUNS, step_condition=False)
 
 
-CLAIM = Claim(
-    id="finite-sample-contraction",
+CLAIM = Statement(
     source="derived here; replaces Lemma 4.4's probability, arXiv 2502.01755v4 (recalled, unverified)",
     kind="high probability",
-    direction="upper",
     statement="fresh data: delta^(t+1) <= delta^t (1 - kappa c0), t < T, but for T (4 exp(-s^2/2) + N exp(-m/16))",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

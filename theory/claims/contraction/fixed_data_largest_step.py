@@ -27,7 +27,7 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.ensemble import draw_moments
-from theory.verification.claim import Claim, Instance, Result, at_most, judge
+from theory.verification.claim import Instance, Instances, Statement, at_most
 from theory.verification.statistics import slope
 
 DIMENSIONS, GROUPS, DRAWS, RATIO = (8, 16, 32, 64), 6, 16, 4  # the last is N m / d
@@ -57,24 +57,19 @@ def _instance(key: Key, num_clients: int, pooled: bool) -> Instance:
     return at_most(fit.estimate, -2 / 3, fit.half_width, f"slope of the log gap, {where}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """One client and four."""
-    return judge(_instance(key.fold("N", n), n, pooled=True) for n in (1, 4))
+    return (_instance(key.fold("N", n), n, pooled=True) for n in (1, 4))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Four clients, the edge of one."""
-    return judge([_instance(key, 4, pooled=False)])
+    return [_instance(key, 4, pooled=False)]
 
 
-CLAIM = Claim(
-    id="fixed-data-largest-step",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
-    direction="upper",
     statement="fixed data, d/(N m) = gamma: locally convergent iff f kappa (1 + sqrt gamma)^2 < 2, as d grows; gap O(d^(-2/3))",
     convention="both, through f kappa",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -31,7 +31,7 @@ from theory.linear.bounds import local_matrix, local_ratio
 from theory.linear.geometry import angle_distance, normalise
 from theory.linear.model import random_truth, sample
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal
 from theory.verification.statistics import slope
 
 CLIENTS, SAMPLES, DIMENSION, KAPPA, ITERATIONS = 2, 18, 3, 0.15, 20
@@ -61,24 +61,19 @@ def _instance(key: Key, of_the_population: bool) -> Instance:
     return equal(fit.estimate, float(np.log(rate)), slack, f"radius {radius:.3f}, log delta a step", met)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Sixty data sets, of which those with real eigenvalues and a radius below 1 count."""
-    return judge(_instance(key.fold("instance", number), False) for number in range(60))
+    return (_instance(key.fold("instance", number), False) for number in range(60))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The population's rate."""
-    return judge(_instance(key.fold("instance", number), True) for number in range(20))
+    return (_instance(key.fold("instance", number), True) for number in range(20))
 
 
-CLAIM = Claim(
-    id="fixed-data-rate",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="rate",
-    direction="tight",
     statement="fixed data: local rate = spectral radius of I - f kappa (S_pp - S_pa mean_i(S_i,ap / S_i,aa))",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""How many iterations are enough from a random start, beside the number that the recalled theorem asks for.
+r"""A sufficient number of iterations from a random start, against the number in the recalled theorem.
 
 **Statement.** In the population with gradient factor 2 and :math:`\kappa < 1/2`, from :math:`\tan\theta_0 \le \sqrt d`,
 
@@ -31,7 +31,7 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
 from theory.linear.fresh_data import angle_path, starts_at, unit_columns
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 KAPPAS, DIMENSIONS, ACCURACIES = (0.02, 0.1, 0.25, 0.4, 0.49), (2, 30, 1000, 10**6), (1e-2, 1e-6, 1e-12)
 
@@ -52,8 +52,8 @@ def _constant(kappa: float) -> float:
     return float(kappa * beta**2 / (alpha * (1 + kappa) * -np.log(alpha))) + 2
 
 
-def _instances(key: Key, with_dimension: bool) -> list[Instance]:
-    found = []
+def check(key: Key, with_dimension: bool = True) -> Instances:
+    """Five steps, four dimensions, three accuracies."""
     # The dynamics stay in the plane of a^0 and a*, so two coordinates are enough for every d.
     count, cosines = len(DIMENSIONS), np.array(DIMENSIONS, dtype=float) ** -0.5
     for kappa in KAPPAS:
@@ -68,28 +68,17 @@ def _instances(key: Key, with_dimension: bool) -> list[Instance]:
                 first = int(np.argmax(reached)) if np.any(reached) else longest + 1
                 stated = enough(kappa, dimension if with_dimension else 1, epsilon) + _constant(kappa)
                 where = f"kappa={kappa}, d={dimension}, eps={epsilon:g}, iterations"
-                found.append(at_most(float(first), stated, EPS * stated, where))
-    return found
+                yield at_most(float(first), stated, EPS * stated, where)
 
 
-def check(key: Key) -> Result:
-    """Five steps, four dimensions, three accuracies."""
-    return judge(_instances(key, True))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Without log sqrt(d)."""
-    return judge(_instances(key, False))
+    return check(key, with_dimension=False)
 
 
-CLAIM = Claim(
-    id="iterations-loose",
+CLAIM = Statement(
     source="derived here; compare T of Theorem 4.5, arXiv 2502.01755v4 (recalled; unverified)",
     kind="bound",
-    direction="upper",
     statement="population: log(sqrt d)/log(1+2k) + log(1/eps)/|log(1-2k)| + C_k + 2 iterations are enough (110,521 recalled: 29)",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -29,7 +29,7 @@ from theory.linear.assumptions import moment_error, overlap, xi
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import random_truth, sample
 from theory.linear.rounds import local_update, relative_error, rounds
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS = 2, 10_000, 6, 3
 CASES = [(d0, kappa, eps) for d0 in (0.3, 0.8) for kappa in (0.2, 0.5) for eps in (1e-2, 1e-4, 1e-6)]
@@ -58,28 +58,19 @@ def _instance(key: Key, method: str, delta0: float, kappa: float, epsilon: float
     return at_most(float(first), float(stated), EPS, where, met)
 
 
-def _judge(key: Key, method: str, cases: list[tuple[float, float, float]]) -> Result:
-    return judge(_instance(key.fold("case", i), method, *case) for i, case in enumerate(cases))
-
-
-def check(key: Key) -> Result:
+def check(key: Key, method: str = "rolora", cases: list[tuple[float, float, float]] = CASES) -> Instances:
     """Two starts, two steps, three accuracies."""
-    return _judge(key, "rolora", CASES)
+    return (_instance(key.fold("case", i), method, *case) for i, case in enumerate(cases))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """FFA-LoRA on the same models; iterations that it never reaches are counted as one more than stated."""
-    return _judge(key, "ffa-lora", CASES[:4])
+    return check(key, "ffa-lora", CASES[:4])
 
 
-CLAIM = Claim(
-    id="iterations-to-accuracy",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Theorem 4.5 (constants recalled; unverified)",
     kind="bound",
-    direction="upper",
     statement="T >= 2/(kappa c0) log(delta_0/eps) iterations give delta <= eps and error <= (1+eps') eps, kappa <= 1/2",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,20 +28,19 @@ from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
 from theory.linear.local_steps import alternate, local_steps_matrix
 from theory.linear.rank_r import random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS, INSTANCES, STEP, ITERATIONS = 3, 30, 5, 3, 10, 0.3, 60  # STEP is f eta ||b*||^2
 LOCAL_STEPS, DELTA0 = (2, 5, 20), 0.5
 
 
-def _instances(key: Key, local_steps: int, exact: bool, spread: float) -> list[Instance]:
+def _instances(key: Key, local_steps: int, exact: bool, spread: float) -> Instances:
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, DIMENSION, OUTPUTS, [1.0])
     heads = b_star[:, None] + spread * key.fold("heads").generator().standard_normal((INSTANCES, CLIENTS, 1, OUTPUTS))
     moments, _ = draw_moments(key.fold("data"), INSTANCES, CLIENTS, SAMPLES, DIMENSION)
     a0 = start_at(key.fold("a0"), a_star, np.ones((1, 1, 1)), np.full((1, 1), np.arcsin(DELTA0)))
     training = LocalTraining(STEP / 2, STEP / 2, local_steps, frozenset({"B"} if exact else ()))
     starts = (a_star, a0) if exact else (a_star,)
-    found = []
     for name, start in zip(("the truth", f"delta0={DELTA0}"), starts, strict=False):
         run = alternate(planted(moments, a_star, heads, 2), Layer(start, b_star), training, ITERATIONS)
         delta = subspace_distance(run.a[:, -1], a_star)
@@ -51,33 +50,23 @@ def _instances(key: Key, local_steps: int, exact: bool, spread: float) -> list[I
             # Every iteration adds rounding of K local steps and contracts what came before.
             slack = EPS * DIMENSION * local_steps / (1 - radius) if radius < 1 else EPS
             where = f"from {name}, K={local_steps}, exact B: {exact}, radius {radius:.2f}, delta after {ITERATIONS}"
-            found.append(equal(float(delta[i]), 0.0, slack, where, met=radius < 0.5))
-    return found
+            yield equal(float(delta[i]), 0.0, slack, where, met=radius < 0.5)
 
 
-def _judge(key: Key, spread: float) -> Result:
-    cases = [(count, exact) for count in LOCAL_STEPS for exact in (True, False)]
-    return judge(i for n, case in enumerate(cases) for i in _instances(key.fold("case", n), *case, spread))
-
-
-def check(key: Key) -> Result:
+def check(key: Key, spread: float = 0.0) -> Instances:
     """Equal heads, K from 2 to 20, from the truth and from afar, B exactly and by K gradient steps."""
-    return _judge(key, 0.0)
+    cases = [(count, exact) for count in LOCAL_STEPS for exact in (True, False)]
+    return (i for n, case in enumerate(cases) for i in _instances(key.fold("case", n), *case, spread))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Different heads."""
-    return _judge(key, 0.3)
+    return check(key, 0.3)
 
 
-CLAIM = Claim(
-    id="local-steps-homogeneous",
+CLAIM = Statement(
     source="derived here; K local steps in the place of Algorithm 2's one, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="equal heads, noiseless: with K local steps delta tends to 0 for every K, there is no floor of client drift",
     convention="loss (1/m)||.||^2, gradient factor 2; the fixed point does not depend on it",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -30,18 +30,18 @@ from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining
 from theory.linear.local_steps import alternate, population_step
 from theory.linear.rank_r import random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 INSTANCES, DIMENSION, OUTPUTS = 30, 6, 3
 LOCAL_STEPS, KAPPAS = (1, 2, 5, 20), (0.02, 0.2, 0.45, 0.8)
 SMALL = 1e-6  # a start so near a* that the ratio is the local one, to SMALL^2
 
 
-def _instances(key: Key, local_steps: int, longer_step: bool) -> list[Instance]:
+def _instances(key: Key, local_steps: int, longer_step: bool) -> Instances:
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, DIMENSION, OUTPUTS, [1.0])
     theta = key.fold("theta").generator().uniform(0.05, 1.5, INSTANCES)
     theta[0] = SMALL
-    a0, found = start_at(key.fold("a0"), a_star, np.ones((1, 1, 1)), theta[:, None]), []
+    a0 = start_at(key.fold("a0"), a_star, np.ones((1, 1, 1)), theta[:, None])
     side = a0 - a_star * (np.swapaxes(a_star, 1, 2) @ a0)
     side = side / np.linalg.norm(side, axis=1, keepdims=True)
     for factor in (1, 2):
@@ -56,33 +56,27 @@ def _instances(key: Key, local_steps: int, longer_step: bool) -> list[Instance]:
                 # K steps of rounding; the side's direction is a difference of size sin, the tangent grows like 1/cos.
                 size = local_steps * DIMENSION * (1 + kappa) / (np.sin(theta[i]) * np.cos(theta[i]) ** 2)
                 where = f"K={local_steps}, kappa={kappa}, f={factor}, theta={theta[i]:.3g}"
-                found.append(equal(float(measured[i]), float(predicted[i]), EPS * float(size), where))
+                yield equal(float(measured[i]), float(predicted[i]), EPS * float(size), where)
                 if i == 0 and not longer_step:
                     local = float(bounds.local_ratio(kappa, factor)) ** local_steps
                     remainder = local_steps * (1 + factor * kappa) ** local_steps * SMALL**2
                     ratio = abs(float(measured[0])) / SMALL
-                    found.append(equal(ratio, local, EPS * float(size) / SMALL + remainder, f"ratio, {where}"))
-    return found
+                    yield equal(ratio, local, EPS * float(size) / SMALL + remainder, f"ratio, {where}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Both conventions, K up to 20, angles up to 1.5 and close to 0."""
-    return judge(i for count in LOCAL_STEPS for i in _instances(key.fold("K", count), count, False))
+    return (i for count in LOCAL_STEPS for i in _instances(key.fold("K", count), count, False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One longer step in the place of five."""
-    return judge(_instances(key, 5, True))
+    return _instances(key, 5, True)
 
 
-CLAIM = Claim(
-    id="local-steps-rate",
+CLAIM = Statement(
     source="derived here; K local steps in the place of Algorithm 2's one, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="K local steps: tan theta+ = tan theta q cos^2 / (1 - q sin^2), q = (1 - f kappa cos^2)^K; ratio |1 - f kappa|^K",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -29,7 +29,7 @@ from theory.linear.bounds import one_step
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import random_truth, sample
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 SIZES = [(2, 3, 2), (5, 10, 3), (10, 40, 8), (3, 400, 20)]  # N, m, d
 DELTAS = (0.02, 0.4, 0.9)
@@ -50,24 +50,19 @@ def _instance(key: Key, number: int, noise_kept: bool) -> Instance:
     return at_most(after, bound, EPS * (n + d), where, met=bound < 1)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random models of four sizes, steps up to kappa = 1.2; counted where the bound is below 1."""
-    return judge(_instance(key.fold("instance", number), number, True) for number in range(300))
+    return (_instance(key.fold("instance", number), number, True) for number in range(300))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Without the second moments' noise."""
-    return judge(_instance(key.fold("instance", number), number, False) for number in range(60))
+    return (_instance(key.fold("instance", number), number, False) for number in range(60))
 
 
-CLAIM = Claim(
-    id="one-step-inequality",
+CLAIM = Statement(
     source="derived here; the deterministic part of Lemma 4.4, arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="delta+ <= delta (|1 - 2k rho^2| + 2k|rho|e sqrt(1+xi^2)) / (1 - 2k|rho|delta(|xi| + e sqrt(1+xi^2)))",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -25,14 +25,15 @@ from theory.linear.bounds import population_step
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.geometry import angle_distance, normalise, start_at
-from theory.verification.claim import Claim, Result, equal, judge
+from theory.verification.claim import Instances, Statement, equal
 from theory.verification.statistics import slope
 
 CLIENTS, DIMENSION, THETA, KAPPA, RUNS = (1, 8), 4, 0.8, 0.3, 300
 ROWS = [8 * int(m) for m in np.geomspace(40, 1280, 20)]  # N m
 
 
-def _judge(key: Key, rate: float) -> Result:
+def check(key: Key, rate: float = -0.5) -> Instances:
+    """The exponent -1/2."""
     a_star, target, errors = normalise(np.ones(DIMENSION)), population_step(THETA, KAPPA, 2), []
     a0 = np.tile(start_at(key.fold("a0"), a_star, float(np.sin(THETA)))[:, None], (RUNS, 1, 1))
     for number, rows in enumerate(ROWS):
@@ -43,27 +44,17 @@ def _judge(key: Key, rate: float) -> Result:
         errors.append(np.sqrt(np.mean((np.arcsin(angle_distance(after, a_star)) - target) ** 2)))
     fit = slope(np.log(np.array(ROWS, dtype=float)), np.log(np.array(errors)))
     where = f"N = 1 and 8, N m from {ROWS[0]} to {ROWS[-1]}, {RUNS} runs each, +-{fit.half_width:.2g}"
-    return judge([equal(fit.estimate, rate, fit.half_width, where)])
+    return [equal(fit.estimate, rate, fit.half_width, where)]
 
 
-def check(key: Key) -> Result:
-    """The exponent -1/2."""
-    return _judge(key, -0.5)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The exponent -1."""
-    return _judge(key, -1.0)
+    return check(key, -1.0)
 
 
-CLAIM = Claim(
-    id="population-limit",
+CLAIM = Statement(
     source="derived here",
     kind="rate",
-    direction="tight",
     statement="theta+ on finite data misses the population map by O((N m)^(-1/2)), root mean square",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

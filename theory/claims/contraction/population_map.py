@@ -25,13 +25,12 @@ from theory.linear.bounds import population_step, population_step_tangent
 from theory.linear.geometry import start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 DIMENSION = 7
 
 
-def _instances(key: Key, factor: GradientFactor, formula_factor: GradientFactor) -> list[Instance]:
-    found = []
+def _instances(key: Key, factor: GradientFactor, formula_factor: GradientFactor) -> Instances:
     for number in range(60):
         draw = key.fold("instance", number)
         a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
@@ -47,28 +46,22 @@ def _instances(key: Key, factor: GradientFactor, formula_factor: GradientFactor)
         for form in (population_step, population_step_tangent):
             predicted = float(form(theta, kappa, formula_factor))
             where = f"{form.__name__}, theta={theta:.3f}, kappa={kappa:.3f}, f={factor}"
-            found.append(equal(measured, predicted, slack, where))
-    return found
+            yield equal(measured, predicted, slack, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Both forms, both conventions."""
-    return judge([*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)])
+    return [*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The map of factor 1 with the formula of factor 2."""
-    return judge(_instances(key, 1, 2))
+    return _instances(key, 1, 2)
 
 
-CLAIM = Claim(
-    id="population-map",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="theta+ = theta - arctan((f/2) kappa sin 2theta) = arctan of tan(theta) (1 - f k cos^2)/(1 + f k sin^2)",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -20,7 +20,7 @@ from rolora.keys import Key
 from theory.linear.geometry import start_at
 from theory.linear.model import LinearModel, population, random_truth, sample
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal_arrays, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal_arrays
 
 CLIENTS, DIMENSION, OUTPUTS, KAPPA, ITERATIONS = 4, 8, 3, 0.3, 5
 
@@ -38,29 +38,22 @@ def _instances(key: Key, model: LinearModel) -> list[Instance]:
     ]
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Twenty orthogonal starts at S_i = I."""
-    found = []
     for number in range(20):
         draw = key.fold("instance", number)
-        found += _instances(draw, population(CLIENTS, *random_truth(draw.fold("truth"), DIMENSION, OUTPUTS), 2))
-    return judge(found)
+        yield from _instances(draw, population(CLIENTS, *random_truth(draw.fold("truth"), DIMENSION, OUTPUTS), 2))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The same start on two hundred samples a client."""
     truth = random_truth(key.fold("truth"), DIMENSION, OUTPUTS)
-    return judge(_instances(key, sample(key.fold("data"), CLIENTS, 200, *truth, 2)))
+    return _instances(key, sample(key.fold("data"), CLIENTS, 200, *truth, 2))
 
 
-CLAIM = Claim(
-    id="saddle",
+CLAIM = Statement(
     source="derived here; why arXiv 2502.01755v4, section 4.1, asks for delta_0 < 1",
     kind="identity",
-    direction="tight",
     statement="population: a start orthogonal to a* is a fixed point of Algorithm 2, with b-bar = 0",
     convention="loss (1/m)||.||^2, gradient factor 2; the fixed point does not depend on it",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -21,7 +21,7 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.fresh_data import angle_path, fresh, starts_at, unit_columns
-from theory.verification.claim import EPS, Claim, Instance, Result, at_least, judge
+from theory.verification.claim import EPS, Instances, Statement, at_least
 
 SIZES = ((1, 6, 12), (3, 5, 20), (4, 1, 30))  # N, m, d
 DRAWS, ITERATIONS, DELTA0 = 12, 60, 0.9
@@ -29,8 +29,8 @@ KAPPA = 0.05
 """Small, so that the iterations stay bounded with so few samples."""
 
 
-def _instances(key: Key, drawn_anew: bool) -> list[Instance]:
-    found = []
+def check(key: Key, drawn_anew: bool = False) -> Instances:
+    """Three sizes with fewer samples than dimensions."""
     for number, (n, m, d) in enumerate(SIZES):
         draw = key.fold("size", number)
         a_star = unit_columns(draw.fold("a*"), DRAWS, d)
@@ -48,28 +48,17 @@ def _instances(key: Key, drawn_anew: bool) -> list[Instance]:
         met = np.sum(zero, axis=1) == d - n * m
         for row in range(DRAWS):
             where = f"N={n}, m={m}, d={d}, smallest delta of {ITERATIONS} iterations"
-            found.append(at_least(np.min(path[row]), floor[row], slack[row], where, bool(met[row])))
-    return found
+            yield at_least(np.min(path[row]), floor[row], slack[row], where, bool(met[row]))
 
 
-def check(key: Key) -> Result:
-    """Three sizes with fewer samples than dimensions."""
-    return judge(_instances(key, drawn_anew=False))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The same with fresh data."""
-    return judge(_instances(key, drawn_anew=True))
+    return check(key, drawn_anew=True)
 
 
-CLAIM = Claim(
-    id="sample-complexity-identifiability",
+CLAIM = Statement(
     source="derived here; limits Theorem 4.5, arXiv 2502.01755v4, on reused data",
     kind="bound",
-    direction="lower",
     statement="fixed data, N m < d: delta_t >= ||(I - n n^T) K a*||, K the kernel's projector, n along K a^0; mean square (d-Nm-1)/d",
     convention="any: every gradient lies in the span of the rows (checked at factor 2)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""What noise costs depends on the pooled number of samples: the scaling with d, N and m.
+r"""The noise of one iteration depends on the pooled number of samples: its scaling with d, N and m.
 
 **Statement.** One iteration near a* (its first on any data, each on fresh data) has, to first order in d/(Nm),
 
@@ -29,8 +29,8 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.fresh_data import angle_path, fresh, starts_at, unit_columns
-from theory.verification.claim import Claim, Instance, Result, equal, judge
-from theory.verification.statistics import mean_interval, slope
+from theory.verification.claim import Instance, Instances, Statement, equal, equal_mean
+from theory.verification.statistics import slope
 
 DELTA, GROUPS, DRAWS = 1e-3, 5, 60  # of the start; means for each size; instances in a mean
 BY_DIMENSION = [(4, 200, d) for d in (4, 8, 16, 32)]  # (N, m, d)
@@ -49,8 +49,8 @@ def _excess(key: Key, num_clients: int, samples: int, dimension: int) -> list[fl
 
 def _instance(key: Key, sizes: list[tuple[int, int, int]], axis: int, predicted: float) -> Instance:
     name = ("N", "m", "d")[axis]
-    found = [(np.log(size[axis]), np.log(one)) for size in sizes for one in _excess(key.fold(str(size)), *size)]
-    x, y = np.array(found).T
+    points = [(np.log(size[axis]), np.log(one)) for size in sizes for one in _excess(key.fold(str(size)), *size)]
+    x, y = np.array(points).T
     fit = slope(x, y)
     others = ", ".join(f"{label}={one}" for label, one in zip("Nmd", sizes[0], strict=True) if label != name)
     where = f"slope in log {name} from {others}, +-{fit.half_width:.2g}"
@@ -64,31 +64,27 @@ def _level(key: Key, step: float) -> Instance:
     data = fresh(key.fold("data"), n, m, a_star, np.ones((1, 1, 1, 1)), 2)(0)
     path = angle_path(data, starts_at(key.fold("a"), a_star, DELTA), a_star, step / 2, 1)
     predicted = step * (step * (d - 2) + 2) / (n * m)
-    interval = mean_interval(((path[:, 1] / path[:, 0]) ** 2 - (1 - step) ** 2) / predicted)
-    where = f"excess over predicted, f kappa={step}, N={n}, m={m}, d={d}, +-{interval.half_width:.2g}"
-    return equal(interval.estimate, 1.0, interval.half_width + 2 * d / (n * m), where)
+    where = f"excess over predicted, f kappa={step}, N={n}, m={m}, d={d}"
+    return equal_mean(
+        ((path[:, 1] / path[:, 0]) ** 2 - (1 - step) ** 2) / predicted, 1.0, where, beyond=2 * d / (n * m)
+    )
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Four slopes of four sizes each, and the level at three steps."""
     levels = [_level(key.fold("level", repr(step)), step) for step in (0.9, 1.0, 1.1)]
     plan = [(BY_DIMENSION, 2, 1.0), (BY_SAMPLES, 1, -1.0), (BY_CLIENTS, 0, -1.0), (AT_SAME_POOL, 0, 0.0)]
-    return judge(levels + [_instance(key.fold("slope", i), *one) for i, one in enumerate(plan)])
+    return levels + [_instance(key.fold("slope", i), *one) for i, one in enumerate(plan)]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """N varied at the same m, predicted to change nothing."""
-    return judge([_instance(key, BY_CLIENTS, 0, 0.0)])
+    return [_instance(key, BY_CLIENTS, 0, 0.0)]
 
 
-CLAIM = Claim(
-    id="sample-complexity-pooled",
+CLAIM = Statement(
     source="derived here; replaces the m a client of Lemma 4.4, arXiv 2502.01755v4 (recalled; unverified)",
     kind="rate",
-    direction="tight",
     statement="near a*: E(delta+/delta)^2 = (1-fk)^2 + fk(fk(d-2)+2)/(N m): pooled N m proportional to d, whatever N",
     convention="both, through f kappa; checked at f = 2, kappa = 1/2",
-    expected="holds",
-    check=check,
-    control=control,
 )

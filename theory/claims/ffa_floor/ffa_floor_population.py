@@ -20,12 +20,14 @@ are c~. The batched b-step is the one that ``tests/theory/test_linear.py`` compa
 **Control.** The constant of the training loss, for the population risk.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rolora.keys import Key
 from theory.linear.bounds import ffa_average_excess, ffa_population_excess
-from theory.linear.ffa_floor import LENGTH, Losses, Moments, judge_excess, residual, rho
-from theory.verification.claim import Claim, Result
+from theory.linear.ffa_floor import CLIENTS, DRAWS, LENGTH, Losses, Moments, excesses, residual, rho
+from theory.verification.claim import Instances, Statement, equal_mean
 
 
 def _risk(moments: Moments) -> Losses:
@@ -33,24 +35,20 @@ def _risk(moments: Moments) -> Losses:
     return LENGTH**2 * np.sum(residual(np.mean(rho(moments), axis=1)) ** 2, axis=1)
 
 
-def check(key: Key) -> Result:
+def check(key: Key, formula: Callable[[int, int], float] = ffa_population_excess) -> Instances:
     """The formula of the population risk."""
-    return judge_excess(key, _risk, ffa_population_excess)
+    for m, excess in excesses(key, _risk):
+        yield equal_mean(excess, formula(CLIENTS, m), f"N={CLIENTS}, m={m}, {DRAWS} draws", digits=".1e")
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The formula of another loss."""
-    return judge_excess(key, _risk, ffa_average_excess)
+    return check(key, ffa_average_excess)
 
 
-CLAIM = Claim(
-    id="ffa-floor-population",
+CLAIM = Statement(
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
-    direction="tight",
     statement="FFA-LoRA, population risk of the averaged b: (1 + 1/(N(m-2))) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -21,12 +21,14 @@ are c~. The batched b-step is the one that ``tests/theory/test_linear.py`` compa
 **Control.** The constant of the population risk, for the training loss.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rolora.keys import Key
 from theory.linear.bounds import ffa_average_excess, ffa_population_excess
-from theory.linear.ffa_floor import LENGTH, Losses, Moments, judge_excess, residual, rho
-from theory.verification.claim import Claim, Result
+from theory.linear.ffa_floor import CLIENTS, DRAWS, LENGTH, Losses, Moments, excesses, residual, rho
+from theory.verification.claim import Instances, Statement, equal_mean
 
 
 def _loss(moments: Moments) -> Losses:
@@ -35,24 +37,20 @@ def _loss(moments: Moments) -> Losses:
     return LENGTH**2 * np.einsum("ti,tij,tj->t", error, np.mean(moments, axis=1), error)
 
 
-def check(key: Key) -> Result:
+def check(key: Key, formula: Callable[[int, int], float] = ffa_average_excess) -> Instances:
     """The formula of the training loss at the average."""
-    return judge_excess(key, _loss, ffa_average_excess)
+    for m, excess in excesses(key, _loss):
+        yield equal_mean(excess, formula(CLIENTS, m), f"N={CLIENTS}, m={m}, {DRAWS} draws", digits=".1e")
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The formula of another loss."""
-    return judge_excess(key, _loss, ffa_population_excess)
+    return check(key, ffa_population_excess)
 
 
-CLAIM = Claim(
-    id="ffa-floor-training-average",
+CLAIM = Statement(
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
-    direction="tight",
     statement="FFA-LoRA, training loss of the averaged b: (1 - 1/(Nm) + 2(N-1)/(N^2 m (m-2))) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -21,12 +21,14 @@ are c~. The batched b-step is the one that ``tests/theory/test_linear.py`` compa
 **Control.** The constant of the one-shot average, for the minimiser.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rolora.keys import Key
 from theory.linear.bounds import ffa_average_excess, ffa_minimiser_excess
-from theory.linear.ffa_floor import LENGTH, Losses, Moments, judge_excess, residual, rho
-from theory.verification.claim import Claim, Result
+from theory.linear.ffa_floor import CLIENTS, DRAWS, LENGTH, Losses, Moments, excesses, residual, rho
+from theory.verification.claim import Instances, Statement, equal_mean
 
 
 def _loss(moments: Moments) -> Losses:
@@ -36,24 +38,20 @@ def _loss(moments: Moments) -> Losses:
     return LENGTH**2 * np.einsum("ti,tij,tj->t", error, pooled, error)
 
 
-def check(key: Key) -> Result:
+def check(key: Key, formula: Callable[[int, int], float] = ffa_minimiser_excess) -> Instances:
     """The formula of the smallest training loss."""
-    return judge_excess(key, _loss, ffa_minimiser_excess)
+    for m, excess in excesses(key, _loss):
+        yield equal_mean(excess, formula(CLIENTS, m), f"N={CLIENTS}, m={m}, {DRAWS} draws", digits=".1e")
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The formula of another loss."""
-    return judge_excess(key, _loss, ffa_average_excess)
+    return check(key, ffa_average_excess)
 
 
-CLAIM = Claim(
-    id="ffa-floor-training-minimiser",
+CLAIM = Statement(
     source="form: Proposition 4.6, arXiv 2502.01755v4; constant derived here",
     kind="measurement",
-    direction="tight",
     statement="FFA-LoRA, smallest training loss over b: (1 - 1/(Nm)) ||b*||^2 delta_0^2",
     convention="loss (1/m)||.||^2; half of it at gradient factor 1",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -24,7 +24,7 @@ from theory.linear.bounds import contraction
 from theory.linear.geometry import angle_distance, random_unit, start_at
 from theory.linear.model import sample
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS = 3, 3000, 6, 4
 DELTA0, KAPPA, ITERATIONS = 0.5, 0.25, 150
@@ -45,30 +45,25 @@ def _instance(key: Key, spread: float) -> Instance:
     )
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Moderately different heads."""
-    return judge(_instance(key.fold("instance", number), 0.1) for number in range(2))
+    return (_instance(key.fold("instance", number), 0.1) for number in range(2))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Very different heads."""
-    return judge([_instance(key, 1.0)])
+    return [_instance(key, 1.0)]
 
 
-def contrast(key: Key) -> Result:
+def contrast(key: Key) -> Instances:
     """Equal heads."""
-    return judge([_instance(key, 0.0)])
+    return [_instance(key, 0.0)]
 
 
-CLAIM = Claim(
-    id="heterogeneous-arbitrary-accuracy",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, heterogeneous appendix (recalled, unverified)",
     kind="bound",
-    direction="upper",
     statement="fixed data, heads b_i*: delta_T <= delta_0 (1 - kappa c0)^(T/2) for all T, so every epsilon is reached",
     convention="loss (1/m)||.||^2, gradient factor 2 (kappa = 1/4 lies in the range of both)",
     expected="refuted",
-    check=check,
-    control=control,
-    contrast=contrast,
 )

@@ -29,8 +29,7 @@ from theory.linear.bounds import heterogeneous_floor
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.geometry import angle_distance, normalise
-from theory.verification.claim import Claim, Result, equal, judge
-from theory.verification.statistics import mean_interval
+from theory.verification.claim import Instances, Statement, equal_mean
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS, MODELS = 2, 5000, 6, 4, 3000
 ITERATIONS, KAPPA = 5, 0.5  # the step whose local ratio is smallest: five iterations from a* reach the fixed point
@@ -54,31 +53,20 @@ def _ratios(key: Key, all_directions: bool) -> Float[Array, "models"]:
     return (delta / np.array(floors)) ** 2
 
 
-def _judge(key: Key, all_directions: bool) -> Result:
-    interval = mean_interval(_ratios(key, all_directions))
-    slack = interval.half_width + DIMENSION / (CLIENTS * SAMPLES)
-    where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, {MODELS} models, +-{interval.half_width:.2g}"
-    return judge([equal(interval.estimate, 1.0, slack, where)])
-
-
-def check(key: Key) -> Result:
+def check(key: Key, all_directions: bool = False) -> Instances:
     """Fixed data, started at a* itself, which the iteration leaves."""
-    return _judge(key, False)
+    where = f"N={CLIENTS}, m={SAMPLES}, d={DIMENSION}, {MODELS} models"
+    return [equal_mean(_ratios(key, all_directions), 1.0, where, beyond=DIMENSION / (CLIENTS * SAMPLES))]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """V in the place of its part along b-bar*."""
-    return _judge(key, True)
+    return check(key, all_directions=True)
 
 
-CLAIM = Claim(
-    id="heterogeneous-floor",
+CLAIM = Statement(
     source="derived here; limits the heterogeneous appendix of arXiv 2502.01755v4 (recalled, unverified)",
     kind="measurement",
-    direction="tight",
     statement="fixed data, heads b_i*: E delta_inf^2 = s^2 (d-1) / (N m ||b-bar*||^4) to first order (measured: ratio)",
     convention="any: the fixed point does not depend on the factor (checked at 2)",
-    expected="holds",
-    check=check,
-    control=control,
 )

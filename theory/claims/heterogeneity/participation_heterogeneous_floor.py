@@ -38,7 +38,7 @@ from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
 from theory.linear.local_steps import alternate, participation_floor
 from theory.linear.rank_r import random_factors, start_at
-from theory.verification.claim import EPS, Claim, Result, at_most, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most, equal
 from theory.verification.statistics import mean_interval
 
 CLIENTS, DIMENSION, OUTPUTS, MODELS, BURN_IN, ITERATIONS = 6, 4, 3, 12, 150, 600
@@ -47,16 +47,16 @@ KAPPA, THETA0 = 0.2, 1.0
 
 def _rounding(means: np.ndarray) -> np.ndarray:
     """The recursion's tangent after every iteration, rounding added each time; from the mean heads of every round."""
-    tangents, found = np.full(MODELS, np.tan(THETA0)), []
+    tangents, path = np.full(MODELS, np.tan(THETA0)), []
     for b_mean, a_mean in zip(means[::2], means[1::2], strict=True):
         rest = 1 - 2 * KAPPA * np.sum(b_mean**2, axis=1) / (1 + tangents**2)
         tangents = tangents * np.abs(rest / (rest + 2 * KAPPA * np.sum(a_mean * b_mean, axis=1))) + DIMENSION * EPS
-        found.append(tangents)
-    return np.stack(found, axis=1)
+        path.append(tangents)
+    return np.stack(path, axis=1)
 
 
-def _judge(key: Key, taking_part: tuple[int, ...], with_replacement: bool) -> Result:
-    found = []
+def check(key: Key, taking_part: tuple[int, ...] = (1, 3, 5), with_replacement: bool = False) -> Instances:
+    """One, three and all five clients a round."""
     for n in taking_part:
         draw = key.fold("n", n)
         a_star, b_star = random_factors(draw.fold("truth"), MODELS, DIMENSION, OUTPUTS, [1.0])
@@ -73,24 +73,25 @@ def _judge(key: Key, taking_part: tuple[int, ...], with_replacement: bool) -> Re
         sines = np.max(subspace_distance(late, np.broadcast_to(a_star[:, None], late.shape)), axis=1)
         left = np.max(_rounding(np.stack([np.mean(heads[:, s, 0], axis=1) for s in sets]))[:, BURN_IN - 1 :], axis=1)
         met = left < 1e-12
-        found += [at_most(float(sines[i]), 0.0, float(left[i]), f"sine, {where}", bool(met[i])) for i in range(MODELS)]
+        yield from (
+            at_most(float(sines[i]), 0.0, float(left[i]), f"sine, {where}", bool(met[i])) for i in range(MODELS)
+        )
         products = run.a[met, BURN_IN:-1] @ run.b[met, BURN_IN:]
         errors = np.sum((products - (a_star @ b_star)[met, None]) ** 2, axis=(2, 3))
         variance = np.mean(np.sum(shifts[met] ** 2, axis=(2, 3)), axis=1)
         floors = [value / n if with_replacement else participation_floor(value, n, CLIENTS) for value in variance]
         interval = mean_interval(np.mean(errors / np.asarray(floors)[:, None], axis=0))
-        found.append(equal(interval.estimate, 1.0, interval.half_width, f"error over its formula, {where}"))
-    return judge(found)
+        yield equal(interval.estimate, 1.0, interval.half_width, f"error over its formula, {where}")
 
 
-CLAIM = Claim(
-    id="participation-heterogeneous-floor",
+def control(key: Key) -> Instances:
+    """Sampling with replacement."""
+    return check(key, (3,), with_replacement=True)
+
+
+CLAIM = Statement(
     source="derived here; partial participation in Algorithm 2, arXiv 2502.01755v4",
     kind="measurement",
-    direction="tight",
     statement="heads b_i*, population, n of N a round: a tends to a*, E ||a b-bar^T - a* b-bar*^T||^2 to V (N-n)/(n (N-1))",
     convention="loss (1/m)||.||^2, gradient factor 2; the limits do not depend on it",
-    expected="holds",
-    check=lambda key: _judge(key, (1, 3, 5), False),
-    control=lambda key: _judge(key, (3,), True),
 )

@@ -1,4 +1,4 @@
-r"""What alternating least squares pays in label noise: every client inverts its own S_i.
+r"""Label noise in alternating least squares, where every client inverts its own S_i.
 
 **Statement.** With labels :math:`Y_i = X_i a^* b_i^{*T} + \sigma Z_i` and both steps exact, at the fixed point
 
@@ -35,7 +35,7 @@ from theory.linear.ensemble import draw_noisy
 from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
 from theory.linear.local_steps import alternate, least_squares_noise
 from theory.linear.rank_r import random_factors
-from theory.verification.claim import Claim, Instance, Result, equal, judge
+from theory.verification.claim import Instance, Instances, Statement, equal
 from theory.verification.statistics import mean_interval
 
 CLIENTS, DIMENSION, OUTPUTS, DRAWS, NOISE = 5, 6, 3, 1500, 1e-4
@@ -61,25 +61,20 @@ def _instance(
     return equal(interval.estimate, 1.0, slack, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Exact steps with equal and with different heads; one gradient step with equal ones."""
     exact = [_instance(key.fold("spread", repr(spread)), BOTH, 2, FEW, spread, False) for spread in (0.0, 0.5)]
-    return judge([*exact, _instance(key.fold("gradient"), GRADIENT, 40, MANY, 0.0, True)])
+    return [*exact, _instance(key.fold("gradient"), GRADIENT, 40, MANY, 0.0, True)]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The pooled formula for exact steps."""
-    return judge([_instance(key, BOTH, 2, FEW, 0.0, True)])
+    return [_instance(key, BOTH, 2, FEW, 0.0, True)]
 
 
-CLAIM = Claim(
-    id="als-label-noise",
+CLAIM = Statement(
     source="derived here; alternating least squares in the place of Algorithm 2, arXiv 2502.01755v4",
     kind="measurement",
-    direction="tight",
     statement="label noise: ALS ends at E delta^2 = sigma^2 (d-1)/(N (m-d-1) ||b*||^2), m/(m-d-1) times one gradient step's",
     convention="any: a fixed point does not depend on the loss's scale (checked at 2)",
-    expected="holds",
-    check=check,
-    control=control,
 )

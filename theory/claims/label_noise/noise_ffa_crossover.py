@@ -26,7 +26,7 @@ from rolora.keys import Key
 from theory.linear.ensemble import draw_noisy
 from theory.linear.ensemble_rounds import alt_min_gd, solve_b
 from theory.linear.label_noise import ffa_risk, product_risk
-from theory.verification.claim import Claim, Instance, Result, at_most, judge
+from theory.verification.claim import Instance, Instances, Statement, at_most
 from theory.verification.statistics import mean_interval
 
 CLIENTS, SAMPLES, DIMENSION, OUTPUTS = 4, 20, 9, 3
@@ -56,27 +56,25 @@ def _instance(key: Key, share: float, rolora_below: bool) -> Instance:
     return at_most(interval.high, 0.0, 1e-12, where)
 
 
-def check(key: Key) -> Result:
-    """Both sides of the threshold; as printed, RoLoRA below on both."""
-    return judge(
-        [_instance(key, 2.0, True), _instance(key, 0.5, False)],
-        as_printed=[_instance(key, share, True) for share in (2.0, 0.5)],
-    )
+def check(key: Key) -> Instances:
+    """Both sides of the threshold."""
+    return [_instance(key, 2.0, True), _instance(key, 0.5, False)]
 
 
-def control(key: Key) -> Result:
+def printed(key: Key) -> Instances:
+    """RoLoRA below on both sides."""
+    return [_instance(key, share, True) for share in (2.0, 0.5)]
+
+
+def control(key: Key) -> Instances:
     """RoLoRA below at half of the threshold."""
-    return judge([_instance(key, 0.5, True)])
+    return [_instance(key, 0.5, True)]
 
 
-CLAIM = Claim(
-    id="noise-ffa-crossover",
+CLAIM = Statement(
     source="a noiseless reading of arXiv 2502.01755v4, section 4.1; corrected here",
     kind="measurement",
-    direction="tight",
     statement="RoLoRA's limit is below FFA-LoRA's risk; correction: iff delta_0^2 > (sigma^2/||b*||^2)(d-1)/(Nm), about",
     convention="any: the limits do not depend on the factor (checked at 2)",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

@@ -32,7 +32,7 @@ from rolora.keys import Key
 from theory.linear.ensemble import Ensemble, draw_noisy
 from theory.linear.ensemble_rounds import alt_min_gd, subspace_distance
 from theory.linear.label_noise import averaging_excess, statistical_floor
-from theory.verification.claim import Claim, Result, equal, judge
+from theory.verification.claim import Instances, Statement, equal
 from theory.verification.statistics import mean_interval
 
 SIZES = [(1, 60, 6), (4, 15, 6), (3, 40, 9)]  # N, m, d
@@ -45,8 +45,8 @@ def _squares(data: Ensemble, a_star: np.ndarray) -> np.ndarray:
     return subspace_distance(a, np.broadcast_to(a_star[:, None], a.shape)) ** 2
 
 
-def _judge(key: Key, pooled: bool) -> Result:
-    found = []
+def check(key: Key, pooled: bool = True) -> Instances:
+    """One client and several, n of order ten times d."""
     for n, m, d in SIZES:
         a_star = np.broadcast_to(np.eye(d)[:, :1], (DRAWS, d, 1))
         b_star = np.full((DRAWS, n, 1, OUTPUTS), LENGTH / np.sqrt(OUTPUTS))
@@ -56,28 +56,17 @@ def _judge(key: Key, pooled: bool) -> Result:
         interval = mean_interval(deltas[:, -1] / statistical_floor(NOISE, LENGTH, d, (n if pooled else 1) * m))
         slack = interval.half_width + 2 * averaging_excess(d, n, m)
         where = f"N={n}, m={m}, d={d}, {DRAWS} draws, +-{interval.half_width:.2g}"
-        found.append(equal(interval.estimate, 1.0, slack, where, met=bool(moved < 1e-3 and (pooled or n > 1))))
-    return judge(found)
+        yield equal(interval.estimate, 1.0, slack, where, met=bool(moved < 1e-3 and (pooled or n > 1)))
 
 
-def check(key: Key) -> Result:
-    """One client and several, n of order ten times d."""
-    return _judge(key, True)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Without the number of clients."""
-    return _judge(key, False)
+    return check(key, pooled=False)
 
 
-CLAIM = Claim(
-    id="noise-statistical-floor",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4 with label noise",
     kind="measurement",
-    direction="tight",
     statement="label noise, fixed data: E delta_inf^2 = (sigma^2/||b*||^2) (d-1)/(Nm-d-1) (measured: ratio)",
     convention="any: the fixed point does not depend on the factor (checked at 2)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""How far the averaged gradient is from its mean.
+r"""The distance of the averaged gradient from its mean.
 
 **Statement.** At the averaged b-step, the averaged gradient's distance from its mean over fresh inputs at the same b-bar is
 at most :math:`2(1 + \bar\xi^2)\, \|S - I\|\, \delta \|b^*\|^2`.
@@ -25,7 +25,7 @@ from theory.linear.assumptions import moment_error, xi
 from theory.linear.bounds import gradient_deviation
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import b_step, gradient_a, population, random_truth, sample
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 
 SIZES = [(3, 2, 2), (5, 20, 2), (4, 50, 10), (10, 5, 30)]  # N, m, d
 ANGLES = (0.05, 0.5, 0.95)
@@ -44,24 +44,19 @@ def _instance(key: Key, number: int, scale: float) -> Instance:
     return at_most(float(np.linalg.norm(deviation)), bound, slack, f"N={n}, m={m}, d={d}, delta={delta:.2f}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Four sizes and three angles; d = 2 with few samples comes close to equality."""
-    return judge(_instance(key.fold("instance", number), number, 1.0) for number in range(240))
+    return (_instance(key.fold("instance", number), number, 1.0) for number in range(240))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Half the bound."""
-    return judge(_instance(key.fold("instance", number), number, 0.5) for number in range(240))
+    return (_instance(key.fold("instance", number), number, 0.5) for number in range(240))
 
 
-CLAIM = Claim(
-    id="gradient-deviation",
+CLAIM = Statement(
     source="derived here; compare the lemma before Lemma 4.4, arXiv 2502.01755v4 (recalled, unverified)",
     kind="bound",
-    direction="upper",
     statement="||grad - E grad|| <= 2 (1 + xi-bar^2) ||S - I|| delta ||b*||^2, the mean taken at fixed b-bar",
     convention="loss (1/m)||.||^2, gradient factor 2",
-    expected="holds",
-    check=check,
-    control=control,
 )

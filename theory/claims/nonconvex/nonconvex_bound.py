@@ -30,7 +30,7 @@ import numpy as np
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory.nonconvex import best_eta, random_waves, stationarity, stationarity_bound
-from theory.verification.claim import Claim, Instance, Result, at_most, judge
+from theory.verification.claim import Instance, Instances, Statement, at_most
 from theory.verification.statistics import mean_interval
 
 OBJECTIVES, RUNS, WAVES, SIZE = 3, 12, 4, (3, 2, 3)
@@ -40,35 +40,30 @@ CASES = ((1, 1.0, 100), (4, 2.0, 100), (16, 2.0, 200), (4, 0.05, 100))  # N, sig
 def _instances(key: Key, num_clients: int, noise: float, iterations: int, common_noise: bool) -> list[Instance]:
     objective, start = random_waves(key.fold("objective"), OBJECTIVES, RUNS, num_clients, WAVES, SIZE)
     eta = best_eta(objective, start, noise, iterations)
-    found = stationarity(
+    values = stationarity(
         objective, ALGORITHMS["rolora"](), start, eta, noise, key.fold("noise"), iterations, common_noise
     )
-    shares = (found / stationarity_bound(objective, start, eta, noise, iterations)).reshape(OBJECTIVES, RUNS)
+    shares = (values / stationarity_bound(objective, start, eta, noise, iterations)).reshape(OBJECTIVES, RUNS)
     largest = eta * np.maximum(objective.smoothness("A"), objective.smoothness("B"))
     met = bool(np.all(largest <= 1 + 1e-12))
     where = f"N={num_clients}, sigma={noise}, T={iterations}, left side over right, mean of {RUNS} runs"
     intervals = [mean_interval(runs) for runs in shares]
-    return [at_most(one.estimate, 1.0, one.half_width, where, met) for one in intervals]
+    return [at_most(interval.estimate, 1.0, interval.half_width, where, met) for interval in intervals]
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Four sizes, four objectives each, clients with functions of their own."""
-    return judge(i for n, case in enumerate(CASES) for i in _instances(key.fold("case", n), *case, common_noise=False))
+    return (i for n, case in enumerate(CASES) for i in _instances(key.fold("case", n), *case, common_noise=False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Sixty-four clients with one error."""
-    return judge(_instances(key, 64, 1.0, 300, common_noise=True))
+    return _instances(key, 64, 1.0, 300, common_noise=True)
 
 
-CLAIM = Claim(
-    id="nonconvex-bound",
+CLAIM = Statement(
     source="derived here; compare Theorem A4.4, arXiv 2502.01755v4 (constants unknown)",
     kind="bound",
-    direction="upper",
     statement="non-convex, eta <= 1/L: mean ||grad_B||^2 + ||grad_A||^2 <= 2 (f0 - f*)/(eta T) + (L_A + L_B) eta sigma^2/N (ratio)",
     convention="none: any smooth objective (checked on sums of cosines)",
-    expected="holds",
-    check=check,
-    control=control,
 )

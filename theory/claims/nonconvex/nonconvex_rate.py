@@ -24,47 +24,38 @@ import numpy as np
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory.nonconvex import best_eta, random_waves, stationarity
-from theory.verification.claim import Claim, Result, at_most, judge
+from theory.verification.claim import Instances, Statement, at_most
 from theory.verification.statistics import mean_interval
 
 OBJECTIVES, RUNS, CLIENTS, WAVES, SIZE, NOISE = 16, 6, 4, 4, (3, 1, 2), 1.5
 ITERATIONS = (100, 200, 400, 800)
 
 
-def _judge(key: Key, step_kept: bool) -> Result:
+def check(key: Key, step_kept: bool = False) -> Instances:
+    """Four T, to each its own step."""
     objective, start = random_waves(key.fold("objective"), OBJECTIVES, RUNS, CLIENTS, WAVES, SIZE, equal=True)
     logs = []
     for iterations in ITERATIONS:
         eta = best_eta(objective, start, NOISE, ITERATIONS[0] if step_kept else iterations)
         noise = key.fold("noise", iterations)
-        found = stationarity(objective, ALGORITHMS["rolora"](), start, eta, NOISE, noise, iterations)
-        logs.append(np.log(np.mean(found.reshape(OBJECTIVES, RUNS), axis=1)))
+        values = stationarity(objective, ALGORITHMS["rolora"](), start, eta, NOISE, noise, iterations)
+        logs.append(np.log(np.mean(values.reshape(OBJECTIVES, RUNS), axis=1)))
     x = np.log(np.array(ITERATIONS, dtype=float))
     x -= np.mean(x)
     interval = mean_interval(x @ np.array(logs) / (x @ x))
     span = f"T={ITERATIONS[0]} to {ITERATIONS[-1]}"
     where = f"slope in log T, N={CLIENTS}, sigma={NOISE}, {span}, {OBJECTIVES} objectives, +-{interval.half_width:.2g}"
-    return judge([at_most(interval.estimate, -0.5, interval.half_width, where)])
+    return [at_most(interval.estimate, -0.5, interval.half_width, where)]
 
 
-def check(key: Key) -> Result:
-    """Four T, to each its own step."""
-    return _judge(key, step_kept=False)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One step for all T."""
-    return _judge(key, step_kept=True)
+    return check(key, step_kept=True)
 
 
-CLAIM = Claim(
-    id="nonconvex-rate",
+CLAIM = Statement(
     source="Theorem A4.4, arXiv 2502.01755v4 (constants unknown)",
     kind="rate",
-    direction="upper",
     statement="non-convex, best step: mean squared block gradients of T iterations fall like T^(-1/2), slope at most -1/2",
     convention="none: any smooth objective (checked on sums of cosines)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""What is kept equal when clients become more: client-rounds, not the steps that one model sees.
+r"""More clients at equal client-rounds: the steps that one model sees fall.
 
 **Statement.** 3 clients x 500 rounds [V], 20 x 75 [M, unverified] and 50 x 30 [C] are 1,500 client-rounds each.
 
@@ -18,38 +18,33 @@ therefore also compares lengths of training; what this does to the accuracies is
 
 from rolora.keys import Key
 from theory.printed_numbers import load, rounds
-from theory.verification.claim import EPS, Claim, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 CLIENTS, TASKS = (3, 20, 50), ("SST-2", "QNLI", "MNLI", "QQP")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Three numbers of clients, four tasks; nothing is random."""
-    return judge(
+    return (
         equal(float(clients * rounds(clients, task)), 1500.0, EPS, f"client-rounds, {task}, {clients} clients")
         for clients in CLIENTS
         for task in TASKS
     )
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Steps that one model sees, against those with 3 clients."""
     steps = float(load()["settings"]["local_steps"]["value"])
-    return judge(
+    return (
         equal(rounds(clients, task) * steps, rounds(3, task) * steps, EPS, f"steps, {task}, {clients} clients")
         for clients in CLIENTS
         for task in TASKS
     )
 
 
-CLAIM = Claim(
-    id="audit-client-rounds",
+CLAIM = Statement(
     source="arXiv 2409.02346 and the supplement of arXiv 2502.01755; 75 rounds recalled, unverified",
     kind="measurement",
-    direction="tight",
     statement="3 x 500 [V] = 20 x 75 [M] = 50 x 30 [C] = 1,500 client-rounds; one model sees 10,000, 1,500, 600 steps",
     convention="none: arithmetic on printed numbers",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -1,4 +1,4 @@
-r"""Whether the printed traffic is that of the printed layers.
+r"""The printed traffic against the bytes of the printed layers.
 
 **Statement.** arXiv 2409.02346, Table 6 [V], uplink at rank 1, is four bytes for each number of the factors sent, over the
 modules of Table 5 [V], budget 2: 4 (1024 + 1024) bytes a module for LoRA and 4 x 1024 for FFA-LoRA and RoLoRA.
@@ -19,7 +19,7 @@ that they imply is ``audit-module-counts``.
 
 from rolora.keys import Key
 from theory.printed_numbers import METHODS, TASKS, load, modules, number
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal
 
 UNITS = (1000, 1024)  # bytes in a KB
 
@@ -32,24 +32,20 @@ def _instance(method: str, task: str, bytes_a_number: int) -> Instance:
     return equal(printed.value, predicted, printed.resolution / 2 + EPS * 200, f"{printed.where}, KB")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Three methods, five tasks, fp32; nothing is random."""
-    return judge(_instance(method, task, 4) for method in METHODS for task in TASKS)
+    return (_instance(method, task, 4) for method in METHODS for task in TASKS)
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Sixteen bits."""
-    return judge(_instance(method, task, 2) for method in METHODS for task in TASKS)
+    return (_instance(method, task, 2) for method in METHODS for task in TASKS)
 
 
-CLAIM = Claim(
-    id="audit-uplink-bytes",
+CLAIM = Statement(
     source="arXiv 2409.02346, Tables 5 and 6 (read in the paper)",
     kind="measurement",
-    direction="tight",
     statement="Table 6 [V], uplink at r = 1, is the fp32 bytes of the modules in Table 5 [V] at width 1024 [S]",
     convention="none: arithmetic on printed numbers",
     expected="refuted",
-    check=check,
-    control=control,
 )

@@ -28,13 +28,13 @@ from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, isotropic, planted
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.rank_r import random_factors
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, equal, equal_arrays
 
 CLIENTS, OUTPUTS, INSTANCES, ITERATIONS = 4, 5, 12, 3
 SIZES = [(1, 3, 8), (2, 4, 8), (3, 20, 8), (3, None, 12)]  # r, m (None: the population), d
 
 
-def _instances(key: Key, rank: int, samples: int | None, dimension: int, spread: float) -> list[Instance]:
+def _instances(key: Key, rank: int, samples: int | None, dimension: int, spread: float) -> Instances:
     sigma = np.linspace(2.0, 1.0, rank)
     a_star, b_mean = random_factors(key.fold("truth"), INSTANCES, dimension, OUTPUTS, sigma)
     shifts = spread * key.fold("heads").generator().standard_normal((INSTANCES, CLIENTS, rank, OUTPUTS))
@@ -44,7 +44,6 @@ def _instances(key: Key, rank: int, samples: int | None, dimension: int, spread:
         moments, _ = draw_moments(key.fold("data"), INSTANCES, CLIENTS, samples, dimension)
     a0, _ = random_factors(key.fold("a0"), INSTANCES, dimension, rank, sigma)
     runs = alt_min_gd(planted(moments, a_star, heads, 2), a0, 0.02, ITERATIONS)
-    found = []
     for (i, t), b in np.ndenumerate(np.empty((INSTANCES, ITERATIONS))):
         a, b = runs.a[i, t], runs.b[i, t]
         rest = a_star[i] - a @ (a.T @ a_star[i])
@@ -54,35 +53,25 @@ def _instances(key: Key, rank: int, samples: int | None, dimension: int, spread:
         lengths = np.linalg.norm(moments[i], 2, axis=(1, 2)) * np.linalg.norm(np.linalg.inv(gram), 2, axis=(1, 2))
         size = dimension * np.max(np.linalg.cond(gram) * lengths) * np.linalg.norm(heads[i], axis=(1, 2)).max()
         where = f"r={rank}, m={samples}, iteration {t}"
-        found.append(equal_arrays(b, (a.T @ a_star[i] + noise) @ b_mean[i], EPS * size, f"B-bar, {where}"))
+        yield equal_arrays(b, (a.T @ a_star[i] + noise) @ b_mean[i], EPS * size, f"B-bar, {where}")
         error = np.linalg.norm(a @ b - a_star[i] @ b_mean[i])
         predicted = np.hypot(np.linalg.norm(rest @ b_mean[i]), np.linalg.norm(noise @ b_mean[i]))
-        found.append(equal(error, predicted, EPS * size, f"product, {where}"))
-    return found
+        yield equal(error, predicted, EPS * size, f"product, {where}")
 
 
-def _judge(key: Key, spread: float) -> Result:
-    return judge(i for number, size in enumerate(SIZES) for i in _instances(key.fold("size", number), *size, spread))
-
-
-def check(key: Key) -> Result:
+def check(key: Key, spread: float = 0.0) -> Instances:
     """Equal heads."""
-    return _judge(key, 0.0)
+    return (i for number, size in enumerate(SIZES) for i in _instances(key.fold("size", number), *size, spread))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Different heads of the same mean."""
-    return _judge(key, 0.3)
+    return check(key, 0.3)
 
 
-CLAIM = Claim(
-    id="rank-r-b-step",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="B-bar = (A^T A* + E-bar) B*; ||A B-bar - A* B*||_F^2 = ||(I - A A^T) A* B*||_F^2 + ||E-bar B*||_F^2",
     convention="none: a minimiser does not depend on the loss's scale",
-    expected="holds",
-    check=check,
-    control=control,
 )

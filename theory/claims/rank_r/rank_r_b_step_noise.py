@@ -30,15 +30,15 @@ from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import solve_b
 from theory.linear.rank_r import random_factors
-from theory.verification.claim import Claim, Result, equal, judge
+from theory.verification.claim import Instances, Statement, equal
 from theory.verification.statistics import mean_interval
 
 CLIENTS, OUTPUTS, DRAWS, DIMENSION = 3, 4, 6000, 6
 SIZES = [(1, 8), (2, 9), (3, 12), (3, 40)]  # r, m
 
 
-def _judge(key: Key, sizes: list[tuple[int, int]], rank_one: bool) -> Result:
-    found = []
+def check(key: Key, sizes: list[tuple[int, int]] = SIZES, rank_one: bool = False) -> Instances:
+    """Ranks 1 to 3, few and many samples."""
     for rank, samples in sizes:
         draw = key.fold("r", rank, "m", samples)
         a_star, b_star = random_factors(draw.fold("truth"), 1, DIMENSION, OUTPUTS, np.linspace(2.0, 1.0, rank))
@@ -52,30 +52,19 @@ def _judge(key: Key, sizes: list[tuple[int, int]], rank_one: bool) -> Result:
         variance = effective / (CLIENTS * (samples - effective - 1)) * risk
         where = f"r={rank}, N={CLIENTS}, m={samples}, {DRAWS} draws"
         square = mean_interval(np.sum((b - mean) ** 2, axis=(1, 2)) / variance)
-        found.append(equal(square.estimate, 1.0, square.half_width, f"variance over its formula, {where}"))
+        yield equal(square.estimate, 1.0, square.half_width, f"variance over its formula, {where}")
         along = mean_interval(np.sum((b - mean) * np.ones((rank, OUTPUTS)), axis=(1, 2)))
-        found.append(equal(along.estimate, 0.0, along.half_width, f"mean, {where}"))
-    return judge(found)
+        yield equal(along.estimate, 0.0, along.half_width, f"mean, {where}")
 
 
-def check(key: Key) -> Result:
-    """Ranks 1 to 3, few and many samples."""
-    return _judge(key, SIZES, False)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The rank-one constant at rank 3."""
-    return _judge(key, SIZES[2:3], True)
+    return check(key, SIZES[2:3], rank_one=True)
 
 
-CLAIM = Claim(
-    id="rank-r-b-step-noise",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="measurement",
-    direction="tight",
     statement="E B-bar = A^T A* B*; E ||B-bar - A^T A* B*||_F^2 = r/(N(m-r-1)) ||(I - A A^T) A* B*||_F^2 (measured: ratio)",
     convention="none: a minimiser does not depend on the loss's scale",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -31,14 +31,14 @@ from rolora.keys import Key
 from theory.linear.bounds import population_step
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.rank_r import population, principal_angles, random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 INSTANCES, ITERATIONS, PRODUCTS = 60, 6, 10
 SPECTRA = [(1.0,), (3.0, 1.0), (2.0, 1.9, 1.8), (5.0, 2.0, 0.5)]
 SHARES = (0.1, 0.5, 1.0)  # f eta sigma_1^2
 
 
-def _instances(key: Key, spectrum: tuple[float, ...], index: int) -> list[Instance]:
+def _instances(key: Key, spectrum: tuple[float, ...], index: int) -> Instances:
     rank = len(spectrum)
     dimension = 2 * rank + 2
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, dimension, rank, spectrum)
@@ -46,7 +46,7 @@ def _instances(key: Key, spectrum: tuple[float, ...], index: int) -> list[Instan
     right[::3] = np.linalg.svd(b_star[::3])[0]
     angles = key.fold("angles").generator().uniform(0.01, 1.55, (INSTANCES, rank))
     angles[::6, :-1] = 0.0  # off along u_r alone: the bound is attained
-    a0, found = start_at(key.fold("a0"), a_star, right, angles), []
+    a0 = start_at(key.fold("a0"), a_star, right, angles)
     for factor in (1, 2):
         for share in SHARES:
             eta = share / (factor * spectrum[0] ** 2)
@@ -56,28 +56,22 @@ def _instances(key: Key, spectrum: tuple[float, ...], index: int) -> list[Instan
             for (i, t), after in np.ndenumerate(largest[:, 1:]):
                 slack = PRODUCTS * dimension * EPS / float(np.cos(largest[i, t]))
                 where = f"sigma={spectrum}, f={factor}, f eta sigma_1^2={share}, angle {largest[i, t]:.3f}"
-                found.append(at_most(float(after), float(bound[i, t]), slack, where))
-    return found
+                yield at_most(float(after), float(bound[i, t]), slack, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Aligned and random starts, near the saddle too, both conventions."""
-    return judge(i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, -1))
+    return (i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, -1))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The largest singular value in the place of the smallest."""
-    return judge(_instances(key, SPECTRA[1], 0))
+    return _instances(key, SPECTRA[1], 0)
 
 
-CLAIM = Claim(
-    id="rank-r-comparison",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="population, f eta sigma_1^2 <= 1: theta_max+ <= theta - arctan((f/2) eta sigma_r^2 sin 2theta), rank one's map",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -29,21 +29,21 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.rank_r import population, principal_angles, random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 INSTANCES, ITERATIONS, PRODUCTS = 40, 8, 10
 SPECTRA = [(2.0, 1.0), (1.0, 1.0, 1.0), (5.0, 2.0, 0.5)]
 SHARES = (0.2, 0.6, 1.0)  # of the range's end
 
 
-def _instances(key: Key, sigma: tuple[float, ...], shares: tuple[float, ...], form: str) -> list[Instance]:
+def _instances(key: Key, sigma: tuple[float, ...], shares: tuple[float, ...], form: str) -> Instances:
     rank = len(sigma)
     dimension = 2 * rank + 2
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, dimension, rank, sigma)
     right = np.linalg.svd(b_star)[0]
     angles = key.fold("angles").generator().uniform(1e-3, 1.5, (INSTANCES, rank))
     angles[::4, 1:] = 0.0  # off along u_1 alone, where the step is largest
-    a0, found = start_at(key.fold("a0"), a_star, right, angles), []
+    a0 = start_at(key.fold("a0"), a_star, right, angles)
     for factor in (1, 2):
         for share in shares:
             eta = share / ((1 if form == "printed" else factor) * sigma[0] ** 2)
@@ -55,32 +55,28 @@ def _instances(key: Key, sigma: tuple[float, ...], shares: tuple[float, ...], fo
             for (i, t), after in np.ndenumerate(delta[:, 1:]):
                 slack = PRODUCTS * dimension * EPS / float(np.sqrt(1 - delta[i, t] ** 2))
                 where = f"{form}, sigma={sigma}, f={factor}, eta sigma_1^2={eta * sigma[0] ** 2:.2f}, delta={delta[i, t]:.3f}"
-                found.append(at_most(float(after), float(bound[i, t]), slack, where, met=bool(c0[i, 0] > 0)))
-    return found
+                yield at_most(float(after), float(bound[i, t]), slack, where, met=bool(c0[i, 0] > 0))
 
 
-def _all(key: Key, form: str) -> list[Instance]:
-    return [i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, SHARES, form)]
+def check(key: Key, form: str = "corrected") -> Instances:
+    """Steps up to the end of the corrected range."""
+    return (i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, SHARES, form))
 
 
-def check(key: Key) -> Result:
-    """Steps up to the end of the corrected range, and the same shares of the printed one."""
-    return judge(_all(key, "corrected"), as_printed=_all(key, "printed"))
+def printed(key: Key) -> Instances:
+    """The same shares of the printed range."""
+    return check(key, "printed")
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """sigma_1 for sigma_r."""
-    return judge(_instances(key, SPECTRA[0], SHARES, "operator norm"))
+    return _instances(key, SPECTRA[0], SHARES, "operator norm")
 
 
-CLAIM = Claim(
-    id="rank-r-contraction",
+CLAIM = Statement(
     source="factor: Lemma 4.4, arXiv 2502.01755v4 (as quoted elsewhere), transcribed; range and sigma_r derived here",
     kind="bound",
-    direction="upper",
     statement="delta+ <= delta (1 - f eta c0 sigma_r^2) <= delta sqrt(1 - eta c0 sigma_r^2); correction: f eta sigma_1^2 <= 1",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

@@ -24,7 +24,7 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.rank_r import local_ratios, population, random_factors, start_at, tangents
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 from theory.verification.statistics import slope
 
 LARGEST, SMALLEST, ITERATIONS, SLOWEST = 1e-5, 1e-9, 60, 0.02
@@ -32,9 +32,9 @@ SPECTRA = [(1.0, 1.0), (2.0, 1.0), (3.0, 2.0, 1.0), (5.0, 2.0, 1.0, 0.5)]  # con
 SHARES = (0.3, 0.8, 1.5)  # f eta sigma_1^2
 
 
-def _instances(key: Key, sigma: tuple[float, ...], frobenius: bool) -> list[Instance]:
+def _instances(key: Key, sigma: tuple[float, ...], frobenius: bool) -> Instances:
     rank = len(sigma)
-    dimension, found = 2 * rank + 1, []
+    dimension = 2 * rank + 1
     a_star, b_star = random_factors(key.fold("truth"), 1, dimension, rank + 1, sigma)
     left, right = np.linalg.svd(b_star)[0], random_factors(key.fold("right"), 1, rank, rank, np.ones(rank))[0]
     a0 = start_at(key.fold("a0"), a_star, right, np.full((1, rank), LARGEST))
@@ -55,28 +55,22 @@ def _instances(key: Key, sigma: tuple[float, ...], frobenius: bool) -> list[Inst
                 third_order = share**2 * float(np.max(columns)) ** 3
                 relative = (third_order + 10 * dimension * EPS) / (float(used[-1]) * float(rates[j]))
                 where = f"sigma={sigma}, j={j + 1}, f={factor}, f eta sigma_1^2={share}, log ratio"
-                found.append(equal(fit.estimate, float(np.log(stated[j])), fit.half_width + relative, where))
-    return found
+                yield equal(fit.estimate, float(np.log(stated[j])), fit.half_width + relative, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Four condition numbers, steps below and above 1/(f sigma_1^2), both conventions."""
-    return judge(i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, False))
+    return (i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One ratio, |1 - f eta ||B*||_F^2|, for all directions."""
-    return judge(_instances(key, SPECTRA[1], True))
+    return _instances(key, SPECTRA[1], True)
 
 
-CLAIM = Claim(
-    id="rank-r-local-rate",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="rate",
-    direction="tight",
     statement="population: along the left singular vectors of B* the error contracts by |1 - f eta sigma_j^2| an iteration",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

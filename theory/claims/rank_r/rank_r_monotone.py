@@ -23,14 +23,14 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.rank_r import population, principal_angles, random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 INSTANCES, ITERATIONS, PRODUCTS = 60, 4, 10
 SPECTRA = [(1.0,), (3.0, 1.0), (2.0, 2.0), (5.0, 2.0, 0.3)]
 SHARES = (0.2, 1.0, 1.7, 2.0)  # f eta sigma_1^2
 
 
-def _instances(key: Key, spectrum: tuple[float, ...], shares: tuple[float, ...]) -> list[Instance]:
+def _instances(key: Key, spectrum: tuple[float, ...], shares: tuple[float, ...]) -> Instances:
     rank = len(spectrum)
     dimension = 2 * rank + 2
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, dimension, rank, spectrum)
@@ -38,7 +38,7 @@ def _instances(key: Key, spectrum: tuple[float, ...], shares: tuple[float, ...])
     right, _ = random_factors(key.fold("right"), INSTANCES, rank, rank, np.ones(rank))
     right[::2] = np.linalg.svd(b_star[::2])[0]
     angles = key.fold("angles").generator().uniform(0.0, 1.0, (INSTANCES, rank)) ** 2 * 1.5
-    a0, found = start_at(key.fold("a0"), a_star, right, angles), []
+    a0 = start_at(key.fold("a0"), a_star, right, angles)
     for factor in (1, 2):
         for share in shares:
             eta = share / (factor * spectrum[0] ** 2)
@@ -48,28 +48,22 @@ def _instances(key: Key, spectrum: tuple[float, ...], shares: tuple[float, ...])
             for (i, t), change in np.ndenumerate(growth):
                 slack = PRODUCTS * dimension * EPS / float(np.cos(theta[i, t, 0]))
                 where = f"sigma={spectrum}, f={factor}, f eta sigma_1^2={share}, angles {theta[i, t].round(3)}"
-                found.append(at_most(float(change), 0.0, slack, where))
-    return found
+                yield at_most(float(change), 0.0, slack, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Aligned and random starts, both conventions, up to the end of the range."""
-    return judge(i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, SHARES))
+    return (i for n, sigma in enumerate(SPECTRA) for i in _instances(key.fold("spectrum", n), sigma, SHARES))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Ten per cent beyond the range."""
-    return judge(_instances(key, SPECTRA[1], (2.2,)))
+    return _instances(key, SPECTRA[1], (2.2,))
 
 
-CLAIM = Claim(
-    id="rank-r-monotone",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="population, f eta sigma_1^2 <= 2: no principal angle increases (measured: largest change of an angle)",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

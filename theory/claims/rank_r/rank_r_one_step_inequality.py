@@ -29,19 +29,18 @@ from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, planted
 from theory.linear.ensemble_rounds import alt_min_gd, subspace_distance
 from theory.linear.rank_r import random_factors, start_at
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 SIZES = [(2, 12, 5), (5, 30, 6), (10, 200, 8), (3, 3000, 12)]  # N, m, d
 SPECTRA, ANGLES, INSTANCES = [(1.0,), (1.5, 1.0), (2.0, 1.0)], (0.02, 0.3, 1.0), 8
 
 
-def _instances(key: Key, size: tuple[int, int, int], sigma: tuple[float, ...], noise_kept: bool) -> list[Instance]:
+def _instances(key: Key, size: tuple[int, int, int], sigma: tuple[float, ...], noise_kept: bool) -> Instances:
     (clients, samples, dimension), rank, norm = size, len(sigma), np.linalg.norm
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, dimension, rank + 1, sigma)
     right, _ = random_factors(key.fold("right"), INSTANCES, rank, rank, np.ones(rank))
     moments, _ = draw_moments(key.fold("data"), INSTANCES, clients, samples, dimension)
     etas = key.fold("eta").generator().uniform(0.02, 0.8, INSTANCES) / sigma[0] ** 2
-    found = []
     for angle in ANGLES:
         a0 = start_at(key.fold("a0", repr(angle)), a_star, right, np.full((1, rank), angle))
         for factor in (1, 2):
@@ -60,23 +59,23 @@ def _instances(key: Key, size: tuple[int, int, int], sigma: tuple[float, ...], n
                 # Orthonormalising divides the rounding of A', too, by at least the denominator.
                 slack = 10 * EPS * (clients + dimension) * (1 + step * sigma[0] ** 2) ** 2 / abs(denominator)
                 where = f"N, m, d={size}, sigma={sigma}, f={factor}, delta={delta:.2f}, f eta sigma_1^2={step * sigma[0] ** 2:.2f}"
-                found.append(at_most(float(after[i]), float(bound), float(slack), where, met=bool(bound < 1)))
-    return found
+                yield at_most(float(after[i]), float(bound), float(slack), where, met=bool(bound < 1))
 
 
-def _judge(key: Key, sizes: list[tuple[int, int, int]], noise_kept: bool) -> Result:
+def check(key: Key, sizes: list[tuple[int, int, int]] = SIZES, noise_kept: bool = True) -> Instances:
+    """All sizes and spectra."""
     cases = [(size, sigma) for size in sizes for sigma in SPECTRA]
-    return judge(i for n, case in enumerate(cases) for i in _instances(key.fold("case", n), *case, noise_kept))
+    return (i for n, case in enumerate(cases) for i in _instances(key.fold("case", n), *case, noise_kept))
 
 
-CLAIM = Claim(
-    id="rank-r-one-step-inequality",
+def control(key: Key) -> Instances:
+    """e = 0 on the right."""
+    return check(key, SIZES[:2], noise_kept=False)
+
+
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="bound",
-    direction="upper",
     statement="delta+ <= delta (||I - s R M R^T|| + s||M R^T|| e sqrt(1+xi^2)) / (1 - s||M R^T|| delta (xi + e sqrt(1+xi^2))), s=f eta",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=lambda key: _judge(key, SIZES, True),
-    control=lambda key: _judge(key, SIZES[:2], False),
 )

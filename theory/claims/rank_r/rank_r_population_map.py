@@ -30,20 +30,20 @@ from theory.linear.ensemble_rounds import alt_min_gd
 from theory.linear.local_steps import population_step
 from theory.linear.model import GradientFactor
 from theory.linear.rank_r import population, population_map, random_factors, start_at, tangents
-from theory.verification.claim import EPS, Claim, Instance, Result, equal_arrays, judge
+from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
 INSTANCES, PRODUCTS = 40, 10  # the matrix products on the way from A to T+, each with rounding of d units
 SIZES = [(1, 4), (2, 7), (3, 9), (5, 20)]  # r, d
 SHARES = (0.1, 1.0, 1.9, 3.0)  # f eta sigma_1^2
 
 
-def _instances(key: Key, rank: int, dimension: int, factor: GradientFactor, angle_by_angle: bool) -> list[Instance]:
+def _instances(key: Key, rank: int, dimension: int, factor: GradientFactor, angle_by_angle: bool) -> Instances:
     sigma = np.linspace(2.0, 0.5, rank)
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, dimension, rank + 2, sigma)
     right, _ = random_factors(key.fold("right"), INSTANCES, rank, rank, np.ones(rank))
     angles = -np.sort(-key.fold("angles").generator().uniform(0.01, 1.5, (INSTANCES, rank)))
     a0 = start_at(key.fold("a0"), a_star, right, angles)
-    before, found = tangents(a0, a_star), []
+    before = tangents(a0, a_star)
     for share in SHARES:
         eta = share / (factor * sigma[0] ** 2)
         measured = tangents(alt_min_gd(population(a_star, b_star, factor), a0, eta, 1).a[:, -1], a_star)
@@ -56,29 +56,23 @@ def _instances(key: Key, rank: int, dimension: int, factor: GradientFactor, angl
             # A is known to rounding, whatever its angles; T divides by A*^T A, whose condition number is at most 1/cos.
             size = (1 + share) * (1 + np.linalg.norm(before[i])) / np.cos(angles[i, 0])
             where = f"r={rank}, d={dimension}, f={factor}, f eta sigma_1^2={share}, largest angle {angles[i, 0]:.2f}"
-            found.append(equal_arrays(measured[i], predicted[i], PRODUCTS * dimension * EPS * size, where))
-    return found
+            yield equal_arrays(measured[i], predicted[i], PRODUCTS * dimension * EPS * size, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Both conventions, ranks 1 to 5, steps up to beyond stability."""
     cases = [(*size, factor) for size in SIZES for factor in (1, 2)]
-    return judge(i for number, case in enumerate(cases) for i in _instances(key.fold("case", number), *case, False))
+    return (i for number, case in enumerate(cases) for i in _instances(key.fold("case", number), *case, False))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The rank-one map for every angle."""
-    return judge(_instances(key, 3, 9, 2, True))
+    return _instances(key, 3, 9, 2, True)
 
 
-CLAIM = Claim(
-    id="rank-r-population-map",
+CLAIM = Statement(
     source="derived here; rank r of Algorithm 2, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="T+ = T (I - f eta H), H = (M^-1 + f eta (I - K))^-1, M = B* B*^T, K = (I + T^T T)^-1",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

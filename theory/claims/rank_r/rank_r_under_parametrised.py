@@ -25,14 +25,14 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import alt_min_gd, subspace_distance
 from theory.linear.rank_r import population, random_factors
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 INSTANCES, DIMENSION, OUTPUTS, ITERATIONS = 10, 8, 5, 120
 SIGMA = (3.0, 2.0, 1.0)
 
 
-def _instances(key: Key, step: float) -> list[Instance]:
-    found = []
+def check(key: Key, step: float = 0.9) -> Instances:
+    """Ranks 1 and 2 of a truth of rank 3."""
     a_star, b_star = random_factors(key.fold("truth"), INSTANCES, DIMENSION, OUTPUTS, SIGMA)
     truth = a_star @ b_star
     top = np.linalg.svd(truth)[0]
@@ -46,28 +46,17 @@ def _instances(key: Key, step: float) -> list[Instance]:
         for i in range(INSTANCES):
             slack = fitted * SIGMA[0] ** 2 * min(float(off[i]), 1e-6) ** 2 + 10 * DIMENSION * EPS * SIGMA[0] ** 2
             met = bool(off[i] < 1e-6) or step == 0
-            found.append(equal(float(error[i]), tail, slack, f"r'={fitted} of {len(SIGMA)}, angle {off[i]:.1e}", met))
-    return found
+            yield equal(float(error[i]), tail, slack, f"r'={fitted} of {len(SIGMA)}, angle {off[i]:.1e}", met)
 
 
-def check(key: Key) -> Result:
-    """Ranks 1 and 2 of a truth of rank 3."""
-    return judge(_instances(key, 0.9))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """A frozen."""
-    return judge(_instances(key, 0.0))
+    return check(key, 0.0)
 
 
-CLAIM = Claim(
-    id="rank-r-under-parametrised",
+CLAIM = Statement(
     source="derived here; rank r' < r in Algorithm 2, arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="population, rank r' < r fitted: ||A B-bar - A* B*||_F^2 tends to the Eckart-Young tail, sum_{j>r'} sigma_j^2",
     convention="loss (1/m)||.||^2, gradient factor 2; the limit does not depend on it",
-    expected="holds",
-    check=check,
-    control=control,
 )

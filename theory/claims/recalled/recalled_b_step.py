@@ -34,7 +34,7 @@ from scipy import stats
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import solve_b
 from theory.linear.fresh_data import fresh, starts_at, unit_columns
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 from theory.verification.statistics import clopper_pearson_upper
 
 RUNS, DELTA, EPS0, EPS1 = 12_000, 0.6, 0.25, 0.25
@@ -66,26 +66,26 @@ def _recalled(constant: float, num_clients: int, dimension: int, eps2: float) ->
     return at_most(logarithm / np.log(10), predicted, 8 * EPS * abs(predicted), where)
 
 
-def check(key: Key) -> Result:
-    """Counted for three sizes; as recalled for three constants, all of which must fail."""
-    printed = [_recalled(constant, 2, 2, 1e-100) for constant in (1.0, 4.0, 16.0)]
-    counted = [_counted(key.fold("N", n), n, m, 1.0) for n, m in SIZES]
-    return judge(counted, printed if all(instance.excess > 1 for instance in printed) else [])
+def check(key: Key, share: float = 1.0) -> Instances:
+    """Counted for three sizes."""
+    return (_counted(key.fold("N", n), n, m, share) for n, m in SIZES)
 
 
-def control(key: Key) -> Result:
+def printed(key: Key) -> Instances:
+    """As recalled for three constants, all of which must fail."""
+    recalled = [_recalled(constant, 2, 2, 1e-100) for constant in (1.0, 4.0, 16.0)]
+    return recalled if all(instance.excess > 1 for instance in recalled) else []
+
+
+def control(key: Key) -> Instances:
     """A sixteenth of the samples."""
-    return judge(_counted(key.fold("N", n), n, m, 1 / 16) for n, m in SIZES)
+    return check(key, 1 / 16)
 
 
-CLAIM = Claim(
-    id="recalled-b-step",
+CLAIM = Statement(
     source="lemma before Lemma 4.4, arXiv 2502.01755v4 (recalled; unverified); sample size corrected here",
     kind="high probability",
-    direction="upper",
     statement="||b-bar - (a^T a*) b*|| <= eps' delta ||b*|| but for 2 q^-10, at N m >= 4 (10 log q + log 2)/eps'^2, not m >= C q",
     convention="none: the exact b-step is that of any normalisation",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

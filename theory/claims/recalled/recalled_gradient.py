@@ -28,7 +28,7 @@ from theory.linear.ensemble import Ensemble, isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, solve_b
 from theory.linear.fresh_data import fresh, mean_noise, pooled_error, starts_at, unit_columns
 from theory.linear.model import GradientFactor
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 DRAWS, DELTAS = 60, (0.05, 0.5, 0.95)
 SIZES = ((1, 8, 2), (3, 10, 2), (5, 40, 10))  # N, m, d
@@ -40,8 +40,8 @@ def _gradient(data: Ensemble, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a - np.mean(stepped.A, axis=1)
 
 
-def _instances(key: Key, b_is_given: bool) -> list[Instance]:
-    found = []
+def check(key: Key, b_is_given: bool = True) -> Instances:
+    """Three sizes, three angles, both conventions."""
     conventions: tuple[GradientFactor, ...] = (1, 2)
     for number, (n, m, d) in enumerate(SIZES):
         for delta, f in ((delta, f) for delta in DELTAS for f in conventions):
@@ -57,28 +57,17 @@ def _instances(key: Key, b_is_given: bool) -> list[Instance]:
             bounds = f * e * (noise**2 + 1) * delta  # ||b*|| = 1
             slack = 16 * EPS * (n + d) * (1 + e) * (1 + noise**2)
             where = f"N={n}, m={m}, d={d}, f={f}, delta={delta}"
-            found += [at_most(*row, where) for row in zip(deviation, bounds, slack, strict=True)]
-    return found
+            yield from (at_most(*row, where) for row in zip(deviation, bounds, slack, strict=True))
 
 
-def check(key: Key) -> Result:
-    """Three sizes, three angles, both conventions."""
-    return judge(_instances(key, b_is_given=True))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The population's gradient at the population's b-step."""
-    return judge(_instances(key, b_is_given=False))
+    return check(key, b_is_given=False)
 
 
-CLAIM = Claim(
-    id="recalled-gradient",
+CLAIM = Statement(
     source="lemma before Lemma 4.4, arXiv 2502.01755v4 (recalled; unverified); derived here",
     kind="bound",
-    direction="upper",
     statement="||grad - E grad|| <= f e (eps'^2 + 1) delta ||b*||^2, the mean at fixed b-bar; f is the recalled 2",
     convention="both: f = 1 for (1/(2m))||.||^2, f = 2 for (1/m)||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,15 +28,15 @@ from theory.linear.bounds import contraction
 from theory.linear.ensemble import planted
 from theory.linear.fresh_data import angle_path, mean_noise, pooled_error, starts_at, unit_columns
 from theory.linear.model import GradientFactor
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most, judge
 
 STARTS, SHARES = (0.01, 0.05, 0.2, 0.6, 0.95, 0.999), (1e-3, 0.3, 1.0)  # delta_0, and delta over delta_0
 STEPS, DRAWS = (0.1, 0.5, 0.9, 1.0), 30  # kappa over the range's end; d = 2, the plane of a* and p
 
 
-def _runs(key: Key, kappa: float, delta0: float, f: GradientFactor, noise: float) -> list[Instance]:
+def _runs(key: Key, kappa: float, delta0: float, f: GradientFactor, noise: float) -> Instances:
     """One iteration on S = I + e R, R a reflection in the plane of a* and p: all of e where it matters."""
-    a_star, c0, found = unit_columns(key.fold("a*"), DRAWS, 2), 1 - delta0**2, []
+    a_star, c0 = unit_columns(key.fold("a*"), DRAWS, 2), 1 - delta0**2
     e = noise * c0 / 16
     for share in SHARES:
         a = starts_at(key.fold("a", repr(share)), a_star, share * delta0)
@@ -50,8 +50,7 @@ def _runs(key: Key, kappa: float, delta0: float, f: GradientFactor, noise: float
         slack = 16 * EPS / (share * delta0)
         where = f"f={f}, delta0={delta0}, kappa={kappa:.3f}, delta={share * delta0:.2g}, e={0.9 * e:.2g}"
         pairs = zip(path[:, 1] / path[:, 0], met, strict=True)
-        found += [at_most(ratio, contraction(kappa, c0), slack, where, bool(ok)) for ratio, ok in pairs]
-    return found
+        yield from (at_most(ratio, contraction(kappa, c0), slack, where, bool(ok)) for ratio, ok in pairs)
 
 
 def _inequality(kappa: float, delta0: float, f: GradientFactor) -> Instance:
@@ -64,36 +63,34 @@ def _inequality(kappa: float, delta0: float, f: GradientFactor) -> Instance:
     )
 
 
-def _instances(key: Key, f: GradientFactor, printed: bool, noise: float = 1.0) -> list[Instance]:
-    found = []
+def _instances(key: Key, f: GradientFactor, printed: bool, noise: float = 1.0) -> Instances:
     for delta0 in STARTS:
         end = 1.0 if printed else 0.99 if f == 1 else 1 - (1 - delta0**2) / 3
         for share in STEPS:
-            found += _runs(key.fold("f", f, "delta0", repr(delta0)), share * end, delta0, f, noise)
-            found += [] if printed or noise > 1 else [_inequality(share * end, delta0, f)]
-    return found
+            yield from _runs(key.fold("f", f, "delta0", repr(delta0)), share * end, delta0, f, noise)
+            yield from [] if printed or noise > 1 else [_inequality(share * end, delta0, f)]
 
 
-def check(key: Key) -> Result:
-    """Both conventions, six starts, four steps to the corrected ranges' ends; the printed range must fail in both."""
+def check(key: Key, noise: float = 1.0) -> Instances:
+    """Both conventions, six starts, four steps to the corrected ranges' ends."""
+    return (i for f in (1, 2) for i in _instances(key, f, printed=False, noise=noise))
+
+
+def printed(key: Key) -> Instances:
+    """The printed range, which must fail in both conventions."""
     fails = all(judge(_instances(key, f, printed=True)).verdict == "refuted" for f in (1, 2))
-    as_printed = [at_most(float(fails), 0.0, EPS, "printed range, both conventions")]
-    return judge([i for f in (1, 2) for i in _instances(key, f, printed=False)], as_printed)
+    return [at_most(float(fails), 0.0, EPS, "printed range, both conventions")]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """e and the mean noise up to c0/4."""
-    return judge(i for f in (1, 2) for i in _instances(key, f, printed=False, noise=4.0))
+    return check(key, noise=4.0)
 
 
-CLAIM = Claim(
-    id="recalled-lemma",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Lemmas 4.3 and 4.4 (range and constants recalled; unverified); range corrected here",
     kind="bound",
-    direction="upper",
     statement="e, |xi| <= c0/16: delta+ <= delta sqrt(1 - kappa c0), kappa <= 0.99 (f=1), 1 - c0/3 (f=2), not kappa <= 1",
     convention="both: f = 1 for (1/(2m))||.||^2, f = 2 for (1/m)||.||^2",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

@@ -32,7 +32,7 @@ from rolora.keys import Key
 from theory.linear.bounds import contraction, failure_probability
 from theory.linear.fresh_data import angle_path, fresh, mean_noise, pooled_error, starts_at, unit_columns
 from theory.linear.model import GradientFactor
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, at_most
 from theory.verification.statistics import clopper_pearson_upper
 
 RUNS, DIMENSION = 2500, 4
@@ -58,24 +58,19 @@ def _counted(key: Key, f: GradientFactor, delta0: float, num_clients: int, s: fl
     return at_most(clopper_pearson_upper(failures, RUNS), stated, EPS, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Three cases, at the ends of their ranges of steps."""
-    return judge(_counted(key.fold("case", i), *case, present=case[2]) for i, case in enumerate(CASES))
+    return (_counted(key.fold("case", i), *case, present=case[2]) for i, case in enumerate(CASES))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One client's samples alone."""
-    return judge(_counted(key.fold("case", i), *case, present=1) for i, case in enumerate(CASES))
+    return (_counted(key.fold("case", i), *case, present=1) for i, case in enumerate(CASES))
 
 
-CLAIM = Claim(
-    id="recalled-lemma-probability",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Lemma 4.4 (probability and sample size recalled; unverified); derived here",
     kind="high probability",
-    direction="upper",
     statement="fresh data, sqrt(N m) >= (sqrt d + s)/tau0: contraction but for 4 exp(-s^2/2) + N exp(-m/16), so for 2 q^-10",
     convention="both: f = 1 for (1/(2m))||.||^2, f = 2 for (1/m)||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

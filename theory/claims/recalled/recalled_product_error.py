@@ -21,14 +21,14 @@ import numpy as np
 from rolora.keys import Key
 from theory.linear.ensemble_rounds import solve_b
 from theory.linear.fresh_data import fresh, mean_noise, starts_at, unit_columns
-from theory.verification.claim import EPS, Claim, Instance, Result, at_least, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_least, at_most
 
 DRAWS, DELTAS = 40, (0.05, 0.5, 0.95)
 SIZES = ((1, 12, 3), (3, 10, 5), (5, 200, 8))  # N, m, d
 
 
-def _instances(key: Key, constant: float) -> list[Instance]:
-    found = []
+def check(key: Key, constant: float = 1 / 2) -> Instances:
+    """Three sizes and three angles; the excess from above and from below."""
     for number, (n, m, d) in enumerate(SIZES):
         for delta in DELTAS:
             draw = key.fold("size", number, "delta", repr(delta))
@@ -47,29 +47,18 @@ def _instances(key: Key, constant: float) -> list[Instance]:
             slack = 4 * EPS * (n + d) * np.mean(spread, axis=1) * (1 + np.abs(noise)) / delta
             for index in range(DRAWS):
                 where = f"N={n}, m={m}, d={d}, delta={delta}, xi={noise[index]:.2g}"
-                found.append(at_most(excess[index], constant * noise[index] ** 2, slack[index], where))
-                found.append(at_least(excess[index], 0.0, slack[index], where))
-    return found
+                yield at_most(excess[index], constant * noise[index] ** 2, slack[index], where)
+                yield at_least(excess[index], 0.0, slack[index], where)
 
 
-def check(key: Key) -> Result:
-    """Three sizes and three angles; the excess from above and from below."""
-    return judge(_instances(key, 1 / 2))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Half the bound."""
-    return judge(_instances(key, 1 / 4))
+    return check(key, 1 / 4)
 
 
-CLAIM = Claim(
-    id="recalled-product-error",
+CLAIM = Statement(
     source="derived here; compare Theorem 4.5, arXiv 2502.01755v4 (recalled; unverified)",
     kind="bound",
-    direction="upper",
     statement="0 <= ||a b-bar^T - a* b*^T||_F / (delta ||b*||) - 1 <= xi-bar^2/2, where the recalled bound has eps' = |xi-bar|",
     convention="none: holds for any a",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -32,7 +32,7 @@ from theory.linear.bounds import failure_probability
 from theory.linear.ensemble_rounds import alt_min_gd, solve_b, subspace_distance
 from theory.linear.fresh_data import fresh, starts_at, unit_columns
 from theory.linear.model import GradientFactor
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 from theory.verification.statistics import clopper_pearson_upper
 
 RUNS, CLIENTS, DIMENSION, OUTPUTS, DEVIATION = 700, 4, 4, 2, 4.2  # the last is s
@@ -41,8 +41,7 @@ CASES: list[tuple[GradientFactor, float, float, float]] = [
 ]  # fmt: skip
 
 
-def _instances(key: Key, cases: list[tuple[GradientFactor, float, float, float]], share: float) -> list[Instance]:
-    found = []
+def _instances(key: Key, cases: list[tuple[GradientFactor, float, float, float]], share: float) -> Instances:
     for number, (f, kappa, delta0, epsilon) in enumerate(cases):
         draw, c0 = key.fold("case", number), 1 - delta0**2
         tau = np.sqrt(1 + c0 / 16) - 1
@@ -61,28 +60,28 @@ def _instances(key: Key, cases: list[tuple[GradientFactor, float, float, float]]
         where = (
             f"f={f}, kappa={kappa}, delta0={delta0}, eps={epsilon:g}, T={iterations}: {failures} of {RUNS} runs failed"
         )
-        found.append(at_most(clopper_pearson_upper(failures, RUNS), allowed, EPS, where))
-    return found
+        yield at_most(clopper_pearson_upper(failures, RUNS), allowed, EPS, where)
 
 
-def check(key: Key) -> Result:
-    """Two steps in each convention; as recalled, kappa = 1 at factor 2."""
-    return judge(_instances(key, CASES, 1.0), _instances(key.fold("printed"), [(2, 1.0, 0.5, 1e-2)], 1.0))
+def check(key: Key) -> Instances:
+    """Two steps in each convention."""
+    return _instances(key, CASES, 1.0)
 
 
-def control(key: Key) -> Result:
+def printed(key: Key) -> Instances:
+    """As recalled: kappa = 1 at factor 2."""
+    return _instances(key.fold("printed"), [(2, 1.0, 0.5, 1e-2)], 1.0)
+
+
+def control(key: Key) -> Instances:
     """T cut to an eighth, for the smaller steps."""
-    return judge(_instances(key, CASES[1:3], 1 / 8))
+    return _instances(key, CASES[1:3], 1 / 8)
 
 
-CLAIM = Claim(
-    id="recalled-theorem",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Theorem 4.5 (constants and probability recalled; unverified); range of steps corrected here",
     kind="high probability",
-    direction="upper",
     statement="fresh data, T >= 2/(kappa c0) log(delta0/eps): delta <= eps, error <= (1+eps') eps; not all kappa <= 1 at f=2",
     convention="both: f = 1 for (1/(2m))||.||^2, f = 2 for (1/m)||.||^2",
     expected="holds with the stated correction",
-    check=check,
-    control=control,
 )

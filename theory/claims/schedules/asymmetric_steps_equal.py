@@ -30,7 +30,7 @@ from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds
 from theory.linear.geometry import start_at
-from theory.verification.claim import EPS, Claim, Result, at_most, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most
 
 DIMENSION, OUTPUTS, FACTOR, ACCURACY, LONGEST, LENGTH, DELTA0 = 4, 3, 2, 1e-6, 1200, 2.0, 0.6
 MEANS, RATIOS = (0.1, 0.2), (0.25, 1.0, 4.0)  # sqrt(eta_A eta_B) ||b*||, and sqrt(eta_A / eta_B)
@@ -48,34 +48,24 @@ def _rounds_needed(key: Key, mean: float, ratio: float) -> float:
     return np.inf
 
 
-def _judge(key: Key, chosen: float) -> Result:
-    found = []
+def check(key: Key, chosen: float = 1.0) -> Instances:
+    """Equal steps against a sixteenth and sixteen times as large eta_A : eta_B."""
     for mean in MEANS:
         needed = {ratio: _rounds_needed(key.fold("mean", repr(mean)), mean, ratio) for ratio in RATIOS}
         for ratio, other in needed.items():
             where = f"eta_A/eta_B = {chosen**2:g} measured, {ratio**2:g} predicted, w={FACTOR * mean}: rounds"
-            found.append(at_most(needed[chosen], other, EPS, where, met=bool(np.isfinite(needed[chosen] + other))))
-    return judge(found)
+            yield at_most(needed[chosen], other, EPS, where, met=bool(np.isfinite(needed[chosen] + other)))
 
 
-def check(key: Key) -> Result:
-    """Equal steps against a sixteenth and sixteen times as large eta_A : eta_B."""
-    return _judge(key, 1.0)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Sixteen times as large steps on B."""
-    return _judge(key, 0.25)
+    return check(key, 0.25)
 
 
-CLAIM = Claim(
-    id="asymmetric-steps-equal",
+CLAIM = Statement(
     source="a reading of arXiv 2502.01755v4, Figure 6, on the linear model; refuted here",
     kind="measurement",
-    direction="upper",
     statement="from ||a|| = 1, b = 0, at given eta_A eta_B, equal step sizes need the fewest rounds",
     convention="loss (1/m)||.||^2, gradient factor 2 (f eta is what matters)",
     expected="refuted",
-    check=check,
-    control=control,
 )

@@ -32,15 +32,15 @@ from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds
 from theory.linear.schedules import rate_a_round
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most, equal
 
 SMALL, DIMENSION, OUTPUTS, FACTOR = 1e-6, 3, 3, 2
 FACTORS = ((0.8, 0.512), (0.9, 0.9), (0.49, 0.7))  # phi_A, phi_B: L_A : L_B = 1:3, 1:1, 2:1
 PATTERNS = ("BA", "BAA", "BAAA", "BBA", "BBBA", "BBAAA")
 
 
-def _instances(key: Key, one_to_one: bool) -> list[Instance]:
-    found = []
+def check(key: Key, one_to_one: bool = False) -> Instances:
+    """Six patterns for three pairs of factors."""
     for left_a, left_b in FACTORS:
         for pattern in PATTERNS:
             for steps in (1, 2):
@@ -64,29 +64,18 @@ def _instances(key: Key, one_to_one: bool) -> list[Instance]:
                 slack = (steps * DIMENSION * SMALL * length**2 + EPS * DIMENSION * length / SMALL) / left
                 measured, where = -np.log(left) / len(pattern), f"{pattern}, K={steps}, phi_A={left_a}, phi_B={left_b}"
                 low, high = np.sort(np.abs(np.log([left_a, left_b])))
-                found.append(equal(measured, rate, slack, where))
-                found.append(at_most(measured, steps * low * high / (low + high), slack, f"bound, {where}"))
-    return found
+                yield equal(measured, rate, slack, where)
+                yield at_most(measured, steps * low * high / (low + high), slack, f"bound, {where}")
 
 
-def check(key: Key) -> Result:
-    """Six patterns for three pairs of factors."""
-    return judge(_instances(key, False))
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """One to one's rate."""
-    return judge(_instances(key, True))
+    return check(key, one_to_one=True)
 
 
-CLAIM = Claim(
-    id="schedule-conditioned",
+CLAIM = Statement(
     source="derived here, for RoLoRA with gradient steps on both factors and other orders of them",
     kind="rate",
-    direction="tight",
     statement="p B- and q A-rounds: log error falls by K min(q L_A, p L_B)/(p+q) a round; p : q = L_A : L_B is best",
     convention="loss (1/m)||.||^2, gradient factor 2 (f eta is what matters)",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -28,14 +28,14 @@ from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
 from theory.linear.ensemble_rounds import LocalTraining, rounds, subspace_distance
 from theory.linear.geometry import start_at
-from theory.verification.claim import EPS, Claim, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 DELTA0, SMALLEST, DIMENSION, FACTOR = 1e-4, 1e-9, 5, 2
 KAPPAS, REPEATS = (0.05, 0.2, 0.35, 0.6), (1, 2, 3, 6)
 
 
-def _judge(key: Key, one_to_one: bool) -> Result:
-    found = []
+def check(key: Key, one_to_one: bool = False) -> Instances:
+    """Four steps, up to six A-rounds a B-round."""
     a_star, b_star = np.eye(DIMENSION)[None, :, :1], key.fold("b*").generator().standard_normal((1, 1, 1, 3))
     data = planted(isotropic(1, 1, DIMENSION), a_star, b_star, FACTOR)
     a0 = start_at(key.fold("a0"), a_star[0, :, 0], DELTA0)[None, :, None]
@@ -52,28 +52,17 @@ def _judge(key: Key, one_to_one: bool) -> Result:
             left_out = q * (step + step**2 / 2) * DELTA0**2 / ratio + EPS * DIMENSION / delta
             rate = (0.5 if one_to_one else q / (q + 1)) * np.log(ratio)
             where = f"q={q}, kappa={kappa}, {periods} periods, log delta a round"
-            found.append(equal(fall, rate, left_out / (q + 1), where))
-    return judge(found)
+            yield equal(fall, rate, left_out / (q + 1), where)
 
 
-def check(key: Key) -> Result:
-    """Four steps, up to six A-rounds a B-round."""
-    return _judge(key, False)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The rate of alternation one to one."""
-    return _judge(key, True)
+    return check(key, one_to_one=True)
 
 
-CLAIM = Claim(
-    id="schedule-rate",
+CLAIM = Statement(
     source="derived here, for Algorithm 2 of arXiv 2502.01755v4 with q A-rounds a B-round",
     kind="rate",
-    direction="tight",
     statement="population, q A-rounds a B-round: log delta falls by q/(q+1) |log|1 - f kappa|| a communication round",
     convention="loss (1/m)||.||^2, gradient factor 2 (f kappa is what matters)",
-    expected="holds",
-    check=check,
-    control=control,
 )

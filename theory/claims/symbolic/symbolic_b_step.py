@@ -22,7 +22,7 @@ from rolora.keys import Key
 from theory import symbolic
 from theory.linear.geometry import random_unit
 from theory.linear.model import b_step, random_truth, sample
-from theory.verification.claim import Claim, Instance, Result, equal_arrays, judge
+from theory.verification.claim import Instance, Instances, Statement, equal_arrays
 
 SIZES = [(1, 1), (2, 2), (3, 2)]  # d, k
 
@@ -40,24 +40,19 @@ def _instance(key: Key, number: int, isotropic: bool) -> Instance:
     return equal_arrays(b_step(model, 0, a), derived.value(*numbers), slack, f"d={d}, k={k}, instance {number}", met)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random data at the three sizes."""
-    return judge(_instance(key.fold("instance", number), number, False) for number in range(60))
+    return (_instance(key.fold("instance", number), number, False) for number in range(60))
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Without S."""
-    return judge(_instance(key.fold("instance", number), number, True) for number in range(60))
+    return (_instance(key.fold("instance", number), number, True) for number in range(60))
 
 
-CLAIM = Claim(
-    id="symbolic-b-step",
+CLAIM = Statement(
     source="derived here by SymPy, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="solving grad_b (f/2) tr R^T S R = 0, R = a b^T - a* b*^T, gives the simulation's b-step",
     convention="none: f cancels in the minimiser",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -24,20 +24,19 @@ from theory.linear.bounds import contraction, largest_kappa
 from theory.linear.geometry import angle_distance, start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, at_most, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, at_most, equal
 
 DIMENSION, DELTA, DRAWS = 5, 1e-5, 40
 
 
-def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor) -> list[Instance]:
-    found = []
+def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor) -> Instances:
     for number in range(DRAWS):
         draw = key.fold("instance", number)
         stream = draw.generator()
         c0 = float(stream.uniform(0.01, 0.99))
         end = float(symbolic.largest_kappa(derived_factor).value(c0)[0])
         where = f"c0={c0:.3f}, kappa={end:.3f}, f={factor}"
-        found.append(equal(end, largest_kappa(c0, factor), EPS * 2, f"theory.linear.bounds, {where}"))
+        yield equal(end, largest_kappa(c0, factor), EPS * 2, f"theory.linear.bounds, {where}")
         a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
         model, a0 = population(1, a_star, b_star, factor), start_at(draw.fold("a0"), a_star, DELTA)
         before, after = angle_distance(alt_min_gd(model, a0, end / float(b_star @ b_star), 1).a, a_star)
@@ -47,33 +46,27 @@ def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor)
         near_a_star = overlap(model, a0) >= c0
         # Beyond kappa c0 = 1 the claimed factor is not a real number, and nothing is compared with it.
         factor_claimed = contraction(end, c0) if end * c0 <= 1 else 0.0
-        found.append(equal(after / before, factor_claimed, slack, f"RoLoRA's rounds at a*, {where}", near_a_star))
+        yield equal(after / before, factor_claimed, slack, f"RoLoRA's rounds at a*, {where}", near_a_star)
         x, kappa = float(stream.uniform(c0, 1.0)), end * float(stream.uniform(0.0, 1.0))
         for place in (x, c0):
             numbers, derived = (place, kappa, float(factor), c0), symbolic.contraction_excess()
             excess, slack = float(derived.value(*numbers)[0]), float(derived.rounding(*numbers)[0])
-            found.append(at_most(excess, 0.0, slack, f"q({place:.3f}), kappa={kappa:.3f}, c0={c0:.3f}, f={factor}"))
-    return found
+            yield at_most(excess, 0.0, slack, f"q({place:.3f}), kappa={kappa:.3f}, c0={c0:.3f}, f={factor}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random c_0 in both conventions."""
-    return judge([*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)])
+    return [*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The other convention's range."""
-    return judge(_instances(key, 2, 1))
+    return _instances(key, 2, 1)
 
 
-CLAIM = Claim(
-    id="symbolic-contraction-range",
+CLAIM = Statement(
     source="factor: Lemma 4.4, arXiv 2502.01755v4 (as quoted elsewhere); range derived here by SymPy",
     kind="identity",
-    direction="tight",
     statement="solving (1 - f k)^2 = 1 - k c0 ends the range of sqrt(1 - k c0) at k = 1 - c0/4 (f = 2), 2 - c0 (f = 1)",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -27,7 +27,7 @@ from theory.linear.assumptions import xi
 from theory.linear.bounds import ffa_average_excess, ffa_minimiser_excess, ffa_population_excess
 from theory.linear.geometry import start_at
 from theory.linear.model import b_step, mean_loss, random_truth, sample
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal
 
 FORMULAS = {"population": ffa_population_excess, "average": ffa_average_excess, "minimiser": ffa_minimiser_excess}
 
@@ -51,8 +51,8 @@ def _loss(key: Key) -> Instance:
     return equal(mean_loss(model, a, b), share * scale * delta**2, EPS * d**2 * float(size), where)
 
 
-def _constants(key: Key, noise: symbolic.Noise) -> list[Instance]:
-    found, stream = [], key.generator()
+def _constants(key: Key, noise: symbolic.Noise) -> Instances:
+    stream = key.generator()
     for _ in range(30):
         n, m = int(stream.integers(1, 60)), int(stream.integers(3, 2000))
         for loss, formula in FORMULAS.items():
@@ -60,28 +60,22 @@ def _constants(key: Key, noise: symbolic.Noise) -> list[Instance]:
             # Of the derived quotient; and of the code's two terms, which are at most 2/m and may cancel.
             slack = 2 * float(derived.rounding(float(n), float(m))[0]) + EPS * 4 / m
             where = f"c~, {loss}, N={n}, m={m}"
-            found.append(equal(formula(n, m), derived.value(float(n), float(m))[0], slack, where))
-    return found
+            yield equal(formula(n, m), derived.value(float(n), float(m))[0], slack, where)
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """The polynomial on random data; the three constants at random N and m."""
-    return judge([*(_loss(key.fold("loss", number)) for number in range(30)), *_constants(key, "Student")])
+    return [*(_loss(key.fold("loss", number)) for number in range(30)), *_constants(key, "Student")]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Normal noise."""
-    return judge(_constants(key, "normal"))
+    return _constants(key, "normal")
 
 
-CLAIM = Claim(
-    id="symbolic-ffa-floor",
+CLAIM = Statement(
     source="form: Proposition 4.6, arXiv 2502.01755v4; constants derived here by SymPy",
     kind="identity",
-    direction="tight",
     statement="c~ by integration: 1/(N(m-2)); -1/(Nm) + 2(N-1)/(N^2 m(m-2)); -1/(Nm) (risk, training loss, its minimum)",
     convention="both: the constants do not depend on f",
-    expected="holds",
-    check=check,
-    control=control,
 )

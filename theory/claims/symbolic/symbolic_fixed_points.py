@@ -1,4 +1,4 @@
-r"""Where the map of angles stands still, how fast it gets there, and where it does so cubically.
+r"""Fixed points of the map of angles, their multipliers, and the step of cubic convergence.
 
 **Statement.** In :math:`[0, \pi/2]` the fixed points are 0 and :math:`\pi/2`, with multipliers :math:`1 - f\kappa` and
 :math:`1 + f\kappa`: 0 attracts iff :math:`f\kappa < 2`, and :math:`\pi/2` never does. At :math:`f\kappa = 1`
@@ -27,7 +27,7 @@ from theory.linear.bounds import local_ratio
 from theory.linear.geometry import normalise, orthogonal_unit
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal
 
 CASES: list[tuple[float, GradientFactor]] = [(0.1, 2), (0.5, 2), (0.9, 2), (0.4, 1), (1.0, 1), (1.7, 1)]
 DISTANCES, DIMENSION, ORDER = (1e-3, 1e-2), 5, 8
@@ -57,33 +57,28 @@ def _instances(key: Key, swapped: bool) -> list[Instance]:
     ]
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Both fixed points; the multiplier against theory.linear.bounds; the end of the stable steps; the cubic case."""
-    zero, found = symbolic.fixed_points()[0], _instances(key, False)
+    zero = symbolic.fixed_points()[0]
+    yield from _instances(key, False)
     for kappa, factor in CASES:
         first, _, third, *_ = symbolic.expansion(zero, ORDER).value(kappa, float(factor))
-        found.append(equal(abs(first), local_ratio(kappa, factor), EPS * 2, f"multiplier, kappa={kappa}, f={factor}"))
+        yield equal(abs(first), local_ratio(kappa, factor), EPS * 2, f"multiplier, kappa={kappa}, f={factor}")
         if factor * kappa == 1:
-            found.append(equal(third, 1.0, EPS * 4, f"cubic term, kappa={kappa}, f={factor}"))
-            found.append(equal(first, 0.0, EPS, f"linear term, kappa={kappa}, f={factor}"))
+            yield equal(third, 1.0, EPS * 4, f"cubic term, kappa={kappa}, f={factor}")
+            yield equal(first, 0.0, EPS, f"linear term, kappa={kappa}, f={factor}")
         end = float(symbolic.stable_steps(zero, factor).sup)
-        found.append(equal(local_ratio(end, factor), 1.0, EPS * 2, f"end of the stable steps, kappa={end}, f={factor}"))
-    return judge(found)
+        yield equal(local_ratio(end, factor), 1.0, EPS * 2, f"end of the stable steps, kappa={end}, f={factor}")
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The expansions exchanged."""
-    return judge(_instances(key, True))
+    return _instances(key, True)
 
 
-CLAIM = Claim(
-    id="symbolic-fixed-points",
+CLAIM = Statement(
     source="derived here by SymPy, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="fixed points 0 (multiplier 1 - f kappa) and pi/2 (1 + f kappa); theta+ = theta^3 + ... at f kappa = 1",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -27,7 +27,7 @@ from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory import symbolic
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, equal_arrays, judge
+from theory.verification.claim import EPS, Instance, Instances, Statement, equal, equal_arrays
 
 SIZE = 2  # rows, rank and columns of the symbolic factors
 
@@ -49,33 +49,22 @@ def _instance(key: Key, clients: int, total: float) -> Instance:
     return equal_arrays(missed, predicted, slack, f"N={clients}, weights sum to {total}", met)
 
 
-def _judge(key: Key, total: float) -> Result:
-    found = []
+def check(key: Key, total: float = 1.0) -> Instances:
+    """Two and three clients, weights drawn from the simplex."""
     for clients in (2, 3):
         terms = sum(entry != 0 for entry in symbolic.interference(clients)[1])
-        found.append(equal(float(terms), 0.0, EPS, f"N={clients}, entries of the expanded difference"))
-        found += [_instance(key.fold("clients", clients, "instance", number), clients, total) for number in range(40)]
-    return judge(found)
+        yield equal(float(terms), 0.0, EPS, f"N={clients}, entries of the expanded difference")
+        yield from (_instance(key.fold("clients", clients, "instance", number), clients, total) for number in range(40))
 
 
-def check(key: Key) -> Result:
-    """Two and three clients, weights drawn from the simplex."""
-    return _judge(key, 1.0)
-
-
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """Weights that do not sum to one."""
-    return _judge(key, 0.9)
+    return check(key, 0.9)
 
 
-CLAIM = Claim(
-    id="symbolic-interference",
+CLAIM = Statement(
     source="arXiv 2502.01755v4, Eqs. 1-2; derived here by SymPy",
     kind="identity",
-    direction="tight",
     statement="FedAvg-LoRA misses sum_{i<j} p_i p_j (A_i - A_j)(B_i - B_j) = sum p_i (A_i - A-bar)(B_i - B-bar)",
     convention="none: no loss enters",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -25,13 +25,12 @@ from theory.linear.bounds import population_step
 from theory.linear.geometry import start_at
 from theory.linear.model import GradientFactor, population, random_truth
 from theory.linear.rounds import alt_min_gd
-from theory.verification.claim import EPS, Claim, Instance, Result, equal, judge
+from theory.verification.claim import EPS, Instances, Statement, equal
 
 DIMENSION = 6
 
 
-def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor) -> list[Instance]:
-    found = []
+def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor) -> Instances:
     for number in range(60):
         draw = key.fold("instance", number)
         a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
@@ -45,30 +44,24 @@ def _instances(key: Key, factor: GradientFactor, derived_factor: GradientFactor)
         # The measured side's direction is a difference of size sin(theta), the tangent grows like 1/cos(theta).
         slack = EPS * DIMENSION * (1 + kappa) / float(np.sin(theta) * np.cos(theta))
         where = f"theta={theta:.3f}, kappa={kappa:.3f}, f={factor}"
-        found.append(equal(measured, angle, slack, f"RoLoRA's rounds, {where}"))
-        found.append(equal(measured, np.arctan(np.tan(theta) * tangents), slack, f"tangents, {where}"))
-        found.append(equal(population_step(theta, kappa, factor), angle, slack, f"theory.linear.bounds, {where}"))
-    return found
+        yield equal(measured, angle, slack, f"RoLoRA's rounds, {where}")
+        yield equal(measured, np.arctan(np.tan(theta) * tangents), slack, f"tangents, {where}")
+        yield equal(population_step(theta, kappa, factor), angle, slack, f"theory.linear.bounds, {where}")
 
 
-def check(key: Key) -> Result:
+def check(key: Key) -> Instances:
     """Random angles and steps in both conventions."""
-    return judge([*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)])
+    return [*_instances(key.fold("f", 1), 1, 1), *_instances(key.fold("f", 2), 2, 2)]
 
 
-def control(key: Key) -> Result:
+def control(key: Key) -> Instances:
     """The other convention's map."""
-    return judge(_instances(key, 2, 1))
+    return _instances(key, 2, 1)
 
 
-CLAIM = Claim(
-    id="symbolic-population-map",
+CLAIM = Statement(
     source="derived here by SymPy, for Algorithm 2 of arXiv 2502.01755v4",
     kind="identity",
-    direction="tight",
     statement="from the loss at S = I: theta+ = theta - arctan((f/2) kappa sin 2theta), as RoLoRA's two rounds do",
     convention="both: f = 2 for (1/m)||.||^2, f = 1 for (1/(2m))||.||^2",
-    expected="holds",
-    check=check,
-    control=control,
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from rolora.evaluation.benchmarks.statistics import paired, pass_at_k, wilson
+from rolora.evaluation.intervals import paired, pass_at_k, student, wilson
 
 
 @pytest.mark.parametrize(("right", "questions"), [(0, 10), (3, 10), (10, 10), (250, 1000)])
@@ -42,3 +44,10 @@ def test_paired_without_a_change_has_p_one_and_an_interval_about_zero():
 def test_pass_at_k_is_the_share_of_draws_with_a_right_one(samples, right, k):
     draws = list(combinations([True] * right + [False] * (samples - right), k))
     assert pass_at_k(samples, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_students_interval_is_scipys_own():
+    values = [0.71, 0.75, 0.74, 0.78]
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    interval = student(values)
+    assert (interval.mean - interval.half_width, interval.mean + interval.half_width) == pytest.approx((low, high))
