@@ -16,7 +16,7 @@ from paper_figures.records import sources
 from rolora.errors import InputError
 from tests.paper_figures.conftest import run
 
-NEW = '''
+NEW = """
 from paper_figures.analysis.entry import Entry
 from paper_figures.drawing.style import furnish, grid, method_style, plot_seeds, styled
 
@@ -29,7 +29,7 @@ def figure(records):
 
 
 ENTRY = Entry("fig_made_up", "A made-up figure", "Nothing.", "none", figure, needs=("claims",))
-'''
+"""
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ def test_the_order_names_every_figure_and_table_once() -> None:
     )
 
 
-def test_one_figure_reads_one_record(
-    records_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_figure_reads_one_record(records_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    monkeypatch.setattr(sources, "read_json", lambda path, read_json=sources.read_json: read.append(path) or read_json(path))
+    monkeypatch.setattr(
+        sources, "read_json", lambda path, read_json=sources.read_json: read.append(path) or read_json(path)
+    )
     result = run("build", "fig_linear", "--records", records_directory, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert read == [records_directory / "linear.json"]

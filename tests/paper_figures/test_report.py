@@ -13,7 +13,7 @@ import pytest
 from paper_figures import registry, report
 from paper_figures.analysis import questions, trust
 from paper_figures.drawing.table import Table
-from paper_figures.records import sources as compute
+from paper_figures.records import sources
 from paper_figures.report import claims, pictures, summary
 from tests.paper_figures.conftest import Drawn, fake_claims
 
@@ -90,7 +90,7 @@ def test_ids_are_unique_and_every_reference_resolves(page: Page) -> None:
     ]
     assert set(referred) <= set(ids)
     assert {entry.id for entry in registry.select()} <= set(anchors) & set(ids)
-    assert {f"record-{kind}" for kind in compute.SOURCES} <= set(ids)
+    assert {f"record-{kind}" for kind in sources.SOURCES} <= set(ids)
 
 
 def test_the_page_stands_alone(text: str, page: Page) -> None:
@@ -139,7 +139,7 @@ def test_every_entry_names_records_commands_seeds_hardware_and_time(text: str, r
         assert f"python -m paper_figures build {entry.id}" in article
         for kind in (*entry.needs, *entry.uses):
             assert f'href="#record-{kind}"' in article
-            assert compute.SOURCES[kind].shown("records").replace("'", "&#39;") in article
+            assert sources.SOURCES[kind].shown("records").replace("'", "&#39;") in article
         for word in ("Seeds", "Hardware", "Time", "Digest") if entry.needs else ("Printed numbers",):
             assert f"<dt>{word}</dt>" in article
     for wanted in ("0.733 ± 0.012", "Made-up processor", "rolora-n20-s0-isolated/record.json", "13 min 30 s"):
@@ -152,7 +152,7 @@ def test_what_a_record_says_is_never_markup(text: str, page: Page) -> None:
 
 
 def test_missing_records_are_named_with_their_commands(tmp_path: Path) -> None:
-    text = report.page(compute.load(tmp_path))
+    text = report.page(sources.load(tmp_path))
     parsed(text)
     assert "There are no records yet." in text
     assert text.count('class="missing"') == sum(bool(entry.needs) for entry in registry.select())
@@ -175,7 +175,7 @@ def test_the_opening_counts_what_the_records_hold(records: sources.Records) -> N
     tiles = {tile.words: tile.number for tile in summary.tiles(records)}
     assert tiles["statements checked"] == "3" and tiles["refuted"] == "1"
     assert tiles["controls refuted, as a sound check needs"] == "2/3"
-    kinds = [records[kind] for kind in compute.SOURCES]
+    kinds = [records[kind] for kind in sources.SOURCES]
     runs = sum(len(kind) for kind in kinds if isinstance(kind, list) and kind and "rounds" in kind[0])
     assert tiles["fine-tuning runs on record"] == str(runs)
 
