@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,20 +17,9 @@ from paper_figures.records import sources
 from rolora.errors import InputError
 from tests.paper_figures.conftest import run
 
-NEW = """
-from paper_figures.analysis.entry import Entry
-from paper_figures.drawing.style import furnish, grid, method_style, plot_seeds, styled
-
-
-@styled
-def figure(records):
-    result, axes = grid(1, 1, height=2.0)
-    line = plot_seeds(axes[0, 0], "rolora", [0, 1], [[0.0, len(records["claims"])]])
-    return furnish(result, "A made-up figure", "one seed", [line])
-
-
-ENTRY = Entry("fig_made_up", "A made-up figure", "Nothing.", "none", figure, needs=("claims",))
-"""
+README = Path(figures.__file__).parents[1] / "README.md"
+(NEW,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+"""The figure that the README adds, as it is written there."""
 
 
 @pytest.fixture
@@ -38,31 +28,31 @@ def new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "figures"
     folder.mkdir()
     monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(folder)])
-    monkeypatch.delitem(sys.modules, "paper_figures.figures.fig_made_up", raising=False)
-    (folder / "fig_made_up.py").write_text(NEW, encoding="utf-8")
-    return folder / "fig_made_up.py"
+    monkeypatch.delitem(sys.modules, "paper_figures.figures.fig_my_figure", raising=False)
+    (folder / "fig_my_figure.py").write_text(NEW, encoding="utf-8")
+    return folder / "fig_my_figure.py"
 
 
 def test_a_new_figure_is_one_new_file(new_file: Path, tmp_path: Path, records_directory: Path) -> None:
-    shutil.copy(records_directory / "claims.json", tmp_path)
-    assert "fig_made_up" in run("list", "--records", tmp_path).stdout
-    result = run("build", "fig_made_up", "--records", tmp_path, "--out", tmp_path / "out")
+    shutil.copytree(records_directory / "finetuning", tmp_path / "finetuning")
+    assert "fig_my_figure" in run("list", "--records", tmp_path).stdout
+    result = run("build", "fig_my_figure", "--records", tmp_path, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "out" / "fig_made_up.png").stat().st_size > 1000
+    assert (tmp_path / "out" / "fig_my_figure.png").stat().st_size > 1000
     noted = json.loads((tmp_path / "out" / "made_from.json").read_text(encoding="utf-8"))
-    assert list(noted["fig_made_up"]["records"]) == ["claims.json"]
-    assert registry.ids()[-1] == "fig_made_up", "what the order does not name comes last"
-    assert questions.question(registry.load("fig_made_up")).id == "theory"
+    assert all(name.startswith("finetuning/") for name in noted["fig_my_figure"]["records"])
+    assert registry.ids()[-1] == "fig_my_figure", "what the order does not name comes last"
+    assert questions.question(registry.load("fig_my_figure")).id == "fine-tuning"
 
 
 @pytest.mark.parametrize(
     ("declared", "message"), [('"fig_other"', "got the id 'fig_other'"), ("ENTRY", "got no ENTRY")], ids=["id", "none"]
 )
 def test_a_file_that_declares_no_entry_of_its_name_is_refused(new_file: Path, declared: str, message: str) -> None:
-    text = NEW.replace("ENTRY = ", "OTHER = ") if declared == "ENTRY" else NEW.replace('"fig_made_up"', declared)
+    text = NEW.replace("ENTRY = ", "OTHER = ") if declared == "ENTRY" else NEW.replace('"fig_my_figure"', declared)
     new_file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        registry.load("fig_made_up")
+        registry.load("fig_my_figure")
 
 
 def test_the_order_names_every_figure_and_table_once() -> None:
