@@ -165,7 +165,7 @@ def test_a_document_without_its_markers_is_refused(documents: Path, records_dire
 
 def test_documents_say_when_there_are_no_records(documents: Path, tmp_path: Path) -> None:
     assert run("readme", "--records", tmp_path, "--root", documents).exit_code == 0
-    assert sum((documents / name).read_text(encoding="utf-8").count("Not made yet") for name in readme.DOCUMENTS) == 7
+    assert sum((documents / name).read_text(encoding="utf-8").count("Not made yet") for name in readme.DOCUMENTS) == 6
 
 
 def test_notebooks_without_their_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
