@@ -29,7 +29,7 @@ VARIES = frozenset({"training.optimizer", "federation.num_clients", "federation.
 
 @dataclass(frozen=True)
 class Setting:
-    """What a panel holds fixed.
+    """The settings that a panel holds fixed.
 
     Args:
         optimizer: of the clients.
@@ -147,7 +147,7 @@ def compared(group: dict[Key, Cell], title: str, clients: int) -> MeanInterval |
 
 
 def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[int, list[float]]]:
-    """How many times as far a factor goes in the chain as with isolated clients.
+    """Return the movement of a factor in the chain over that with isolated clients.
 
     Only first trained rounds are compared, which start from the same state in both: round 0, and where "shared" first
     differs, round 1.
@@ -191,7 +191,7 @@ CONCLUDED = (
 
 
 def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
-    """What the intervals say, whichever way they fall: a sentence a comparison, and one on how it grows with the clients."""
+    """Return what the intervals say: a sentence a comparison, and one on how it grows with the clients."""
     found = cells(records)
     sentences = []
     for title in CONCLUDED:
@@ -233,7 +233,7 @@ def words(known: Sequence[tuple[Setting, int, MeanInterval]]) -> dict[str, int]:
 
 
 def verdict(records: Sequence[dict[str, Any]]) -> str:
-    """Whether the method, the chain of clients, both or neither makes a difference, in one sentence."""
+    """Return in one sentence whether the method, the chain of clients, both or neither makes a difference."""
     found = cells(records)
     method = words(everywhere(found, ("RoLoRA − FedAvg-LoRA, both isolated",)))
     chain = words(everywhere(found, [title for title in COMPARISONS if "chained − isolated" in title]))

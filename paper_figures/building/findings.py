@@ -1,4 +1,4 @@
-"""What the records say, in sentences whose every number comes from them."""
+"""Findings: sentences whose every number comes from the records."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def claims(records: Records) -> Iterator[str]:
 
 
 def linear(records: Records) -> Iterator[str]:
-    """How far the angle distance went, by method."""
+    """Yield the angle distance at start and end, by method."""
     for name, title in linear_model.TITLES.items():
         ends = []
         for one in linear_model.curves(records["linear"], name):

@@ -106,7 +106,7 @@ def written(noted: dict[str, Any]) -> bytes:
 
 
 def record_changes(noted: dict[str, Any], now: dict[str, Any]) -> str:
-    """Which records differ from those that were noted, in words; "" if none does.
+    """Return in words which records differ from those that were noted; "" if none does.
 
     Example:
         >>> record_changes({"records": {"a.json": "1", "b.json": "2"}}, {"records": {"a.json": "3"}})
@@ -138,7 +138,7 @@ def _changes(noted: dict[str, str], now: dict[str, str]) -> str:
 def faults(
     entry: str, made: dict[str, bytes], noted: dict[str, Any] | None, now: dict[str, Any], out: Path
 ) -> list[str]:
-    """What is wrong with the files of one figure or table, and with what is noted of it.
+    """Return the faults of the files of one figure or table, and of its entry in the note.
 
     Args:
         entry: its id.

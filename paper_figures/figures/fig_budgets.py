@@ -16,7 +16,7 @@ BUDGETS = {
     "total local steps": outcomes.total_local_steps,
     "megabytes sent, all clients": outcomes.megabytes,
 }
-"""What is below a column -> how much of it a run has used after 0, 1, 2 ... rounds."""
+"""Axis label -> amount that a run has used after 0, 1, 2 ... rounds."""
 
 
 def _isolated(records: Records) -> list[Group]:
@@ -24,13 +24,13 @@ def _isolated(records: Records) -> list[Group]:
 
 
 def applies(records: Records) -> bool:
-    """Whether there are isolated clients."""
+    """Return True if there are isolated clients."""
     return bool(_isolated(records))
 
 
 @styled
 def figure(records: Records) -> Figure:
-    """The same curves three times, against what they cost in three senses."""
+    """Return accuracy against rounds, total local steps and bytes."""
     found = _isolated(records)
     result, axes = grid(len(found), len(BUDGETS), height=2.1 * len(found))
     handles, counts = {}, []

@@ -1,4 +1,4 @@
-"""What notebooks compute anew, beside the records: small enough for every execution, with a bar that shows how far it is."""
+"""Small computations that notebooks repeat beside the records, with a progress bar."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
 
 
 def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None]]]]:
-    """What every method loses on the toy layers (:func:`theory.studies.toy_layers.lost`)."""
+    """Return what every method loses on the toy layers (:func:`theory.studies.toy_layers.lost`)."""
     from theory.studies.toy_layers import lost
 
     with bar("all methods on toy layers") as tell:
@@ -105,7 +105,7 @@ class Rerun:
 
     @property
     def agrees(self) -> bool:
-        """Whether losses agree to a thousandth and the bytes that were sent exactly."""
+        """True if losses agree to a thousandth and the bytes that were sent exactly."""
         same = ("trained", "clients", "bytes_up", "bytes_down", "bytes_joining")
         rounds = zip(self.committed["rounds"], self.made["rounds"], strict=False)
         kept = all(old[name] == new[name] for old, new in rounds for name in same)

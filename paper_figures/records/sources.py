@@ -290,7 +290,7 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where one kind of record comes from, as a report shows it."""
+    """The origin of one kind of record, as a report shows it."""
 
     kind: str
     file: str

@@ -202,7 +202,7 @@ def steps(scale: str, only: Sequence[str] = ()) -> dict[str, tuple[Step, ...]]:
 
 
 def estimate(step: Step, folder: Path, data: Path | None, jobs: int) -> str:
-    """What a step will take, in words: from finished runs of its folder where there are some, else from the plan."""
+    """Return the cost of a step in words: from finished runs of its folder where there are some, else from the plan."""
     from rolora.config import locate
     from rolora.experiment import sweep
     from rolora.planning.estimate import estimate_runs
@@ -259,12 +259,12 @@ def run(
 
 
 def name(step: Step) -> str:
-    """What a step is called in lines on it."""
+    """The name of a step in printed lines."""
     return step.config if isinstance(step, Sweep) else f"{step.benchmark} before and after"
 
 
 def _finished(words: Sequence[str]) -> bool:
-    """Whether an evaluation's record is complete; other commands see for themselves."""
+    """Return True if an evaluation's record is complete; other commands check this themselves."""
     if words[0] != "evaluate":
         return False
     path = Path(words[-1])
