@@ -80,11 +80,11 @@ def on_test(runs: Iterable[Run]) -> list[Run]:
 
 def everything(records: Records) -> list[Run]:
     """Every run of every kind that was measured on test text; of the same experiment in two kinds, the first."""
-    found: dict[str, Run] = {}
+    distinct: dict[str, Run] = {}
     for kind in KINDS:
         for run in on_test(records[kind]):
-            found.setdefault(f"{setting(run)} {run['config']['training']['learning_rate']} {run['seed']}", run)
-    return list(found.values())
+            distinct.setdefault(f"{setting(run)} {run['config']['training']['learning_rate']} {run['seed']}", run)
+    return list(distinct.values())
 
 
 def setting(run: Run) -> str:

@@ -47,16 +47,16 @@ def record_digests(records: Records, kinds: Iterable[str]) -> dict[str, str]:
 
 def code_digests(module: str) -> dict[str, str]:
     """File of the project -> digest, for a module and all modules of the project that it imports."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     waiting = [module]
     while waiting:
         path = _file(waiting.pop())
-        if path is None or (name := path.relative_to(ROOT).as_posix()) in found:
+        if path is None or (name := path.relative_to(ROOT).as_posix()) in digests:
             continue
         content = path.read_bytes()
-        found[name] = digest(content)
+        digests[name] = digest(content)
         waiting += _imports(content)
-    return dict(sorted(found.items()))
+    return dict(sorted(digests.items()))
 
 
 def _file(module: str) -> Path | None:

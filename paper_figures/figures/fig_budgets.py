@@ -31,10 +31,10 @@ def applies(records: Records) -> bool:
 @styled
 def figure(records: Records) -> Figure:
     """Return accuracy against rounds, total local steps and bytes."""
-    found = _isolated(records)
-    result, axes = grid(len(found), len(BUDGETS), height=2.1 * len(found))
+    isolated = _isolated(records)
+    result, axes = grid(len(isolated), len(BUDGETS), height=2.1 * len(isolated))
     handles, counts = {}, []
-    for row, group in enumerate(found):
+    for row, group in enumerate(isolated):
         for column, (name, spent) in enumerate(BUDGETS.items()):
             ax = axes[row, column]
             for method, runs in group.runs.items():
@@ -52,10 +52,10 @@ def figure(records: Records) -> Figure:
         for ax in axes[row]:
             ax.set_ylim(low, high)
     note = (
-        f"{describe(found[0].any_run)}. Curves: {count_note(counts)}. Total local steps: the optimiser steps of all clients "
+        f"{describe(isolated[0].any_run)}. Curves: {count_note(counts)}. Total local steps: the optimiser steps of all clients "
         "together. Bytes are counted from the tensors sent, the first broadcast included."
     )
-    title = f"{found[0].any_run['model']['name']}: equal rounds, equal total local steps, equal bytes"
+    title = f"{isolated[0].any_run['model']['name']}: equal rounds, equal total local steps, equal bytes"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
 
 

@@ -220,7 +220,7 @@ def run(
     out: Path,
     data: Path | None,
     jobs: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     only_estimate: bool = False,
 ) -> None:
@@ -231,7 +231,7 @@ def run(
         out: records are gathered in here, their runs are in ``out/runs``.
         data: folder with the data as files, for those without a hub.
         jobs: runs at the same time.
-        tell: is given a line on what comes next.
+        log: takes a line on each next command.
         only_estimate: say what it would take, and stop.
 
     Raises:
@@ -239,7 +239,7 @@ def run(
     """
     for kind, parts in chosen.items():
         for step in parts:
-            tell(f"{kind}: {name(step)}: {estimate(step, out / 'runs' / kind, data, jobs)}")
+            log(f"{kind}: {name(step)}: {estimate(step, out / 'runs' / kind, data, jobs)}")
     for kind, parts in () if only_estimate else chosen.items():
         folder = out / "runs" / kind
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,7 +247,7 @@ def run(
             for words in step.commands(folder, data, jobs):
                 if _finished(words):
                     continue
-                tell(f"python -m rolora {shlex.join(words)}")
+                log(f"python -m rolora {shlex.join(words)}")
                 done = subprocess.run([sys.executable, "-m", "rolora", *words], check=False)
                 if done.returncode:
                     raise InputError(
@@ -255,7 +255,7 @@ def run(
                         "command goes on"
                     )
         gathered = gather(kind, folder, out)
-        tell(f"{kind}: {gathered} records in {out / kind}")
+        log(f"{kind}: {gathered} records in {out / kind}")
 
 
 def name(step: Step) -> str:
