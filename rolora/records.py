@@ -89,11 +89,11 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process had begun to write in a folder with :func:`write_bytes`."""
     for path in folder.glob(".*.*"):
         process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not goes_on(int(process)):
+        if process.isdecimal() and not is_running(int(process)):
             path.unlink(missing_ok=True)
 
 
-def goes_on(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Whether a process other than this one is alive and may still rename its file."""
     if process == os.getpid():
         return False

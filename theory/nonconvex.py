@@ -80,7 +80,7 @@ def random_waves(
         equal: all clients have one function, so that their number changes the noise alone.
 
     Returns:
-        The objectives, those of one draw beside each other, and normal starts.
+        The objectives, those of one draw next to each other, and normal starts.
 
     Example:
         >>> objective, start = random_waves(Key(0), 2, 3, 5, 4, (3, 1, 2))
@@ -95,9 +95,9 @@ def random_waves(
         stream.standard_normal((objectives, drawn, waves, r, k)),
         stream.uniform(-np.pi, np.pi, (objectives, drawn, waves)),
     )
-    whole = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
+    repeated = [np.broadcast_to(array, (objectives, num_clients, *array.shape[2:])) for array in arrays]
     factors = stream.standard_normal((objectives, d, r)), stream.standard_normal((objectives, r, k))
-    return Waves(*(np.repeat(array, runs, axis=0) for array in whole)), Layer(
+    return Waves(*(np.repeat(array, runs, axis=0) for array in repeated)), Layer(
         *(np.repeat(factor, runs, axis=0) for factor in factors)
     )
 
@@ -120,9 +120,6 @@ def sgd_rounds(
         start: the server's layer.
         noise: sigma; a client's gradient error is normal with :math:`E\|\cdot\|_F^2 = \sigma^2`.
         common_noise: all clients of a round have the same error; independent ones otherwise.
-
-    Returns:
-        The server's layer after every round.
     """
     stream, server = key.generator(), start
     clients = objective.num_clients
@@ -162,9 +159,6 @@ def stationarity(
         start: as in ``sgd_rounds``.
         iterations: T; each is two rounds.
         common_noise: as in ``sgd_rounds``.
-
-    Returns:
-        One number an instance, from exact gradients.
     """
     server, total = start, np.zeros(start.A.shape[0])
     rounds = sgd_rounds(objective, algorithm, start, eta, noise, key, 2 * iterations, common_noise)
@@ -184,9 +178,6 @@ def stationarity_bound(
         start: where f^0 is taken.
         eta: the step, at most 1/L_A and 1/L_B.
         noise: sigma, of one client and block.
-
-    Returns:
-        An upper bound of the mean of ``stationarity``.
     """
     smooth = objective.smoothness("A") + objective.smoothness("B")
     return 2 * objective.value(start) / (eta * iterations) + smooth * eta * noise**2 / objective.num_clients

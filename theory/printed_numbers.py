@@ -1,4 +1,4 @@
-"""What the two papers print, as strings, each with how far it can be trusted; and the arithmetic of printed digits.
+"""The two papers' printed numbers, as strings with their trust, and arithmetic on them.
 
 The numbers lie in ``data/printed_numbers.json``. They are the best over rounds and learning rates on the evaluation data, so
 a number that this project measures is never compared with them here: the audits compare printed numbers with each other.
@@ -93,7 +93,7 @@ def rows() -> tuple[Row, ...]:
         >>> rows()[0].cells[AVERAGE].text
         '88.20'
     """
-    found = []
+    lines = []
     for entry in load()["numbers"]:
         axis = entry.get("backbone", entry["metric"])
         names, texts = axis.split(" / "), entry["value"].split(" / ")
@@ -107,8 +107,8 @@ def rows() -> tuple[Row, ...]:
             for name, text, deviation in zip(names, texts, deviations, strict=True)
         }
         setting = {key: value for key, value in entry.items() if key not in ("value", "deviation")}
-        found.append(Row(entry["table"], entry["clients"], entry["method"], cells, setting))
-    return tuple(found)
+        lines.append(Row(entry["table"], entry["clients"], entry["method"], cells, setting))
+    return tuple(lines)
 
 
 def number(table: str, method: str, name: str, clients: int | None = None) -> Number:
@@ -120,9 +120,6 @@ def number(table: str, method: str, name: str, clients: int | None = None) -> Nu
         name: a task, ``AVERAGE``, or what the line calls it.
         clients: needed where a table has several numbers of clients.
 
-    Returns:
-        The number.
-
     Raises:
         InputError: there is none, or more than one.
 
@@ -130,14 +127,14 @@ def number(table: str, method: str, name: str, clients: int | None = None) -> Nu
         >>> number("P2-1-r4", "ffa-lora", AVERAGE).text
         '87.48'
     """
-    found = [
+    matches = [
         row.cells[name]
         for row in rows()
         if (row.table, row.method) == (table, method) and name in row.cells and clients in (None, row.clients)
     ]
-    if len(found) != 1:
-        raise InputError(f"{PRINTED_NUMBERS} has {len(found)} numbers for {table}, {method}, {name}, expected one")
-    return found[0]
+    if len(matches) != 1:
+        raise InputError(f"{PRINTED_NUMBERS} has {len(matches)} numbers for {table}, {method}, {name}, expected one")
+    return matches[0]
 
 
 def accuracies() -> tuple[tuple[str, Number], ...]:
@@ -147,22 +144,22 @@ def accuracies() -> tuple[tuple[str, Number], ...]:
         >>> {task for task, _ in accuracies()} == set(TASKS)
         True
     """
-    found = []
+    tagged = []
     for row in rows():
         if "unit" in row.setting:
             continue
         if row.setting["metric"] in TASKS:
-            found += [(row.setting["metric"], each) for each in row.cells.values()]
+            tagged += [(row.setting["metric"], cell) for cell in row.cells.values()]
         else:
-            found += [(name, each) for name, each in row.cells.items() if name in TASKS]
-    return tuple(found)
+            tagged += [(name, cell) for name, cell in row.cells.items() if name in TASKS]
+    return tuple(tagged)
 
 
 def mean_of_cells(table: str, method: str) -> tuple[float, float]:
     """The mean of a line's five accuracies, and its standard deviation if the five are independent.
 
     Example:
-        >>> [round(each, 3) for each in mean_of_cells("P2-1-r4", "ffa-lora")]
+        >>> [round(value, 3) for value in mean_of_cells("P2-1-r4", "ffa-lora")]
         [87.542, 0.114]
     """
     cells = [number(table, method, task) for task in TASKS]
@@ -171,29 +168,31 @@ def mean_of_cells(table: str, method: str) -> tuple[float, float]:
 
 
 def modules(budget: int, task: str) -> int:
-    """How many weight matrices are adapted: the layers of arXiv 2409.02346, Table 5, times the matrices of a layer.
+    """Return the number of adapted weight matrices: layers of arXiv 2409.02346, Table 5, times matrices of a layer.
 
     Example:
         >>> [modules(2, task) for task in TASKS]
         [12, 18, 18, 18, 16]
     """
     (entry,) = [
-        each for each in load()["settings"]["layers"] if each["budget"] == budget and task in each["tasks"].split(" / ")
+        entry
+        for entry in load()["settings"]["layers"]
+        if entry["budget"] == budget and task in entry["tasks"].split(" / ")
     ]
     return (int(entry["last"]) - int(entry["first"]) + 1) * len(entry["modules"].split(" / "))
 
 
 def rounds(clients: int, task: str) -> int:
-    """How many communication rounds were run.
+    """Return the number of communication rounds of the papers' runs.
 
     Example:
         >>> rounds(3, "QQP"), rounds(3, "RTE")
         (500, 200)
     """
     (entry,) = [
-        each
-        for each in load()["settings"]["rounds"]
-        if each["clients"] == clients and task in each["tasks"].split(" / ")
+        entry
+        for entry in load()["settings"]["rounds"]
+        if entry["clients"] == clients and task in entry["tasks"].split(" / ")
     ]
     return int(entry["value"])
 
@@ -205,5 +204,5 @@ def constant_rate(task: str) -> float:
         >>> round(constant_rate("RTE"), 4)
         52.7076
     """
-    (entry,) = [each for each in load()["settings"]["constant_predictor"] if each["task"] == task]
+    (entry,) = [entry for entry in load()["settings"]["constant_predictor"] if entry["task"] == task]
     return 100 * int(entry["most_frequent"]) / int(entry["examples"])

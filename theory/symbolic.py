@@ -27,7 +27,7 @@ Substitution = dict[sp.Symbol, sp.Expr | int]
 
 @dataclass(frozen=True)
 class Derived:
-    """What a derivation ended with.
+    """The result of a derivation.
 
     Args:
         expressions: the entries of the result.
@@ -249,7 +249,7 @@ def contraction_excess() -> Derived:
 
 @lru_cache
 def largest_kappa(gradient_factor: int) -> Derived:
-    r"""Where the claimed factor stops holding at a*: the positive root of q(1) = 0, :math:`(1 - f\kappa)^2 = 1 - \kappa c_0`.
+    r"""The end of the claimed factor's range at a*: the positive root of q(1) = 0, :math:`(1 - f\kappa)^2 = 1 - \kappa c_0`.
 
     Example:
         >>> largest_kappa(2).expressions, largest_kappa(1).expressions
@@ -262,7 +262,7 @@ def largest_kappa(gradient_factor: int) -> Derived:
 
 @lru_cache
 def interference(clients: int) -> tuple[Derived, sp.ImmutableMatrix]:
-    r"""What averaging both factors misses, :math:`\sum p_i A_i B_i - \bar A\bar B`, for factors of 2 x 2 entries.
+    r"""The error of averaging both factors, :math:`\sum p_i A_i B_i - \bar A\bar B`, for factors of 2 x 2 entries.
 
     The first sum is multiplied by :math:`\sum p_i = 1`. On expanding, the terms in :math:`p_i^2` cancel, and those in
     :math:`p_i p_j` make up :math:`(A_i - A_j)(B_i - B_j)`.
@@ -354,9 +354,6 @@ def ffa_excess(loss: Loss, noise: Noise = "Student") -> Derived:
     Args:
         loss: which of the three.
         noise: how xi is distributed.
-
-    Returns:
-        An expression of N and m.
 
     Example:
         >>> ffa_excess("population").expressions

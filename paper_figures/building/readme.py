@@ -10,6 +10,7 @@ from paper_figures import registry
 from paper_figures.building import findings
 from paper_figures.records.sources import Records
 from paper_figures.tables import tab_claims
+from rolora.config import reference
 from rolora.errors import InputError
 from rolora.records import write_bytes
 
@@ -67,6 +68,7 @@ def tables(records: Records) -> str:
 DOCUMENTS: dict[str, dict[str, Callable[[Records], str]]] = {
     "README.md": {"findings": lambda records: findings.bullets(findings.headline(records)) or NOTHING},
     "rolora/README.md": {
+        "configuration": lambda records: reference.table(),
         "conformance": lambda records: _tables(records, "tab_conformance", "tab_conformance_foreign"),
         "engines": lambda records: _tables(records, "tab_engines"),
         "gpu": lambda records: _tables(records, "tab_gpu_speed", "tab_gpu_memory"),

@@ -146,7 +146,7 @@ def plot_seeds(
 
 
 def band(curves: Sequence[Sequence[float]], logarithmic: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """MeanInterval, lower and upper end of Student's 95 % interval at every point; equal where there is one curve.
+    """Mean, lower and upper end of Student's 95 % interval at every point; equal where there is one curve.
 
     Args:
         curves: one a seed.

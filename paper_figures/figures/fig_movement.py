@@ -53,7 +53,7 @@ def figure(records: Records) -> Figure:
     note = (
         f"{swept_setting.described_run(first, VARIES)}. Movement: root of the sum over layers of the squared change of the factor at the "
         'server, in the first round in which both start from the same state (round 0; round 1 for "shared", which resets in round 0). '
-        f"MeanInterval of {'–'.join(map(str, seeds))} seeds, bar: 95 % Student interval."
+        f"Mean of {'–'.join(map(str, seeds))} seeds, bar: 95 % Student interval."
     )
     return furnish(result, "How far a round goes when clients are chained", note, [*handles.values(), reference])
 

@@ -76,7 +76,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
-class Around(Algorithm):
+class WrappedAlgorithm(Algorithm):
     """Another method's decisions, for what changes one of them: the server's step.
 
     Args:

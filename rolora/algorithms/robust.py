@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rolora.adapter import FACTORS, Array, Layer
-from rolora.algorithms.base import AVERAGING, Around
+from rolora.algorithms.base import AVERAGING, WrappedAlgorithm
 from rolora.algorithms.means import median, trimmed_mean
 from rolora.errors import InputError
 
@@ -14,7 +14,7 @@ KINDS = ("trimmed_mean", "median")
 
 
 @dataclass(frozen=True)
-class RobustAggregation(Around):
+class RobustAggregation(WrappedAlgorithm):
     r"""The method's own step on what all clients would have sent, had each sent the middle of them (arXiv 1803.01498).
 
     For a factor X that the round has trained,

@@ -9,12 +9,12 @@ from typing import Any
 import array_api_compat
 
 from rolora.adapter import FACTORS, Layer
-from rolora.algorithms.base import AVERAGING, Around
+from rolora.algorithms.base import AVERAGING, WrappedAlgorithm
 from rolora.errors import InputError
 
 
 @dataclass(frozen=True)
-class ServerOptimizer(Around):
+class ServerOptimizer(WrappedAlgorithm):
     r"""Take the method's aggregate as a step, and its step as a gradient (Hsu et al. 1909.06335; Reddi et al. 2003.00295).
 
     With :math:`\Delta = \bar X - X^t` for a factor X that the round has trained,

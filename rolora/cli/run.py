@@ -22,7 +22,10 @@ def _processes(debug: bool) -> Iterator[None]:
     """Join the other processes of the command, if torchrun started several; only the first one prints."""
     from rolora.training import process_group
 
-    with process_group.leaving_together(), one_line_errors(debug, options.INTERRUPTED, process_group.speaks):
+    with (
+        process_group.leaving_together(),
+        one_line_errors(debug, options.INTERRUPTED, process_group.should_report_failure),
+    ):
         process_group.join()
         console.quiet = not process_group.is_first()
         yield

@@ -47,7 +47,7 @@ def run(
     watch: Callable[[dict[str, Any]], None] | None = None,
     setups: SetupCache | None = None,
 ) -> dict[str, Any]:
-    """Run an experiment, or return the record of the same experiment if it has been run already.
+    """Run an experiment by Algorithm 1 of arXiv 2502.01755v4, or return the record if it has been run already.
 
     Args:
         config: what to run.
@@ -73,9 +73,9 @@ def run(
     experiment = Experiment(config, directory, resume=resume, progress=progress, watch=watch, setup=setup)
     while not experiment.over:
         started = time.perf_counter()
-        opened = experiment.open_round()
+        opened = experiment.open_round()  # sample clients and broadcast to them
         updates = experiment.engine.local_updates(opened.t, opened.broadcasts, opened.trainable)
-        experiment.close_round(opened, updates, started)
+        experiment.close_round(opened, updates, started)  # accept and aggregate; then the observers
     return experiment.finish()
 
 
@@ -92,18 +92,7 @@ class Experiment:
         watch: Callable[[dict[str, Any]], None] | None = None,
         setup: Callable[[Config], Setup] | None = None,
     ) -> None:
-        """
-        Args:
-            config: what to run.
-            directory: of this run.
-            resume: continue from the checkpoint, if there is one.
-            progress: called after every local update.
-            watch: called with every round's entry of the record, those of before a resumption included.
-            setup: gives what exists before round 0, where it is not to be loaded.
-
-        Raises:
-            InputError: the config cannot be met, or there is an unfinished run and ``resume`` is False.
-        """
+        """As :func:`run`; ``setup`` gives all that exists before round 0, instead of :func:`prepare`."""
         self.config, self.directory, self.checkpoint = config, directory, directory / CHECKPOINT
         check(config, self.checkpoint, resume)
         process_group.take_gpu(config.runtime.device)
@@ -155,7 +144,7 @@ class Experiment:
 
     @property
     def selects(self) -> bool:
-        """Whether the result is the best round's state, not the last one's."""
+        """Whether the best round's state is the result, instead of the last round's."""
         return self.config.evaluation.select != "last"
 
     @property
@@ -246,7 +235,7 @@ class Experiment:
         return process_group.table_from_first(measure(self.setup, server or self.server, examples) if first else None)
 
     def _final(self) -> dict[str, float | int]:
-        """The measurement that the run ends with: the last one, or of the selected round on test text."""
+        """Return the run's final metrics: those of the last round, or of the selected round on test text."""
         if self.config.evaluation.select == "test":  # measured when it was selected, as every other round
             return self.history[selection.best_round(self.history)][selection.TEST_EVALUATION]
         return self.measured(self.setup.test, self.selected) if self.selects else self.history[-1]["evaluation"]

@@ -52,11 +52,10 @@ def run_all(
         InputError: the first one that a run met; runs that are finished stay finished.
     """
     if process_group.count() > 1 and (jobs > 1 or together):
-        given = f"--jobs {jobs}" if jobs > 1 else "--together"
         raise InputError(
-            f"got {given} in {process_group.count()} processes, expected neither --jobs nor --together: the processes share "
-            "the clients of one run after another"
-        )
+            key="--jobs" if jobs > 1 else "--together", got=jobs if jobs > 1 else together,
+            expected=f"none in {process_group.count()} processes: they share the clients of one run after another",
+        )  # fmt: skip
     tracking.check(track)
     for config in configs:
         if not finished(out / config.run_name(), config.hash()):

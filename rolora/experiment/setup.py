@@ -1,4 +1,4 @@
-"""What exists before round 0: data, clients, model and first adapter, none of them dependent on the algorithm."""
+"""Data, clients, model and first adapter before round 0, none of them dependent on the algorithm; kept for the next run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Setup:
         return next(self.model.parameters()).device
 
     def reused(self, config: Config) -> Setup:
-        """Return the setup of another config on the same backbone and tokens; the config :func:`shares_backbone` with this one.
+        """Return the setup of another config on the same backbone and tokens; it :func:`needs` what this one does.
 
         Clients, head and first adapter are drawn from the config's own seed, so its run has the bits of one alone.
         """
@@ -71,7 +71,8 @@ class SetupCache:
     """
 
     def __init__(self) -> None:
-        self._last: Setup | None = None
+        self._setup: Setup | None = None
+        self._needs: str | None = None
 
     def get(self, config: Config) -> Setup:
         """Return the setup of a config, from the last one if possible.
@@ -79,34 +80,26 @@ class SetupCache:
         Raises:
             InputError: whatever of the config cannot be met.
         """
-        if self._last is None or not shares_backbone(config, self._last.config):
-            self._last = None
-            setup = prepare(config)
+        needed = needs(config)
+        if self._setup is not None and needed == self._needs:
+            setup = self._setup.reused(config)
         else:
-            setup = self._last.reused(config)
-        self._last = setup if leaves_backbone(config) else None
+            self._setup = None
+            setup = prepare(config)
+        self._setup, self._needs = None if needed is None else setup, needed
         return setup
 
 
-def leaves_backbone(config: Config) -> bool:
-    """Return whether a run leaves model and data as a run in the same process may find them."""
-    algorithm = config.build_algorithm()
+def needs(config: Config) -> str | None:
+    """Return what a run needs of model and data, as text; None if it changes the model or cannot leave it to another."""
+    algorithm, evaluation = config.build_algorithm(), config.evaluation
     folds = any("residual" in algorithm.changed(t) for t in range(config.federation.rounds))
-    return not folds and config.privacy.mode == "none" and process_group.count() == 1
-
-
-def shares_backbone(config: Config, other: Config) -> bool:
-    """Return whether two runs can use one model, one tokenised data set and the same hidden states, one after the other."""
-    return leaves_backbone(config) and _needs(config) == _needs(other)
-
-
-def _needs(config: Config) -> str:
-    table, evaluation = config.resolved(), config.evaluation
-    kept = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}
-    kept["evaluation"] = [evaluation.split, evaluation.select, evaluation.batch_size]
-    if config.own_backbone:
-        kept["seed"] = config.seed
-    return json.dumps(kept, sort_keys=True)
+    if folds or config.privacy.mode != "none" or process_group.count() > 1:
+        return None
+    table = config.resolved()
+    shared = {name: table[name] for name in ("model", "lora", "data", "runtime") if name in table}
+    shared["evaluation"] = [evaluation.split, evaluation.select, evaluation.batch_size]
+    return json.dumps(shared | {"seed": config.seed if config.own_backbone else None}, sort_keys=True)
 
 
 def prepare(config: Config, data: tasks.TextData | None = None) -> Setup:
@@ -191,7 +184,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
     """Keep the hidden states below the lowest adapted layer, where the config asks for it and it can be done exactly.
 
     Args:
-        setup: gets them, and what a record says of them: why there are none, if there are none.
+        setup: gets them, and their description for the record: the reason, if there are none.
         folder: of the run, for a file on disk where memory does not suffice; none is written if None.
 
     Raises:
@@ -214,7 +207,7 @@ def keep_hidden_states(setup: Setup, folder: Path | None) -> None:
 
 
 def divide(config: Config, key: Key, labels: np.ndarray, owners: np.ndarray | None = None) -> list[np.ndarray]:
-    """The clients' example indices by the config's partition; ``owners`` says whose they are by the data themselves."""
+    """Return the clients' example indices by the config's partition; ``owners`` gives each example's client in the data."""
     federation = config.federation
     if config.build_algorithm().pooled:
         return [np.arange(len(labels))]

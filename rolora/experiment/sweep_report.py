@@ -155,8 +155,8 @@ def _shown(rate: dict[str, float]) -> str:
     return rate_text((rate["learning_rate"], rate.get("learning_rate_a")))
 
 
-def _mean(found: dict[str, Any], sign: bool = False) -> str:
-    return MeanInterval(found["mean"], found["half_width"], found["n"]).text(sign=sign)
+def _mean(mean: dict[str, Any], sign: bool = False) -> str:
+    return MeanInterval(mean["mean"], mean["half_width"], mean["n"]).text(sign=sign)
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -1,8 +1,8 @@
-"""Runs in the trackers that people already look at, through accelerate, which speaks to them. It changes no bit of a run.
+"""Logging of runs to experiment trackers through accelerate. It changes no bit of a run.
 
-Nothing leaves this machine unless the tracker's own settings say so: TensorBoard writes into the run's folder, MLflow to
-``MLFLOW_TRACKING_URI`` or its local default, Weights & Biases is offline unless ``WANDB_MODE`` says otherwise. A tracker
-class of one's own is found by its name once ``accelerate.tracking.register_tracker_class`` knows it.
+Nothing leaves this machine unless the tracker's own settings ask for it: TensorBoard writes into the run's folder, MLflow to
+``MLFLOW_TRACKING_URI`` or its local default, Weights & Biases is offline unless ``WANDB_MODE`` is set. A tracker class of
+one's own is found by its name once ``accelerate.tracking.register_tracker_class`` knows it.
 """
 
 from __future__ import annotations
@@ -26,32 +26,27 @@ def check(names: Sequence[str]) -> None:
     """Refuse trackers that are not known or not installed, before anything is run.
 
     Raises:
-        InputError: what was given, and what there is or how to get it.
+        InputError: a tracker is unknown, or its package is missing.
     """
     if not names:
         return
     from accelerate import tracking
     from accelerate.utils import LoggerType
 
-    available = {str(one) for one in tracking.get_available_trackers()}
+    available = {str(name) for name in tracking.get_available_trackers()}
     for name in names:
         if name not in tracking.LOGGER_TYPE_TO_CLASS:
             known = ", ".join(sorted(tracking.LOGGER_TYPE_TO_CLASS))
-            raise InputError(f"--track: got {name!r}, expected one of {known}")
+            raise InputError(key="--track", got=name, expected=f"one of {known}")
         if name in LoggerType.list() and name not in available:
-            raise InputError(f"--track: {name} needs a package that is not installed: pip install {name}")
+            raise InputError(key="--track", got=name, expected=f"an installed package: pip install {name}")
 
 
 class Trackers:
     """The trackers of one run. They start with its first round, so that a run that is only read leaves nothing there."""
 
     def __init__(self, names: Sequence[str], config: Config, directory: Path) -> None:
-        """
-        Args:
-            names: as accelerate calls them.
-            config: of the run; goes to the trackers as hyper-parameters.
-            directory: of the run.
-        """
+        """``names`` are accelerate's; the config goes to the trackers as hyper-parameters."""
         self.names, self.config, self.directory = tuple(names), config, directory
         self.started: list[Any] | None = None
 
@@ -62,12 +57,12 @@ class Trackers:
         values["bytes/up"] = sum(entry["bytes_up"].values())
         values["bytes/down"] = sum(entry["bytes_down"].values()) + sum(entry["bytes_joining"].values())
         split = evaluation.split if evaluation.select == "last" else "validation"
-        for where, found in ((split, entry["evaluation"]), ("test", entry.get(TEST_EVALUATION))):
-            values |= {f"{where}/{name}": value for name, value in (found or {}).items() if name != "examples"}
+        for where, metrics in ((split, entry["evaluation"]), ("test", entry.get(TEST_EVALUATION))):
+            values |= {f"{where}/{name}": value for name, value in (metrics or {}).items() if name != "examples"}
         self._log(values, entry["round"] + 1)
 
     def finish(self, record: dict[str, Any] | None = None) -> None:
-        """Log what the run ends with, if it has, and close what was started."""
+        """Log the final metrics, if the run is finished, and close the trackers."""
         if self.started is None:
             return
         if record is not None:
@@ -85,7 +80,7 @@ class Trackers:
 
 
 def log_finished(names: Sequence[str], config: Config, directory: Path, record: dict[str, Any]) -> None:
-    """All of a run at once: for runs in lockstep, as most trackers know one run of a process at a time."""
+    """Log all of a finished run: for runs in lockstep, as most trackers know one run of a process at a time."""
     trackers = Trackers(names, config, directory)
     for entry in record["rounds"]:
         trackers.round_done(entry)
@@ -111,7 +106,7 @@ def _start(name: str, config: Config, directory: Path) -> Any:
 
 
 def _arguments(name: str, kind: type, config: Config, directory: Path) -> dict[str, Any]:
-    """How the run is called there, and where it is written."""
+    """Return the tracker's name for the run, and the place of its files."""
     if name == "tensorboard":  # what an interrupted run has written is hidden by what is logged again
         return {"run_name": name, "logging_dir": str(directory), "purge_step": 0}
     if name == "mlflow":

@@ -75,7 +75,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed had begun."""
     for path in folder.parent.glob(f".{folder.name}.*"):
         process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not records.goes_on(int(process)):
+        if process.isdecimal() and not records.is_running(int(process)):
             shutil.rmtree(path, ignore_errors=True)
 
 

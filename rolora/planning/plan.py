@@ -78,7 +78,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Bare:
+class ModelSkeleton:
     """A model without numbers: what of it a plan needs.
 
     ``frozen_bytes`` is what the unadapted model holds, quantised or not, ``adapted_bytes`` what the matrices do that have
@@ -98,7 +98,7 @@ class Bare:
 
 
 @lru_cache(maxsize=8)  # a grid plans the same model many times
-def bare_model(
+def model_skeleton(
     model: ModelConfig,
     lora: LoraConfig,
     labels: int,
@@ -107,7 +107,7 @@ def bare_model(
     objective: str = "classification",
     data_name: str = "",
     recomputed: bool = False,
-) -> Bare:
+) -> ModelSkeleton:
     """The config's model with its adapter on the meta device.
 
     Args:
@@ -131,7 +131,7 @@ def bare_model(
     if recomputed:
         gradient_checkpointing.check(wrapped)
     state = peft_boundary.read(wrapped, head=model.head == "trained")
-    return Bare(
+    return ModelSkeleton(
         settings_source=source,
         architecture=type(plain).__name__,
         shapes=shapes,
@@ -167,7 +167,7 @@ def plan(
     """
     labels = config.data.num_labels or known_tasks.outputs(config.data) or 2
     dtype = precision.DTYPES[config.runtime.dtype]
-    bare = bare_model(
+    skeleton = model_skeleton(
         config.model,
         config.lora,
         labels,
@@ -176,7 +176,7 @@ def plan(
         data_name=config.data.name,
         recomputed=config.runtime.gradient_checkpointing,
     )
-    rounds = list(traffic(config, bare.state))
+    rounds = list(traffic(config, skeleton.state))
     shown, period = pattern(rounds)
     largest = max(len(one.clients) for one in rounds)
     group = min(group_size or config.runtime.group_size or 1, largest)
@@ -190,8 +190,8 @@ def plan(
         "batch_size": config.training.batch_size,
         "tokens": length,
     }
-    counted = operations(config, bare, rounds, length, labels)
-    rate = speed(config.runtime, bare.shapes, config.training.batch_size * length * group, flops_per_second)
+    counted = operations(config, skeleton, rounds, length, labels)
+    rate = speed(config.runtime, skeleton.shapes, config.training.batch_size * length * group, flops_per_second)
     seconds = (
         (counted["training"] + counted["evaluation"]) / rate["flops_per_second"] if rate["flops_per_second"] else None
     )
@@ -200,65 +200,69 @@ def plan(
         algorithm=config.algorithm,
         model={
             "name": backbone.shown_name(config.model),
-            "sizes": bare.settings_source,
-            "architecture": bare.architecture,
-            "parameters": bare.parameters,
+            "sizes": skeleton.settings_source,
+            "architecture": skeleton.architecture,
+            "parameters": skeleton.parameters,
             "dtype": config.runtime.dtype,
         }
         | ({"quantization": config.model.quantization} if config.model.quantization != "none" else {})
-        | bare.found,
-        trainable={f: sum(getattr(layer, f).numel() for layer in bare.state.layers.values()) for f in FACTORS}
-        | {"head": sum(tensor.numel() for tensor in bare.state.head.values())},
+        | skeleton.found,
+        trainable={f: sum(getattr(layer, f).numel() for layer in skeleton.state.layers.values()) for f in FACTORS}
+        | {"head": sum(tensor.numel() for tensor in skeleton.state.head.values())},
         work=work,
         rounds=tuple(rounds[:shown]),
         repeats_every=period,
         bytes_in_all={direction: total(one.by_direction()[direction] for one in rounds) for direction in DIRECTIONS},
-        memory=memory(config, bare, rounds, length, group),
+        memory=memory(config, skeleton, rounds, length, group),
         flops=counted,
         time=rate | {"seconds": seconds},
         notes=tuple(_notes(config, labels, tokens, group_size)),
     )
 
 
-def memory(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, group: int) -> dict[str, int]:
+def memory(
+    config: Config, skeleton: ModelSkeleton, rounds: Sequence[Traffic], length: int, group: int
+) -> dict[str, int]:
     """Bytes by part when most is held: at the end of a forward pass, before the round's aggregation."""
     training, algorithm = config.training, config.build_algorithm()
-    layers = bare.state.layers.values()
+    layers = skeleton.state.layers.values()
     sizes = {factor: sum(nbytes(getattr(layer, factor)) for layer in layers) for factor in FACTORS}
-    sizes["head"] = sum(nbytes(tensor) for tensor in bare.head.values())
-    heads = {"head"} if bare.state.head else set()
+    sizes["head"] = sum(nbytes(tensor) for tensor in skeleton.head.values())
+    heads = {"head"} if skeleton.state.head else set()
     moved = max(sum(sizes[part] for part in {*one.trained, *heads}) for one in rounds)
     states = 2 if training.optimizer == "adamw" else int(training.momentum > 0)
-    residual = sum(4 * adapter.d * adapter.k for adapter in bare.adapters)
+    residual = sum(4 * adapter.d * adapter.k for adapter in skeleton.adapters)
     changes_backbone = any("residual" in algorithm.changed(one.round) for one in rounds)
     kept = sum(sizes[factor] for factor in algorithm.personal) * config.federation.num_clients
     found = {
-        "backbone": bare.frozen_bytes,
+        "backbone": skeleton.frozen_bytes,
         # the batched engine's stack of clients lies beside the model's own adapter
         "adapters and heads": (group + (config.runtime.engine == "batched")) * sum(sizes.values()),
         "gradients": group * moved,
         "optimiser": group * moved * (states + bool(training.proximal)),
         "activations": activation_bytes(
-            bare.shapes,
+            skeleton.shapes,
             group * training.batch_size,
             length,
             precision.DTYPES[config.runtime.dtype],
-            bare.adapters,
+            skeleton.adapters,
             on=config.runtime.device.partition(":")[0],
             trains_a=any("A" in one.trained for one in rounds),
             adapter_dropout=config.lora.dropout > 0,
             recomputed=config.runtime.gradient_checkpointing,
         ),
         "server and updates": sum(sizes.values()) + max(sum(one.bytes_up.values()) for one in rounds) + kept,
-        "residual": changes_backbone * (residual + bare.adapted_bytes),
+        "residual": changes_backbone * (residual + skeleton.adapted_bytes),
     }
     return found | {"in all": sum(found.values())}
 
 
-def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: int, labels: int) -> dict[str, Any]:
+def operations(
+    config: Config, skeleton: ModelSkeleton, rounds: Sequence[Traffic], length: int, labels: int
+) -> dict[str, Any]:
     """Floating-point operations: counted (``rolora.models.costs.counted_flops``), and by the simple count 4 P T."""
     training, schedule = config.training, config.build_algorithm().local_schedule
-    heads = {"head"} if bare.state.head else set()
+    heads = {"head"} if skeleton.state.head else set()
     steps: Counter[frozenset[str]] = Counter()
     for one in rounds:
         for step in range(training.local_steps):
@@ -272,8 +276,8 @@ def operations(config: Config, bare: Bare, rounds: Sequence[Traffic], length: in
         "client_step": {"+".join(sorted(part)): count for part, count in by_step.items()},
         "training": sum(steps[part] * count for part, count in by_step.items()),
         "evaluation": evaluated * held_out * row,
-        "simple_client_step": 4 * bare.parameters * training.batch_size * length,
-        "simple_training": 4 * bare.parameters * training.batch_size * length * steps.total(),
+        "simple_client_step": 4 * skeleton.parameters * training.batch_size * length,
+        "simple_training": 4 * skeleton.parameters * training.batch_size * length * steps.total(),
     }
 
 

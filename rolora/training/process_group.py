@@ -158,7 +158,7 @@ def take_gpu(device: str) -> None:
         ) from None
 
 
-def speaks() -> bool:
+def should_report_failure() -> bool:
     """Whether this process, which has failed, is the first and has to say why; it leaves a note for the others."""
     if _group is None:
         return True

@@ -172,12 +172,12 @@ class GlobalSeed(OurEngine):
     def play(self, seed, order, rounds):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                sequential.local_training,
+                sequential.local_update,
                 "batches",
                 lambda key, indices, size, steps: (np.sort(indices)[:size] for _ in range(steps)),
             )
             patch.setattr(
-                sequential.local_training,
+                sequential.local_update,
                 "named_dropout",
                 lambda present, keys, device: real(present, [Key(0).fold("global")], device),
             )
@@ -185,7 +185,7 @@ class GlobalSeed(OurEngine):
         return Trace(**{name: getattr(same, name) for name in same.__dataclass_fields__})
 
 
-real = sequential.local_training.named_dropout
+real = sequential.local_update.named_dropout
 
 
 def test_a_global_seed_fails_law_8():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def evaluate(data, tiny_decoder, monkeypatch):
+    pytest.importorskip("lm_eval")
     # In this process: a process of its own would load torch again for every case.
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
 
@@ -108,6 +110,7 @@ def test_all_benchmarks_in_all_ways(evaluate, tmp_path):
 
 def test_an_option_that_a_model_was_taught_is_picked(decoder, data):
     """An optimiser step by step towards the right options: accuracy goes to one, or the score is of something else."""
+    pytest.importorskip("lm_eval")
     asked = ask(BENCHMARKS["openbookqa"], data)
     choices = [BENCHMARKS["openbookqa"].likelihood(row, ()) for row in asked.rows]
     optimizer = torch.optim.AdamW(decoder.model.requires_grad_(True).parameters(), lr=3e-3)
@@ -292,6 +295,14 @@ def test_bad_input_is_one_line_and_status_2(evaluate, words, expected):
     assert answer.exit_code == 2
     assert expected in answer.output
     assert len(answer.output.strip().splitlines()) == 1
+
+
+def test_without_the_harness_likelihoods_are_refused_before_the_model_is_loaded(evaluate, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    answer = evaluate("--benchmark", "piqa", model="nowhere")
+    assert answer.exit_code == 2
+    assert "pip install 'rolora[evaluation]'" in answer.output
+    assert evaluate("--benchmark", "piqa", "--how", "generation", "--limit", 1, "--max-new-tokens", 1).exit_code == 0
 
 
 def test_training_rows_are_written_as_json_lines(data, tmp_path):

@@ -1,22 +1,33 @@
-"""The batched score is the score of a plain loop, and of another one written from the definition."""
+"""The harness scores our options as a plain computation from the definition does, and its prompts are ours."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import jinja2
 import numpy as np
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, get_peft_model
 from tokenizers import processors
 
 from rolora.errors import InputError
-from rolora.evaluation.benchmarks import BENCHMARKS, likelihood
+from rolora.evaluation.benchmarks import BENCHMARKS
 from rolora.evaluation.benchmarks import decoder as decoders
 from rolora.evaluation.benchmarks.benchmark import Option
 from rolora.evaluation.benchmarks.decoder import Decoder
+from rolora.evaluation.benchmarks.likelihood import Score, log_likelihoods
 from rolora.keys import Key
 from rolora.models.backbone import PACKAGED_MODELS
 from rolora.models.seeding import named_stream
-from tests.evaluation.conftest import CPU, ROWS
+from tests.evaluation.conftest import CPU, HUB_ROWS, ROWS
+
+datasets = pytest.importorskip("datasets")
+lm_eval = pytest.importorskip("lm_eval")
 
 ROUNDING = 2e-5
 """Of a sum of some tens of float32 log-probabilities of a model of two layers, between batches of other shapes."""
@@ -32,107 +43,82 @@ def options() -> list[Option]:
 
 
 def by_hand(decoder: Decoder, option: Option) -> tuple[float, int]:
-    """log p of an option from its definition: character positions, one text, no padding, NumPy in float64."""
-    text = option.context + option.continuation
-    encoded = decoder.tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
-    tokens = encoded["input_ids"]
-    border = len(option.context.rstrip(" "))
+    """log p of an option from its definition: one text, no padding, NumPy in float64."""
+    alone = decoder.tokenizer(option.context.rstrip())["input_ids"]
+    start, tokens = len(alone), decoder.tokenizer(option.context + option.continuation)["input_ids"]
+    tokens = alone + tokens[start:]  # a merge over the border is cut off, as in the harness
     with torch.no_grad():
         logits = decoder.model(torch.tensor([tokens])).logits[0].numpy().astype(np.float64)
-    total, count = 0.0, 0
-    for position, (_, end) in enumerate(encoded["offset_mapping"]):
-        if end > border:  # the token holds at least one character of the option
-            row = logits[position - 1]
-            total += row[tokens[position]] - row.max() - np.log(np.exp(row - row.max()).sum())
-            count += 1
-    return total, count
+    total = 0.0
+    for position in range(start, len(tokens)):
+        row = logits[position - 1]
+        total += row[tokens[position]] - row.max() - np.log(np.exp(row - row.max()).sum())
+    return total, len(tokens) - start
 
 
-def test_a_batch_scores_as_one_at_a_time_and_as_by_hand(decoder):
-    asked = options()
-    assert len({len(decoder.encode(option.context)) for option in asked}) > 5  # or padding is not tried
-    alone = [likelihood.log_likelihoods(decoder, [option], 1)[0] for option in asked]
-    for batch_size in (3, 64):
-        together = likelihood.log_likelihoods(decoder, asked, batch_size)
-        for one, other in zip(together, alone, strict=True):
-            assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=ROUNDING)
-            assert (one.tokens, one.characters, one.cut) == (other.tokens, other.characters, 0)
-    for option, score in zip(asked, alone, strict=True):
+def assert_by_hand(decoder: Decoder, scored: list[Option], scores: list[Score], rounding: float = ROUNDING) -> None:
+    for option, score in zip(scored, scores, strict=True):
         total, count = by_hand(decoder, option)
-        assert score.log_likelihood == pytest.approx(total, rel=ROUNDING)
-        assert score.tokens == count
+        assert score.log_likelihood == pytest.approx(total, rel=rounding)
+        assert (score.tokens, score.cut) == (count, 0)
+        assert score.characters == len(option.continuation.strip())
 
 
-def test_a_model_that_gives_all_logits_scores_the_same(decoder, monkeypatch):
-    few = likelihood.log_likelihoods(decoder, options(), 8)
-    monkeypatch.setattr(likelihood, "_can_keep_few", lambda model: False)
-    for one, other in zip(few, likelihood.log_likelihoods(decoder, options(), 8), strict=True):
-        assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=ROUNDING)
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_batch_scores_as_by_hand(decoder, batch_size):
+    assert len({len(decoder.encode(option.context)) for option in options()}) > 5  # or padding is not tried
+    completed = []
+    scores = log_likelihoods(decoder, options(), batch_size, completed.append)
+    assert_by_hand(decoder, options(), scores)
+    assert sum(completed) == len(options())
+    assert scores == log_likelihoods(decoder, options(), batch_size)
 
 
-def test_the_same_call_gives_the_same_bits(decoder):
-    first, second = (likelihood.log_likelihoods(decoder, options(), 4) for _ in range(2))
-    assert first == second
-
-
-def test_options_that_differ_in_their_last_token_share_a_row(decoder, monkeypatch):
-    rows = []
-    inner = likelihood._logits
-    monkeypatch.setattr(likelihood, "_logits", lambda *words: rows.append(len(words[1])) or inner(*words))
-    context = "Question: which?\nAnswer:"
-    found = likelihood.log_likelihoods(decoder, [Option(context, f" {letter}") for letter in "ABCD"], 8)
-    assert rows == [1]
-    assert len({score.log_likelihood for score in found}) == 4
-
-
-def test_a_merge_over_the_border_is_the_options(decoder):
-    merged = likelihood.encode(decoder, Option("Answer:", " x"))  # ":" and the blank are one token
-    assert decoder.tokenizer.convert_ids_to_tokens(list(merged.tokens[merged.start :])) == [":Ġ", "x"]
-    kept = likelihood.encode(decoder, Option("Answer", " the"))
-    assert decoder.tokenizer.convert_ids_to_tokens(list(kept.tokens[kept.start :])) == ["Ġthe"]
-
-
-def test_blanks_before_an_option_belong_to_it_wherever_they_stand(decoder):
-    first, second = (likelihood.encode(decoder, Option(*words)) for words in (("Is", "  so"), ("Is  ", "so")))
-    assert first == second
+def test_white_space_before_an_option_belongs_to_it_wherever_it_stands(decoder):
+    first, second = log_likelihoods(decoder, [Option("Is", "  so"), Option("Is  ", "so")], 2)
+    assert (first.log_likelihood, first.tokens) == (second.log_likelihood, second.tokens)
+    assert first.tokens > log_likelihoods(decoder, [Option("Is", "so")], 1)[0].tokens
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_option_is_refused(decoder):
     long = Option("x" * 600 + "?", " so")
-    (score,) = likelihood.log_likelihoods(decoder, [long], 1)
+    (score,) = log_likelihoods(decoder, [long], 1)
     assert score.cut == 1 + 601 + 3 - 1 - 512  # beginning token, context, option; its last token is no input
     tokens = decoder.encode(long.context + long.continuation)[score.cut :]
     with torch.no_grad():
         rows = decoder.model(torch.tensor([tokens])).logits[0].double().log_softmax(-1)
     expected = sum(float(rows[position - 1, tokens[position]]) for position in range(len(tokens) - 3, len(tokens)))
     assert score.log_likelihood == pytest.approx(expected, rel=ROUNDING)
-    with pytest.raises(InputError, match="got an option of 700 tokens, expected 1 to 512"):
-        likelihood.encode(decoder, Option("so", "x" * 700))
-    with pytest.raises(InputError, match="got an option of 0 tokens"):
-        likelihood.encode(decoder, Option("so", ""))
+    for continuation, count in (("x" * 700, 700), ("", 0)):
+        with pytest.raises(InputError) as error:
+            log_likelihoods(decoder, [Option("so", continuation)], 1)
+        assert (error.value.got, error.value.expected) == (count, "1 to 512 tokens")
 
 
 def test_an_option_without_context_follows_the_beginning_token(decoder):
-    own = likelihood.encode(decoder, Option("", "so"))
+    (own,) = log_likelihoods(decoder, [Option("", "so")], 1)
+    begun = [decoder.tokenizer.bos_token_id, *decoder.tokenizer("so", add_special_tokens=False)["input_ids"]]
+    with torch.no_grad():
+        rows = decoder.model(torch.tensor([begun])).logits[0].double().log_softmax(-1)
+    expected = sum(float(rows[position - 1, begun[position]]) for position in range(1, len(begun)))
+    assert own.log_likelihood == pytest.approx(expected, rel=ROUNDING)
     decoder.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
     assert decoder.encode("so")[0] != decoder.tokenizer.bos_token_id
-    assert likelihood.encode(decoder, Option("", "so")) == own
-    assert own.tokens[0] == decoder.tokenizer.bos_token_id
-    assert own.start == 1
+    assert log_likelihoods(decoder, [Option("", "so")], 1) == [own]
 
 
 def test_a_model_with_an_adapter_is_scored_with_it(decoder):
-    plain = likelihood.log_likelihoods(decoder, options()[:4], 4)
+    plain = log_likelihoods(decoder, options()[:4], 4)
     with named_stream(Key(0).fold("adapter"), CPU):
         adapted = get_peft_model(
             decoder.model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
         ).eval()
     wrapped = Decoder(adapted, decoder.tokenizer, CPU, decoder.max_length, {})
-    for option, score, before in zip(
-        options(), likelihood.log_likelihoods(wrapped, options()[:4], 4), plain, strict=False
-    ):
-        assert score.log_likelihood == pytest.approx(by_hand(wrapped, option)[0], rel=ROUNDING)
-        assert abs(score.log_likelihood - before.log_likelihood) > 1e-3
+    scores = log_likelihoods(wrapped, options()[:4], 4)
+    assert_by_hand(wrapped, options()[:4], scores)
+    assert all(
+        abs(score.log_likelihood - before.log_likelihood) > 1e-3 for score, before in zip(scores, plain, strict=True)
+    )
 
 
 def test_the_packaged_decoder_scores_as_by_hand():
@@ -143,8 +129,70 @@ def test_the_packaged_decoder_scores_as_by_hand():
         packaged = decoders.load(name, torch.float32, CPU)
     except InputError as error:
         pytest.skip(str(error))
-    asked = options()[:8]
-    for option, score in zip(asked, likelihood.log_likelihoods(packaged, asked, 8), strict=True):
-        total, count = by_hand(packaged, option)
-        assert score.log_likelihood == pytest.approx(total, rel=1e-4)  # thirty layers
-        assert score.tokens == count
+    assert_by_hand(packaged, options()[:8], log_likelihoods(packaged, options()[:8], 8), 1e-4)  # thirty layers
+
+
+def harness_config(file: str) -> dict[str, Any]:
+    """A task of the installed harness, with its functions and the file that it includes."""
+    path = Path(lm_eval.__file__).parent / "tasks" / file
+
+    def function(loader: yaml.Loader, node: yaml.Node) -> Any:
+        module, _, name = loader.construct_scalar(node).rpartition(".")
+        spec = importlib.util.spec_from_file_location(module, path.with_name(f"{module}.py"))
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return getattr(loaded, name)
+
+    loader = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_constructor("!function", function)
+    config = yaml.load(path.read_text(encoding="utf-8"), loader)
+    included = config.pop("include", None)
+    return (harness_config(str(Path(file).parent / included)) if included else {}) | config
+
+
+def rendered(template: Any, doc: dict[str, Any]) -> Any:
+    """What a field of a task gives for a row: a function of it, a column of it, or a template."""
+    if callable(template):
+        return template(doc)
+    if not isinstance(template, str) or template in doc:
+        return doc.get(template) if isinstance(template, str) else template
+    return (
+        jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        .from_string(template)
+        .render(doc)
+    )
+
+
+TASKS = {
+    "boolq": "super_glue/boolq/default.yaml", "piqa": "piqa/piqa.yaml", "socialiqa": "siqa/siqa.yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml", "winogrande": "winogrande/default.yaml", "arc_easy": "arc/arc_easy.yaml",
+    "arc_challenge": "arc/arc_challenge.yaml", "openbookqa": "openbookqa/openbookqa.yaml",
+    "mmlu": "mmlu/default/mmlu_world_religions.yaml", "gsm8k": "gsm8k/gsm8k.yaml",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_prompts_options_and_answers_are_those_of_the_harness(name):
+    """From the same row as the hub has it: its task file there, our benchmark here."""
+    config, doc = harness_config(TASKS[name]), dict(HUB_ROWS[name])
+    if name == "boolq":
+        doc["label"] = int(doc["answer"])  # the harness reads the same set from SuperGLUE
+    if "process_docs" in config:
+        (doc,) = config["process_docs"](datasets.Dataset.from_list([doc]))
+    text, target = rendered(config["doc_to_text"], doc), rendered(config["doc_to_target"], doc)
+    between, shot = config.get("target_delimiter", " "), []
+    if name == "gsm8k":
+        expected, gold = [(text, between + target)], 0
+    else:
+        choices = rendered(config["doc_to_choice"], doc)
+        choices = ast.literal_eval(choices) if isinstance(choices, str) else choices
+        expected, gold = [(text, between + choice) for choice in choices], target
+        if name == "winogrande":  # the options are contexts there
+            expected, gold = [(choice, between + target) for choice in choices], text
+    if name == "mmlu":
+        shot = [ROWS[name]]
+        before = config["description"] + text + between + choices[gold] + config.get("fewshot_delimiter", "\n\n")
+        expected = [(before + context, continuation) for context, continuation in expected]
+    choice = BENCHMARKS[name].likelihood(ROWS[name], shot)
+    assert [(option.context, option.continuation) for option in choice.options] == expected
+    assert choice.gold == int(gold)

@@ -67,34 +67,13 @@ def test_the_first_name_of_an_option_is_the_answer(name, text, answer):
     assert BENCHMARKS[name].generation.read(text) == answer
 
 
-def test_likelihood_prompts_are_the_harness():
-    def first(name):
-        return BENCHMARKS[name].likelihood(ROWS[name], ()).options[0]
-
-    assert first("boolq") == Option("On ice.\nQuestion: is ice cold?\nAnswer:", " no")
-    assert BENCHMARKS["boolq"].likelihood(ROWS["boolq"], ()).gold == 1
-    assert first("piqa") == Option("Question: open a jar\nAnswer:", " turn the lid")
-    assert first("socialiqa") == Option("Q: Ann ran. How is Ann?\nA:", " tired")
-    assert first("hellaswag") == Option("Ice: A man sits. He", " sings.")
-    assert first("winogrande") == Option("Ann lent Bea a pen as Ann", " had two.")
-    assert first("arc_easy") == Option("Question: What melts?\nAnswer:", " ice")
-    assert first("openbookqa") == Option("Ice is", " cold")
-
-
 def test_a_wiki_how_mark_is_scored_without_and_asked_with():
     options = BENCHMARKS["hellaswag"].likelihood(ROWS["hellaswag"], ()).options
     assert options[3].continuation.strip() == "eats it."
     assert "[step] eats it." in BENCHMARKS["hellaswag"].generation.ask(ROWS["hellaswag"], ()).instruction
 
 
-def test_mmlu_asks_in_the_words_of_the_harness():
-    choice = BENCHMARKS["mmlu"].likelihood(ROWS["mmlu"], [ROWS["mmlu"]])
-    assert choice.gold == 1
-    assert {option.context for option in choice.options} == {
-        "The following are multiple choice questions (with answers) about world religions.\n\n"
-        "Q?\nA. w\nB. x\nC. y\nD. z\nAnswer: B\n\nQ?\nA. w\nB. x\nC. y\nD. z\nAnswer:"
-    }
-    assert [option.continuation for option in choice.options] == [" A", " B", " C", " D"]
+def test_mmlu_has_57_subjects():
     assert len(set(mmlu.SUBJECTS)) == 57
 
 

@@ -13,41 +13,10 @@ from rolora.errors import InputError
 from rolora.evaluation.benchmarks import BENCHMARKS
 from rolora.evaluation.benchmarks.questions import ask, named, ways
 from rolora.evaluation.benchmarks.rows import load
-from tests.evaluation.conftest import ROWS, numbered, write_rows
+from tests.evaluation.conftest import HUB_ROWS, ROWS, numbered, write_rows
 
 datasets = pytest.importorskip("datasets")
 
-HUB_ROWS = {
-    "boolq": {"question": "is ice cold", "answer": True, "passage": "On ice."},
-    "piqa": {"goal": "open a jar", "sol1": "turn the lid", "sol2": "turn the jar to sand", "label": 0},
-    "socialiqa": {
-        "context": "Ann ran.", "question": "How is Ann?", "answerA": "tired", "answerB": "a tree", "answerC": "in a jar",
-        "label": "1",
-    },
-    "hellaswag": {
-        "ind": 4, "activity_label": "Ice", "ctx_a": "A man sits.", "ctx_b": "he", "ctx": "A man sits. he",
-        "endings": ["sings.", "is a jar.", "melts a car.", "[step] eats it."], "source_id": "x", "split": "val",
-        "split_type": "indomain", "label": "1",
-    },
-    "winogrande": {
-        "sentence": "Ann lent Bea a pen as _ had two.", "option1": "Ann", "option2": "Bea", "answer": "1",
-    },
-    "arc_easy": {
-        "id": "M1", "question": "What melts?", "choices": {"text": ["ice", "stone", "air"], "label": ["1", "2", "3"]},
-        "answerKey": "1",
-    },
-    "arc_challenge": {
-        "id": "M2", "question": "What burns?",
-        "choices": {"text": ["ice", "wood", "air", "stone", "sand"], "label": list("ABCDE")}, "answerKey": "B",
-    },
-    "openbookqa": {
-        "id": "7-1", "question_stem": "Ice is",
-        "choices": {"text": ["cold", "hot", "blue", "an animal"], "label": list("ABCD")}, "answerKey": "D",
-    },
-    "mmlu": {"question": " Q? ", "subject": "world_religions", "choices": ["w", "x", "y", "z"], "answer": 1},
-    "gsm8k": ROWS["gsm8k"],
-}  # fmt: skip
-"""The hub's own columns, in which a row is the one of ROWS."""
 HIDDEN = {
     "piqa": {"label": -1}, "socialiqa": {"label": ""}, "hellaswag": {"label": ""}, "winogrande": {"answer": ""},
     "arc_easy": {"answerKey": ""},

@@ -8,14 +8,13 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from rolora import records
 from rolora.algorithms import ALGORITHMS
 from rolora.evaluation import evaluate
 from rolora.experiment import loop
 from rolora.keys import Key
 from rolora.models import backbone, peft_boundary
 from tests.conftest import changed
-from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
+from tests.experiment.test_experiment import Stop, assert_same, interrupted, stop_after
 
 VARIANTS = {name: {"algorithm": name} for name in ALGORITHMS} | {
     "rolora, mixed with ffa": {"method": {"schedule": "BABB"}},
@@ -32,33 +31,25 @@ VARIANTS = {name: {"algorithm": name} for name in ALGORITHMS} | {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, variant):
+def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, baseline, variant):
     config = changed(table, **VARIANTS[variant])
-    whole = loop.run(config, tmp_path / "whole")
-    clients = len(whole["rounds"][0]["clients"])
-    with pytest.raises(Stop):
-        loop.run(config, tmp_path / "cut", progress=stop_after(2 * clients + clients // 2))
-    resumed = loop.run(config, tmp_path / "cut", resume=True)
-    assert measured(resumed) == measured(whole)
-    assert adapter(tmp_path / "cut") == adapter(tmp_path / "whole")
-    for extra in ("residual.safetensors", "personal.safetensors"):
-        files = [tmp_path / run / extra for run in ("cut", "whole")]
-        assert files[0].exists() == files[1].exists()
-        assert not files[0].exists() or files[0].read_bytes() == files[1].read_bytes()
+    whole, record = baseline(config)
+    clients = len(record["rounds"][0]["clients"])
+    assert_same(interrupted(config, tmp_path, [2 * clients + clients // 2]), whole)
 
 
 @pytest.mark.parametrize("name", ["flora", "fedex-lora"])
-def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, tmp_path, name):
+def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, baseline, name):
     config = changed(table, algorithm=name)
-    record = loop.run(config, tmp_path)
-    residual = load_file(tmp_path / "residual.safetensors")
+    folder, record = baseline(config)
+    residual = load_file(folder / "residual.safetensors")
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     scale = config.lora.alpha / config.lora.rank
     with torch.no_grad():
         for layer, added in residual.items():
             assert torch.any(added != 0)
             fresh.model.get_submodule(layer).weight += scale * added.T
-    loaded = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
+    loaded = PeftModel.from_pretrained(fresh.model, folder / "adapter")
     setup = loop.prepare(config)
     result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
     assert result.as_dict() == record["final"]
@@ -81,28 +72,26 @@ def test_a_residual_is_folded_once_and_can_be_taken_back(table):
     assert torch.equal(module.weight, start)
 
 
-def test_personal_models_are_each_measured_on_their_own_part(table, tmp_path):
+def test_personal_models_are_each_measured_on_their_own_part(table, baseline):
     """Every held-out example is seen once; a model per client gives another number than the server's start."""
-    record = loop.run(changed(table, algorithm="local-only"), tmp_path)
-    setup = loop.prepare(changed(table, algorithm="local-only"))
-    assert record["final"]["examples"] == len(setup.held_out)
-    personal = load_file(tmp_path / "personal.safetensors")
+    folder, record = baseline(changed(table, algorithm="local-only"))
+    assert record["final"]["examples"] == record["data"]["test"]
+    personal = load_file(folder / "personal.safetensors")
     assert {name.split("|")[0] for name in personal} == {"0", "1", "2"}
     assert {name.split("|")[1] for name in personal} == {"A", "B"}
     assert record["rounds"][0]["bytes_up"]["A"] == record["rounds"][0]["bytes_up"]["B"] == 0
 
 
-def test_the_centralised_reference_has_all_data_at_one_client(table, tmp_path):
-    record = loop.run(changed(table, algorithm="centralised"), tmp_path)
+def test_the_centralised_reference_has_all_data_at_one_client(table, baseline):
+    _, record = baseline(changed(table, algorithm="centralised"))
     assert record["data"]["client_sizes"] == [record["data"]["train"]]
     assert [entry["clients"] for entry in record["rounds"]] == [[0]] * len(record["rounds"])
 
 
-def test_a_client_of_small_rank_trains_and_sends_its_rank(table, tmp_path):
+def test_a_client_of_small_rank_trains_and_sends_its_rank(table, baseline):
     """The columns beyond a client's rank stay zero while it trains; the bytes are those of its rank."""
-    config = changed(table, algorithm="flexlora", federation__client_ranks=[1, 2, 2])
-    record = loop.run(config, tmp_path)
-    full = loop.run(changed(table, algorithm="flexlora"), tmp_path / "full")
+    _, record = baseline(changed(table, algorithm="flexlora", federation__client_ranks=[1, 2, 2]))
+    _, full = baseline(changed(table, algorithm="flexlora"))
     for part in ("A", "B"):
         assert 6 * record["rounds"][0]["bytes_up"][part] == 5 * full["rounds"][0]["bytes_up"][part]
 
@@ -112,7 +101,7 @@ def test_flora_begins_every_round_with_a_new_adapter(table, tmp_path):
     with pytest.raises(Stop):
         loop.run(config, tmp_path, progress=stop_after(4))
     server, *_ = loop.load_checkpoint(tmp_path / loop.CHECKPOINT, config)
-    first = peft_boundary.read(loop.prepare(config).model, head=True)
+    first = loop.prepare(config).first
     for name, layer in server.layers.items():
         assert torch.all(layer.B == 0)
         assert not torch.equal(layer.A, first.layers[name].A)
@@ -120,9 +109,8 @@ def test_flora_begins_every_round_with_a_new_adapter(table, tmp_path):
         assert torch.any(layer.residual != 0)
 
 
-def test_a_residual_is_counted_in_the_record(table, tmp_path):
-    loop.run(changed(table, algorithm="flora"), tmp_path)
-    rounds = records.read_json(tmp_path / "record.json")["rounds"]
+def test_a_residual_is_counted_in_the_record(table, baseline):
+    rounds = baseline(changed(table, algorithm="flora"))[1]["rounds"]
     assert "residual" not in rounds[0]["bytes_down"]
     assert rounds[1]["bytes_down"]["residual"] > 0
     assert "residual" not in rounds[1]["bytes_up"]

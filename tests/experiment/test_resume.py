@@ -23,7 +23,7 @@ from rolora.keys import Key
 from tests.config.test_config import write
 from tests.conftest import changed
 from tests.experiment.cutting import limited, run_until
-from tests.experiment.test_experiment import Stop, measured, stop_after
+from tests.experiment.test_experiment import Stop, assert_same, stop_after
 from tests.tools import forked
 
 LINE = "error: interrupted; the same command with --resume goes on\n"
@@ -38,25 +38,6 @@ cell = [
 ]
 """
 """A server with a memory, clients that keep a factor, a residual."""
-
-
-def contents(folder):
-    """Every file below a folder, by its path; a record without the seconds, which differ between equal runs."""
-    files = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        if path.name == "record.json":
-            record = json.loads(content)
-            record.pop("seconds")
-            content = record | {"rounds": measured(record)}
-        files[str(path.relative_to(folder))] = content
-    return files
-
-
-def assert_same(folder, expected):
-    files, expected = contents(folder), contents(expected)
-    assert files.keys() == expected.keys()
-    assert [name for name in files if files[name] != expected[name]] == []
 
 
 def command(path, out):

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from rolora.experiment import loop
 from rolora.experiment.parallel import run_all
-from rolora.experiment.setup import SetupCache, prepare, shares_backbone
+from rolora.experiment.setup import SetupCache, needs, prepare
 from rolora.models import backbone
 from tests.conftest import changed
 from tests.experiment.test_experiment import adapter, architectures, local_model
+from tests.training.test_generation import asked, decoders, dialogues  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -97,18 +98,28 @@ def test_a_head_that_loading_drew_in_another_way_is_loaded_again(table, loads):
     assert_same_setup(reused, prepare(config))
 
 
+def test_packed_rows_are_those_of_the_seeds_own_clients(asked, loads):  # noqa: F811
+    configs = [changed(asked, data__packing=True, seed=seed) for seed in (0, 1, 1)]
+    setups = SetupCache()
+    first, second, third = (setups.get(config) for config in configs)
+    assert len(loads) == 1
+    assert first.train.fields != second.train.fields
+    assert second.train is third.train
+    assert_same_setup(second, prepare(configs[1]))
+
+
 @pytest.mark.parametrize(
-    "other",
+    ("changes", "other"),
     [
-        {"lora__rank": 3},
-        {"algorithm": "flora"},
-        {"runtime__dtype": "float64"},
-        {"data__validation_examples": 11},
-        {"model__head": "frozen", "seed": 1},
-        {"evaluation__split": "validation"},
+        ({}, {"lora__rank": 3}),
+        ({}, {"algorithm": "flora"}),
+        ({}, {"runtime__dtype": "float64"}),
+        ({}, {"data__validation_examples": 11}),
+        ({}, {"evaluation__split": "validation"}),
+        ({"model__head": "frozen"}, {"model__head": "frozen", "seed": 1}),
     ],
 )
-def test_a_run_that_needs_another_model_or_data_shares_none(table, other):
-    config = changed(table, **{key: value for key, value in other.items() if key == "model__head"})
-    assert not shares_backbone(changed(table, **other), config)
-    assert shares_backbone(config, config)
+def test_a_run_that_needs_another_model_or_data_shares_none(table, changes, other):
+    needed = needs(changed(table, **changes))
+    assert needed == needs(changed(table, **changes, algorithm="ffa-lora", training__learning_rate=0.3))
+    assert needed != needs(changed(table, **other))

@@ -115,7 +115,7 @@ def test_4_bits_are_nf4_with_double_quantisation_and_leave_the_head_alone(table,
     assert asked["dtype"] == torch.bfloat16
     # Counted on the model as it is without: the packed weights are half as many numbers, and are no parameters' number.
     config = changed(table)
-    assert backbone.parameters == plan.bare_model(config.model, config.lora, 3, torch.float32).parameters
+    assert backbone.parameters == plan.model_skeleton(config.model, config.lora, 3, torch.float32).parameters
 
 
 def test_8_bits_are_the_librarys_int8(tiny_model, asked):

@@ -139,38 +139,47 @@ def test_report_refuses_a_directory(tmp_path: Path, records_directory: Path) -> 
     assert "expected a file name" in refused(run("report", "--records", records_directory, "--out", tmp_path))
 
 
-MARKED = "".join(f"# {name}\n<!-- begin: {name} -->\nstale text\n<!-- end: {name} -->\n" for name in readme.SECTIONS)
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """A project's folder whose documents hold every marker around stale text."""
+    for name, sections in readme.DOCUMENTS.items():
+        marked = "".join(f"# {key}\n<!-- begin: {key} -->\nstale text\n<!-- end: {key} -->\n" for key in sections)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("before\n" + marked + "after\n", encoding="utf-8")
+    return tmp_path
 
 
-def test_readme_replaces_what_stands_between_the_markers(tmp_path: Path, records_directory: Path) -> None:
-    file = tmp_path / "README.md"
-    file.write_text("before\n" + MARKED + "after\n", encoding="utf-8")
-    assert run("readme", "--check", "--records", records_directory, "--file", file).exit_code == 1
-    assert "stale text" in file.read_text(encoding="utf-8")
-    assert run("readme", "--records", records_directory, "--file", file).exit_code == 0
-    text = file.read_text(encoding="utf-8")
-    assert text.startswith("before\n# claims\n") and text.endswith("after\n") and "stale text" not in text
-    for wanted in (
-        "made-up-rate",
-        "paper_figures/rendered/fig_nonlinear.png",
-        "0.733 ± 0.012",
-        "What they do not show",
+def test_documents_are_filled_between_their_markers(documents: Path, records_directory: Path) -> None:
+    command = ("readme", "--records", records_directory, "--root", documents)
+    assert run(*command, "--check").exit_code == 1
+    assert "stale text" in (documents / "README.md").read_text(encoding="utf-8")
+    assert run(*command).exit_code == 0
+    texts = {name: (documents / name).read_text(encoding="utf-8") for name in readme.DOCUMENTS}
+    for text in texts.values():
+        assert text.startswith("before\n# ") and text.endswith("after\n") and "stale text" not in text
+    for name, wanted in (
+        ("theory/README.md", "made-up-rate"),
+        ("paper_figures/README.md", "(rendered/fig_nonlinear.png)"),
+        ("paper_figures/README.md", "0.733 ± 0.012"),
+        ("paper_figures/README.md", "What they do not show"),
+        ("rolora/README.md", "federation.num_clients"),
+        ("README.md", "No number of the papers' tables is reproduced"),
     ):
-        assert wanted in text
-    assert "made-up-bound" not in text, "what is derived here is in the full table"
-    assert run("readme", "--check", "--records", records_directory, "--file", file).exit_code == 0
+        assert wanted in texts[name]
+    assert "made-up-bound" not in texts["theory/README.md"], "what is derived here is in the full table"
+    assert run(*command, "--check").exit_code == 0
 
 
-def test_readme_without_its_markers_is_refused(tmp_path: Path, records_directory: Path) -> None:
-    file = tmp_path / "README.md"
-    file.write_text("nothing\n", encoding="utf-8")
-    assert "begin: claims" in refused(run("readme", "--records", records_directory, "--file", file))
-    assert "there is none" in refused(run("readme", "--records", records_directory, "--file", tmp_path / "no.md"))
+def test_a_document_without_its_markers_is_refused(documents: Path, records_directory: Path) -> None:
+    (documents / "theory" / "README.md").write_text("nothing\n", encoding="utf-8")
+    assert "begin: claims" in refused(run("readme", "--records", records_directory, "--root", documents))
+    (documents / "README.md").unlink()
+    assert "README.md in it" in refused(run("readme", "--records", records_directory, "--root", documents))
 
 
-def test_readme_says_when_there_are_no_records(tmp_path: Path) -> None:
-    filled = readme.fill(MARKED, sources.load(tmp_path), Path("README.md"))
-    assert filled.count("Not made yet") == 6
+def test_documents_say_when_there_are_no_records(documents: Path, tmp_path: Path) -> None:
+    assert run("readme", "--records", tmp_path, "--root", documents).exit_code == 0
+    assert sum((documents / name).read_text(encoding="utf-8").count("Not made yet") for name in readme.DOCUMENTS) == 7
 
 
 def test_notebooks_without_their_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,11 @@ def test_the_bytes_are_those_of_a_run(table, tmp_path, variant):
     config = changed(table, **SHORT, **VARIANTS[variant])
     record = loop.run(config, tmp_path)
     planned = plan.plan(config, flops_per_second=RATE)
-    bare = plan.bare_model(config.model, config.lora, 2, torch.float32)
+    skeleton = plan.model_skeleton(config.model, config.lora, 2, torch.float32)
     counted = [
         {"trained": list(one.trained), "clients": list(one.clients)}
         | {f"bytes_{direction}": count for direction, count in one.by_direction().items()}
-        for one in traffic(config, bare.state)
+        for one in traffic(config, skeleton.state)
     ]
     assert counted == [{field: entry[field] for field in counted[0]} for entry in record["rounds"]]
     for direction, count in planned.bytes_in_all.items():
@@ -76,8 +76,8 @@ def test_the_rounds_that_are_shown_say_it_all_where_they_repeat(table, name):
 
 def test_rounds_of_changing_clients_do_not_repeat(table):
     config = changed(table, federation__rounds=30, **PARTIAL)
-    bare = plan.bare_model(config.model, config.lora, 2, torch.float32)
-    assert pattern(list(traffic(config, bare.state))) == (4, None)
+    skeleton = plan.model_skeleton(config.model, config.lora, 2, torch.float32)
+    assert pattern(list(traffic(config, skeleton.state))) == (4, None)
 
 
 SMALL = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 320}
@@ -231,8 +231,8 @@ def test_large_models_are_planned_without_weights_data_or_memory(table, monkeypa
         data__name="glue/mnli", runtime__dtype="bfloat16", federation__num_clients=50, **{"model__max_length": 128},
     )  # fmt: skip
     one = plan.plan(config, flops_per_second=1e14)
-    bare = plan.bare_model(config.model, config.lora, 3, torch.bfloat16)
-    assert {layer.A.device.type for layer in bare.state.layers.values()} == {"meta"}
+    skeleton = plan.model_skeleton(config.model, config.lora, 3, torch.bfloat16)
+    assert {layer.A.device.type for layer in skeleton.state.layers.values()} == {"meta"}
     assert one.trainable == {"A": 32 * 2 * 4096 * 8, "B": 32 * 2 * 8 * 4096, "head": 4096 * 3}
     assert one.rounds[0].bytes_up == {"A": 0, "B": 50 * 4 * one.trainable["B"], "head": 50 * 4 * 4096 * 3}
     weights = 2 * (one.model["parameters"] + 4096 * 3)

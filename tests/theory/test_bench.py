@@ -46,7 +46,7 @@ def test_the_machine_is_measured_in_positive_rates():
 
 def test_the_command_prints_all_sides_and_writes_the_record(tmp_path, monkeypatch):
     small = bench(0, instances=2, clients=2, dimension=3, samples=5, outputs=1, iterations=1)
-    monkeypatch.setattr(theory.bench, "bench", lambda seed: small)
+    monkeypatch.setattr(theory.studies.speed, "bench", lambda seed: small)
     result = CliRunner().invoke(cli.app, ["bench", "--json", str(tmp_path / "bench.json")])
     assert result.exit_code == 0, result.output
     assert all(side in result.stdout for side in ("rounds", "script", "statistics", "batched", "Gflop/s"))

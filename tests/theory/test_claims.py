@@ -1,4 +1,4 @@
-"""How verdicts are computed, and the verdict of every claim."""
+"""Verdicts: their computation, and that of every claim."""
 
 import ast
 import importlib

@@ -6,7 +6,7 @@ from scipy import stats
 
 from rolora.keys import Key
 from theory.linear import model as linear
-from theory.linear.ensemble import draw_moments, draw_noisy, isotropic, planted, stack
+from theory.linear.ensemble import draw_moments, draw_noisy, planted, stack
 from theory.verification.statistics import mean_interval
 
 EPS = np.finfo(float).eps
@@ -81,7 +81,3 @@ def test_no_noise_is_the_planted_model():
     noiseless = draw_noisy(Key(0), 10, a_star, b_star, 0.0, 1)
     again = planted(noiseless.moments, a_star, b_star, 1)
     np.testing.assert_array_equal(noiseless.cross, again.cross)
-
-
-def test_isotropic_moments_are_identities():
-    assert np.array_equal(isotropic(2, 3, 4)[1, 2], np.eye(4))

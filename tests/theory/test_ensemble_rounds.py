@@ -10,7 +10,7 @@ from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
 from theory.linear import model as linear
 from theory.linear import rounds as linear_rounds
-from theory.linear.ensemble import Ensemble, draw_moments, isotropic, planted, stack
+from theory.linear.ensemble import Ensemble, draw_moments, planted, stack
 from theory.linear.ensemble_rounds import (
     SIMULATED,
     LocalTraining,
@@ -167,15 +167,3 @@ def test_any_array_api_backend_gives_the_same(backend, rank):
     np.testing.assert_allclose(np.asarray(found.a), expected.a, atol=1e-12)
     distance = subspace_distance(found.a[:, -1, :, :], backend(a0))
     np.testing.assert_allclose(np.asarray(distance), subspace_distance(expected.a[:, -1], a0), atol=1e-12)
-
-
-def test_the_population_is_the_closed_map():
-    from theory.linear.bounds import population_step
-
-    theta = 1.1
-    a0 = np.array([np.cos(theta), np.sin(theta), 0.0])[None, :, None]
-    model = planted(isotropic(1, 2, 3), np.eye(3)[None, :, :1], np.ones((1, 2, 1, 1)), 2)
-    after = alt_min_gd(model, a0, 0.3, 1).a[0, -1]
-    assert float(subspace_distance(after, np.eye(3)[:, :1])) == pytest.approx(
-        np.sin(population_step(theta, 0.3, 2)), abs=4 * EPS
-    )

@@ -1,4 +1,4 @@
-"""Where images come from: the packaged digits, idx files and their faults, the hub, and MNIST itself where it lies."""
+"""Sources of images: the packaged digits, idx files and their faults, the hub, and MNIST itself if present."""
 
 from __future__ import annotations
 

@@ -165,11 +165,6 @@ def test_too_few_images_for_a_batch_are_refused(folder: Path) -> None:
         study.train(study.PANELS[1], "rolora", Key(0), images.find(str(folder)), settings)
 
 
-def test_images_of_the_linear_model_are_refused() -> None:
-    result = CliRunner().invoke(cli.app, ["simulate", "linear", "--images", "digits"])
-    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "--images" in result.stderr
-
-
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, ["simulate", "nonlinear", "--images", str(tmp_path / "none")])
     assert result.exit_code == 2 and result.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""What the sliders show: measurement beside prediction at every setting, and nothing else moves when one number does."""
+"""One setting: measurement against prediction, and a change of one number changes nothing else."""
 
 from __future__ import annotations
 

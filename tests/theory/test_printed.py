@@ -5,6 +5,7 @@ import math
 import pytest
 
 from rolora.errors import InputError
+from rolora.keys import Key
 from theory import printed_numbers
 from theory.claims.printed_numbers import audit_averages, audit_identical_cells, audit_repeated_cell, audit_uplink_bytes
 from theory.printed_numbers import AVERAGE, METHODS, RANKS, TASKS, Number, accuracies, load, number, rows
@@ -84,8 +85,8 @@ def test_a_constant_answer_has_the_known_accuracies():
 def test_the_refuted_audits_hold_without_their_one_counterexample():
     """The comparison is able to come out true: it is one cell that refutes each of these."""
     others = [(rank, m, m) for rank in RANKS for m in METHODS if (rank, m) != (4, "ffa-lora")]
-    assert audit_averages._judge(others).verdict == "holds"
-    assert audit_repeated_cell._judge("P2-1-r2", ("rolora", "MNLI")).verdict == "holds"
+    assert judge(audit_averages._comparisons(others)).verdict == "holds"
+    assert judge(audit_repeated_cell.check(Key(0), "P2-1-r2", ("rolora", "MNLI"))).verdict == "holds"
     pairs = [
         audit_identical_cells._differ(number(f"P2-1-r{rank}", one, task), number(f"P2-1-r{rank}", other, task))
         for rank in RANKS

@@ -1,16 +1,22 @@
-"""What the linear experiment shows, on a shortened run."""
+"""The studies of the linear model: trajectories, contraction over the range of steps, sample complexity; their records."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import theory.__main__ as cli
 from rolora.keys import Key
+from theory.linear.bounds import largest_kappa
+from theory.studies import contraction as contraction_study
+from theory.studies import linear as linear_study
+from theory.studies import sample_complexity
 from theory.studies.linear import (
     EXACT,
     QUICK,
     LinearParameters,
-    experiment,
     heterogeneous_trajectories,
     linear_trajectories,
     local_ratios,
@@ -66,8 +72,90 @@ def test_the_measured_ratio_is_near_the_populations():
         assert abs(measured - predicted) < 2 * kappa * 2 * noise
 
 
-def test_the_experiment_repeats_itself_and_reports_its_progress():
+@pytest.fixture(scope="module")
+def contraction():
+    return contraction_study.experiment(0, True, lambda share: None)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_population_leaves_the_claimed_factor_where_the_range_ends(contraction, factor):
+    (series,) = [
+        one for one in contraction["series"] if (one["data"], one["gradient_factor"]) == ("population", factor)
+    ]
+    assert series["range_end"] == largest_kappa(0.64, factor)
+    for kappa, worst, local, claimed in zip(
+        *(series[name] for name in ("kappa", "worst", "local", "claimed")), strict=True
+    ):
+        assert worst >= local
+        assert local == pytest.approx(abs(1 - factor * kappa), abs=1e-5)
+        # The smallest angle stands for the limit, from which it is a millionth away.
+        assert claimed is None or (worst <= claimed + 1e-5) == (kappa <= series["range_end"])
+    assert series["kappa"][-1] > series["range_end"]
+
+
+def test_fixed_data_scatter_about_the_population(contraction):
+    found = {(one["gradient_factor"], one["seed"]): one for one in contraction["series"]}
+    for (factor, seed), one in found.items():
+        if seed is not None:
+            expected = np.abs(1 - factor * np.array(one["kappa"]))
+            # Noise of the size f kappa sqrt(d/(N m)), about 0.12 at f kappa = 1.
+            assert np.all(np.abs(np.array(one["local"]) - expected) < 0.6 * factor * np.array(one["kappa"]))
+
+
+def test_pooled_samples_decide_the_ratio():
+    key = Key(0).fold("tests", "pool")
+    found = [sample_complexity.ratio(key.fold(n), n, 512 // n, 8, 400) for n in (1, 8, 32)]
+    # Means of 400 squares whose relative deviation is about a half.
+    np.testing.assert_allclose(found, np.sqrt(8 / 512), rtol=0.1)
+
+
+def test_the_needed_pool_grows_with_the_dimension():
+    p = replace(sample_complexity.QUICK, instances=200)
+    series = sample_complexity.needed_series(Key(1), 0, 4, p)
+    np.testing.assert_allclose(series["measured"], series["predicted"], rtol=0.25)
+    assert series["slope"] == pytest.approx(1, abs=0.25)
+
+
+@pytest.mark.parametrize("study", [linear_study, contraction_study, sample_complexity])
+def test_a_study_repeats_itself_and_reports_its_progress(study):
     shares = []
-    one, two = experiment(2, True, shares.append), experiment(2, True, lambda share: None)
-    assert one == two
-    assert shares[-1] == 1.0
+    record = study.experiment(2, True, shares.append)
+    assert record == study.experiment(2, True, lambda share: None)
+    assert record != study.experiment(3, True, lambda share: None)
+    assert shares == sorted(shares) and shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("name", ["linear", "contraction", "sample_complexity"])
+def test_the_command_writes_a_record_that_can_be_drawn(name, tmp_path):
+    file = tmp_path / f"{name}.json"
+    result = CliRunner().invoke(cli.app, ["simulate", name, "--quick", "--seed", "1", "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    record = json.loads(file.read_text())
+    assert set(record) == {"format", "experiment", "parameters", "seed", "command", "environment", "seconds", "series"}
+    assert (record["format"], record["experiment"], record["seed"]) == (1, name, 1)
+    assert record["command"] == f"python -m theory simulate {name} --seed 1 --quick"
+    assert set(record["environment"]["packages"]) == {"numpy", "scipy"}
+    for series in record["series"]:
+        assert {"panel", "algorithm", "local_update", "seed"} <= set(series)
+    if name == "linear":
+        check_the_panels(record["series"], record["parameters"]["num_rounds"])
+
+
+def check_the_panels(all_series, rounds):
+    for series in all_series:
+        if series["panel"] in ("trajectories", "heterogeneous"):
+            assert series["rounds"] == list(range(rounds + 1))
+            for name in ("angle_distance", "relative_error", "predicted"):
+                assert series[name] is None or len(series[name]) == rounds + 1
+        elif series["panel"] == "local-ratio":
+            assert len(series["kappa"]) == len(series["measured"]) == len(series["predicted"])
+        else:
+            assert len(series["theta"]) == len(series["predicted"])
+
+
+@pytest.mark.parametrize("name", ["linear", "contraction", "sample_complexity"])
+def test_images_are_for_the_nonlinear_model(name):
+    result = CliRunner().invoke(cli.app, ["simulate", name, "--images", "digits"])
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "--images: got 'digits', expected the model nonlinear" in result.stderr

@@ -65,32 +65,13 @@ def test_check_prints_the_verdicts_and_writes_the_record(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["claims.json"]
 
 
-def test_an_unknown_id_is_one_line_and_status_2():
-    result = invoke("check", "no-such-claim")
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "no-such-claim" in result.stderr
-    assert "python -m theory list" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        (["saddle", "saddle"], ["given 2 times"]),
-        (
-            ["saddle", "contraction-factor"],
-            ["contraction-factor-1", "contraction-factor-2", "contraction-factor-2-any-eta"],
-        ),
-        (["one-step-inequalty"], ["one-step-inequality"]),
-    ],
-)
-def test_a_name_twice_half_typed_or_misspelt_runs_nothing(monkeypatch, given, named):
+@pytest.mark.parametrize("given", [["no-such-claim"], ["saddle", "saddle"], ["saddle", "contraction-factor"]])
+def test_an_inexact_id_is_one_line_and_status_2_and_runs_nothing(monkeypatch, given):
     monkeypatch.setattr(cli, "check_all", lambda *arguments: pytest.fail("a claim was run"))
     result = invoke("check", *given)
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
-    assert all(name in result.stderr for name in named)
+    assert repr(given[-1]) in result.stderr
 
 
 def test_jobs_change_no_number_and_no_order(tmp_path):
@@ -246,23 +227,3 @@ def test_a_check_ends_in_its_summary():
 def test_formulas_are_shown_in_their_own_characters(plain, typeset):
     assert display.typeset(plain) == typeset
     assert display.typeset(typeset) == typeset
-
-
-def test_simulate_linear_writes_a_record_that_can_be_drawn(tmp_path):
-    file = tmp_path / "linear.json"
-    assert invoke("simulate", "linear", "--quick", "--seed", 1, "--json", file).exit_code == 0
-    record = json.loads(file.read_text())
-    assert set(record) == {"format", "experiment", "parameters", "seed", "command", "environment", "seconds", "series"}
-    assert (record["format"], record["experiment"], record["seed"]) == (1, "linear", 1)
-    assert set(record["environment"]["packages"]) == {"numpy", "scipy"}
-    rounds = record["parameters"]["num_rounds"]
-    for series in record["series"]:
-        assert {"panel", "algorithm", "local_update", "seed"} <= set(series)
-        if series["panel"] in ("trajectories", "heterogeneous"):
-            assert series["rounds"] == list(range(rounds + 1))
-            for name in ("angle_distance", "relative_error", "predicted"):
-                assert series[name] is None or len(series[name]) == rounds + 1
-        elif series["panel"] == "local-ratio":
-            assert len(series["kappa"]) == len(series["measured"]) == len(series["predicted"])
-        else:
-            assert len(series["theta"]) == len(series["predicted"])

@@ -220,10 +220,10 @@ def test_batched_groups_on_two_processes_equal_those_of_one_to_rounding(table, b
 
 
 def test_more_processes_than_clients_in_a_round(table, tmp_path):
-    few = {"federation__clients_per_round": 3}
+    few = {"federation__clients_per_round": 2}
     configs = {name: hard(table, name, **few) for name in ("rolora", "fedsa-lora", "flora")}
     configs["centralised"] = hard(table, "centralised")
-    for label, found in played_by(4, configs, tmp_path).items():
+    for label, found in played_by(3, configs, tmp_path).items():
         expected = play(configs[label])
         for each in found:
             assert_same_bits(each, expected)

@@ -80,18 +80,19 @@ def both(table, name, rounds, **changes):
     return furthest(found, expected), float(np.max(np.abs(np.array(others) / np.array(losses) - 1)))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_an_encoder_in_float64(table, name):
+@pytest.mark.parametrize(("name", "rounds"), [*((name, 4) for name in ALGORITHMS), ("rolora", 20)])
+def test_an_encoder_in_float64(table, name, rounds):
     """20 rounds amplify rounding (2e-16) at most by some thousands, as AdamW divides by small second moments."""
-    states, losses = both(table, name, rounds=20, training__local_steps=2)
+    states, losses = both(table, name, rounds=rounds, training__local_steps=2)
     assert states < 1e-9
     assert losses < 1e-11
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ["fedavg-lora", "rolora", "fedsa-lora", "fedex-lora", "la-lora"])
 def test_a_decoder_in_float64(table, tiny_decoder, name):
+    """Both factors, one at a time, a personal one, a residual, and steps in turn; the encoder has every method."""
     targets = {"model__name": str(tiny_decoder), "lora__target_modules": ["q_proj", "v_proj", "down_proj"]}
-    states, losses = both(table, name, rounds=4, **targets)
+    states, losses = both(table, name, rounds=3, **targets, training__local_steps=2)
     assert states < 1e-9
     assert losses < 1e-11
 
@@ -116,7 +117,7 @@ def test_other_architectures_in_float64(table, tiny_model, tmp_path, architectur
         transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
     changes = {"model__name": str(tmp_path), "lora__target_modules": targets}
-    states, losses = both(table, "rolora", rounds=4, **changes)
+    states, losses = both(table, "rolora", rounds=3, **changes)
     assert states < 1e-9
     assert losses < 1e-11
 
@@ -136,7 +137,7 @@ def test_other_architectures_in_float64(table, tiny_model, tmp_path, architectur
 )
 def test_variants_in_float64(table, changes):
     changes = dict(changes)
-    states, losses = both(table, changes.pop("algorithm", "rolora"), rounds=6, **changes)
+    states, losses = both(table, changes.pop("algorithm", "rolora"), rounds=4, **changes)
     assert states < 1e-9
     assert losses < 1e-11
 
@@ -144,8 +145,8 @@ def test_variants_in_float64(table, changes):
 def test_float32_stays_within_its_rounding_after_20_rounds(table):
     """SGD, which does not divide by small numbers: some thousands of roundings (6e-8) of the largest entry."""
     changes = {"runtime__dtype": "float32", "training__optimizer": "sgd", "training__learning_rate": 0.05}
-    for name in ("fedavg-lora", "ffa-lora", "rolora"):
-        states, losses = both(table, name, rounds=20, **changes)
+    for name in ("fedavg-lora", "rolora"):
+        states, losses = both(table, name, rounds=20, training__local_steps=1, **changes)
         assert states < 1e-4
         assert losses < 1e-5
 
@@ -154,7 +155,7 @@ def test_bfloat16_stays_within_its_rounding_after_20_rounds(table):
     """A rounding is .004 here: the states stay close beside how far they have gone, the losses within some roundings."""
     changes = {"runtime__dtype": "bfloat16", "training__optimizer": "sgd", "training__learning_rate": 0.05}
     for name in ("fedavg-lora", "rolora"):
-        states, losses = both(table, name, rounds=20, **changes)
+        states, losses = both(table, name, rounds=20, training__local_steps=1, **changes)
         assert states < 0.1
         assert losses < 0.02
 

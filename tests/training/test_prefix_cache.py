@@ -92,7 +92,7 @@ def kept(config, folder=None):
     return setup
 
 
-def play(setup, prefix, rounds=4):
+def play(setup, prefix, rounds=2):
     """The state after some rounds, and the held-out loss."""
     config = setup.config
     engine = ENGINES[config.runtime.engine](
@@ -118,7 +118,7 @@ def furthest(one, other):
 
 
 TOLERANCE = 1e-10
-"""Rounding of 2e-16 in hidden states, through sixteen steps of AdamW on sixty-odd numbers a layer; other engines are as far."""
+"""Rounding of 2e-16 in hidden states, through eight steps of AdamW on sixty-odd numbers a layer; other engines are as far."""
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -133,9 +133,9 @@ def test_training_and_evaluation_with_kept_hidden_states_are_those_without(table
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("filled", "used"), [(1, 2), (3, 2)])
-@pytest.mark.parametrize("name", ["bert", "llama"])
+@pytest.mark.parametrize(
+    ("name", "engine", "filled", "used"), [("bert", "sequential", 1, 2), ("llama", "batched", 3, 2)]
+)
 def test_the_test_fails_where_another_layers_input_is_kept(table, folders, name, engine, filled, used):
     """The control: states that enter the layer below or above in the place of the right ones."""
     config = hard(table, folders, name, runtime__engine=engine)
@@ -176,7 +176,7 @@ def test_nothing_below_is_computed(table, folders, name, engine):
 def test_what_stands_where_a_text_is_padded_changes_no_bit(table, folders, name):
     """Wild numbers there instead of a copy of the last token: the same gradients to the bit."""
     setup = kept(hard(table, folders, name))
-    found, _ = play(setup, setup.prefix, rounds=2)
+    found, _ = play(setup, setup.prefix, rounds=1)
     other = kept(setup.config)
     gather = other.prefix._gather
 
@@ -187,7 +187,7 @@ def test_what_stands_where_a_text_is_padded_changes_no_bit(table, folders, name)
         return states
 
     other.prefix._gather = wild
-    changed_there, _ = play(other, other.prefix, rounds=2)
+    changed_there, _ = play(other, other.prefix, rounds=1)
     assert all(torch.equal(tensor, dict(entries(found))[key]) for key, tensor in entries(changed_there))
 
 

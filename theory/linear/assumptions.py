@@ -1,4 +1,4 @@
-"""What a theorem assumes, measured on one instance, so that a check counts only the instances it speaks of."""
+"""Assumptions of the theorems, measured on one instance."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from theory.linear.model import LinearModel
 
 def kappa(model: LinearModel, eta: float) -> float:
     r"""The dimensionless step size :math:`\kappa = \eta\, \|\bar b^*\|^2`; the gradient factor is not in it.
-
-    Returns:
-        A number > 0.
 
     Example:
         >>> from theory.linear.model import population

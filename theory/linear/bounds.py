@@ -26,9 +26,6 @@ def interference_bound(
         b: the clients' B_i.
         weights: p_i, non-negative, summing to one.
 
-    Returns:
-        An upper bound of the interference's Frobenius norm.
-
     Example:
         >>> one = np.eye(1)
         >>> interference_bound([one, -one], [one, -one], [0.5, 0.5])
@@ -67,9 +64,6 @@ def population_step_tangent(theta: float, kappa: float, gradient_factor: Gradien
     Args:
         theta: the angle in [0, pi/2).
         kappa: eta ||b*||^2 >= 0.
-
-    Returns:
-        The next angle in radians.
 
     Example:
         >>> bool(np.isclose(population_step_tangent(0.5, 0.3, 2), population_step(0.5, 0.3, 2)))
@@ -116,9 +110,6 @@ def largest_kappa(c0: float, gradient_factor: GradientFactor) -> float:
     Args:
         c0: 1 - delta_0^2 in (0, 1).
 
-    Returns:
-        The largest kappa = eta ||b*||^2.
-
     Example:
         >>> largest_kappa(0.64, 2), largest_kappa(0.64, 1)
         (0.84, 1.3599999999999999)
@@ -154,15 +145,12 @@ def one_step(delta: float, kappa: float, rho_bar: float, xi_bar: float, e: float
 
 
 def gradient_deviation(delta: float, b_norm: float, xi_bar: float, e: float) -> float:
-    r"""How far the averaged gradient is from its mean at fixed b-bar: :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
+    r"""A bound of the averaged gradient's distance from its mean at fixed b-bar, :math:`2 (1 + \bar\xi^2)\, e\, \delta \|b^*\|^2`.
 
     Args:
         delta: the angle distance.
         xi_bar: the mean noise of the b-step.
         e: ``assumptions.moment_error``.
-
-    Returns:
-        An upper bound of the Euclidean distance, gradient factor 2.
 
     Example:
         >>> gradient_deviation(0.5, 2.0, 0.0, 0.1)
@@ -233,7 +221,7 @@ def ffa_minimiser_excess(num_clients: int, samples: int) -> float:
 
 
 def heterogeneous_floor(alignment_variance: float, b_mean_norm: float, dimension: int, rows: int) -> float:
-    r"""Where fixed data stop Algorithm 2: :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
+    r"""The floor of Algorithm 2 on fixed data, :math:`\delta_\infty \approx \frac{s}{\|\bar b^*\|^2}\sqrt{\frac{d-1}{Nm}}`.
 
     Args:
         alignment_variance: s^2, ``assumptions.alignment_variance``.

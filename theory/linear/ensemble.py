@@ -68,9 +68,6 @@ class Ensemble:
 
         Args:
             backend: turns a NumPy array into one of its own, for instance ``torch.asarray``.
-
-        Returns:
-            An ensemble whose arrays are the backend's.
         """
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "gradient_factor"}
         return replace(self, **{name: backend(array) for name, array in arrays.items()})
@@ -88,9 +85,6 @@ def planted(
         a_star: A*, with orthonormal columns (not checked).
         b_star: B_i*; equal along the client axis for the homogeneous model.
 
-    Returns:
-        The statistics.
-
     Example:
         >>> eye, one = np.eye(2)[None], np.ones((2, 1)) / np.sqrt(2)
         >>> float(planted(eye, one, np.ones((1, 1, 3)), 2).energy[0].round(12))
@@ -107,9 +101,6 @@ def stack(models: list[LinearModel]) -> Ensemble:
 
     Args:
         models: at least one.
-
-    Returns:
-        Statistics with one leading axis, in the order given.
 
     Raises:
         ValueError: the models use both gradient factors.

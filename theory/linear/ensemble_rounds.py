@@ -33,7 +33,7 @@ SIMULATED = ("fedavg-lora", "ffa-lora", "rolora", "flexlora", "fedsvd", "lora-fa
 
 @dataclass(frozen=True)
 class LocalTraining:
-    r"""What every client does in a round with the factors that are trainable in it.
+    r"""A client's local update of the factors that are trainable in the round.
 
     .. math::
         A \leftarrow A - \eta_A \nabla_A \ell_i(A, B), \quad B \leftarrow B - \eta_B \nabla_B \ell_i(A, B)
@@ -93,9 +93,6 @@ def solve_b(ensemble: Ensemble, a: Float[Array, "*batch d r"]) -> Float[Array, "
     Args:
         a: A with a client axis of length 1 or N; A^T S_i A must be invertible.
 
-    Returns:
-        One B a client.
-
     Example:
         >>> import numpy as np
         >>> from theory.linear.ensemble import isotropic, planted
@@ -116,9 +113,6 @@ def solve_a(ensemble: Ensemble, b: Float[Array, "*batch r k"]) -> Float[Array, "
         ensemble: the clients; every S_i invertible, so m >= d.
         b: B with a client axis of length 1 or N and full row rank.
 
-    Returns:
-        One A a client.
-
     Example:
         >>> import numpy as np
         >>> from theory.linear.ensemble import isotropic, planted
@@ -138,9 +132,6 @@ def retract(layer: Layer) -> Layer:
 
     Args:
         layer: A of full column rank, any leading axes.
-
-    Returns:
-        The same update with orthonormal columns in A.
 
     Example:
         >>> import numpy as np
@@ -178,9 +169,6 @@ def rounds(
         participants: who takes part in which round; everyone if it is None.
         weights: what each of the N clients counts for, positive; equal if None. They are normalised over a round's
             participants.
-
-    Returns:
-        The server's layer after every round.
 
     Raises:
         ValueError: the method is not simulated here: it keeps something beside two common factors, or weighs clients by
@@ -225,7 +213,7 @@ class AltMinRuns:
 
 
 def block_size(ensemble: Ensemble) -> int:
-    """How many instances' S_i fit ``CACHE``, at least one.
+    """Return the number of instances whose S_i fit ``CACHE``, at least one.
 
     Example:
         >>> import numpy as np
@@ -253,9 +241,6 @@ def alt_min_gd(
         block: how many instances run together where the data stay the same, so that they stay in a core's cache too;
             as many as fit ``CACHE`` if left out.
 
-    Returns:
-        All iterates.
-
     Example:
         >>> import numpy as np
         >>> from theory.linear.ensemble import isotropic, planted
@@ -272,8 +257,8 @@ def alt_min_gd(
         block = block_size(data(0) if callable(data) else data)
     if a0.ndim == 3 and instances > block and isinstance(data, Ensemble):
         parts = [slice(first, first + block) for first in range(0, instances, block)]
-        each = isinstance(eta, int | float)
-        runs = [alt_min_gd(data[part], a0[part], eta if each else eta[part], iterations, block) for part in parts]
+        common = isinstance(eta, int | float)
+        runs = [alt_min_gd(data[part], a0[part], eta if common else eta[part], iterations, block) for part in parts]
         return AltMinRuns(xp.concat([run.a for run in runs]), xp.concat([run.b for run in runs]))
 
     def of_round(t: int) -> Ensemble:

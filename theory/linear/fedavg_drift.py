@@ -30,9 +30,6 @@ def covariance(
         a: one matrix a client.
         b: one matrix a client.
 
-    Returns:
-        A d x k matrix an instance.
-
     Example:
         >>> covariance(np.array([[[1.0]], [[-1.0]]]), np.array([[[2.0]], [[-2.0]]]))
         array([[2.]])
@@ -72,9 +69,6 @@ def leading_interference(ensemble: Ensemble, server: Layer) -> Float[Array, "*in
         ensemble: the clients; the gradients carry its factor f.
         server: the common layer.
 
-    Returns:
-        A d x k matrix an instance.
-
     Example:
         >>> from theory.linear.ensemble import isotropic, planted
         >>> clients = planted(isotropic(1, 2, 1), np.ones((1, 1, 1)), np.array([1.0, -1.0])[None, :, None, None], 1)
@@ -106,7 +100,7 @@ def heterogeneous_interference(
 def displacement(
     heads: Float[Array, "n k"], eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""How far one round moves the product off the mean solution, to leading order, in the population.
+    r"""The displacement of the product from the mean solution in one round, to leading order, in the population.
 
     .. math::
         \eta^2\,\tfrac{K(K-1)}{2}\,f^2\,(\mathrm{tr}\,\Sigma\; I + \Sigma)\,\bar b^*
@@ -130,7 +124,7 @@ def displacement(
 def floor(
     heads: Float[Array, "n k"], a_norm: float, eta: float, local_steps: int, gradient_factor: GradientFactor
 ) -> Float[Array, "k"]:
-    r"""Where ``displacement`` and FedAvg-LoRA's contraction of the product balance, at a given length of a.
+    r"""The product at which ``displacement`` and FedAvg-LoRA's contraction balance, at a given length of a.
 
     .. math::
         r_\perp = \frac{f\eta(K-1)}{2}\,\frac{(\Sigma\bar b^*)_\perp}{\|a\|^2}, \qquad

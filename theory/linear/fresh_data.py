@@ -24,9 +24,6 @@ def unit_columns(key: Key, instances: int, dimension: int) -> Float[Array, "i d 
     Args:
         instances: how many.
 
-    Returns:
-        Unit vectors.
-
     Example:
         >>> np.linalg.norm(unit_columns(Key(0), 2, 5), axis=1).round(12).ravel()
         array([1., 1.])
@@ -41,9 +38,6 @@ def starts_at(key: Key, a_star: Float[Array, "i d 1"], delta: float | Float[Arra
     Args:
         key: the stream of p, uniform among the directions orthogonal to a*.
         delta: delta_0 in [0, 1], of all instances or of each.
-
-    Returns:
-        Unit vectors.
 
     Example:
         >>> a_star = unit_columns(Key(0), 3, 4)
@@ -72,7 +66,7 @@ def fresh(
         b_star: b_i*; axes of length 1 are common to all instances, or to all clients.
 
     Returns:
-        iteration -> its ensemble, the same one whenever it is asked for.
+        iteration -> its ensemble, the same one at every call.
 
     Example:
         >>> data = fresh(Key(0), 2, 9, unit_columns(Key(1), 3, 4), np.ones((1, 1, 1, 1)), 2)
@@ -107,9 +101,6 @@ def mean_noise(ensemble: Ensemble, a: Float[Array, "i d 1"], a_star: Float[Array
 
     Args:
         a: unit vectors, none of them a* itself.
-
-    Returns:
-        One number an instance.
 
     Example:
         >>> a_star = unit_columns(Key(0), 1, 3)

@@ -63,9 +63,6 @@ def random_unit(key: Key, dimension: int) -> Float[Array, "d"]:
     Args:
         dimension: d, at least 1.
 
-    Returns:
-        A unit vector.
-
     Example:
         >>> bool(np.isclose(np.linalg.norm(random_unit(Key(0), 5)), 1.0))
         True

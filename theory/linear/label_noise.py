@@ -1,4 +1,4 @@
-r"""What label noise, :math:`Y_i = X_i a^* b^{*T} + \sigma Z_i`, does to Algorithm 2, to FFA-LoRA and to the best estimator.
+r"""Label noise, :math:`Y_i = X_i a^* b^{*T} + \sigma Z_i`: floors of Algorithm 2, of FFA-LoRA and of the best estimator.
 
 Let n = N m, x the stacked :math:`X_i a^*`, :math:`X_p` the stacked inputs orthogonal to a*, y the stacked
 :math:`X_i a^* / S_{i,aa}` and :math:`P = I - x y^T / n`. Every client's b-step divides by its own :math:`S_{i,aa}`, and
@@ -32,9 +32,6 @@ def statistical_floor(noise: float, b_norm: float, dimension: int, rows: int) ->
     Args:
         rows: N m > d + 1.
 
-    Returns:
-        The mean of the squared angle distance.
-
     Example:
         >>> round(statistical_floor(0.1, 1.0, 5, 46), 12)
         0.001
@@ -43,7 +40,7 @@ def statistical_floor(noise: float, b_norm: float, dimension: int, rows: int) ->
 
 
 def averaging_excess(dimension: int, num_clients: int, samples: int) -> float:
-    r"""What the averaged b-steps cost a: :math:`\frac{2(1 - 1/N)}{(m - 2)(n - d - 3)}` of its variance; 0 for N = 1.
+    r"""The relative excess variance of a from averaged b-steps, :math:`\frac{2(1 - 1/N)}{(m - 2)(n - d - 3)}`; 0 for N = 1.
 
     With :math:`y = n x / \|x\|^2 + w`, w orthogonal to x, Algorithm 2 differs from the best rank-one fit by
 
@@ -113,9 +110,6 @@ def product_risk(noise: float, dimension: int, outputs: int, num_clients: int, s
     Args:
         samples: m > 2.
 
-    Returns:
-        The mean of the squared Frobenius norm.
-
     Example:
         >>> round(product_risk(1.0, 5, 3, 1, 106), 6) == round(5 / 100 + 2 / 104, 6)
         True
@@ -134,9 +128,6 @@ def ffa_risk(noise: float, b_norm: float, delta0: float, outputs: int, num_clien
     Args:
         delta0: the frozen start's angle distance.
         samples: m > 2.
-
-    Returns:
-        The mean of the squared Frobenius norm.
 
     Example:
         >>> ffa_risk(1.0, 2.0, 0.5, 3, 5, 12)

@@ -93,7 +93,7 @@ def population_step(
 
 
 def drift_factor(local_steps: int, step: float) -> float:
-    r"""What K local steps make of the floor under different heads, :math:`g = \frac{K x (1 - x)^{K-1}}{1 - (1 - x)^K}`.
+    r"""The factor by which K local steps raise the floor under different heads, :math:`g = \frac{K x (1 - x)^{K-1}}{1 - (1 - x)^K}`.
 
     Args:
         step: x = f eta ||b-bar*||^2, in (0, 1].
@@ -137,7 +137,7 @@ def local_steps_matrix(
 
 
 def least_squares_noise(noise: float, b_norm: float, dimension: int, num_clients: int, samples: int) -> float:
-    r"""Where label noise stops alternating least squares: :math:`\frac{\sigma^2}{\|b^*\|^2}\,\frac{d - 1}{N(m - d - 1)}`.
+    r"""The floor of alternating least squares under label noise, :math:`\frac{\sigma^2}{\|b^*\|^2}\,\frac{d - 1}{N(m - d - 1)}`.
 
     Args:
         noise: sigma, of every entry of Y.

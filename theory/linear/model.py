@@ -65,9 +65,6 @@ def sample_inputs(key: Key, num_clients: int, samples: int, dimension: int) -> F
         key: the data's stream; a client's data do not depend on how many other clients there are.
         samples: m, the rows of every X_i.
 
-    Returns:
-        The X_i, stacked.
-
     Example:
         >>> two, three = sample_inputs(Key(0), 2, 5, 4), sample_inputs(Key(0), 3, 5, 4)
         >>> bool(np.array_equal(two, three[:2]))
@@ -83,9 +80,6 @@ def random_truth(key: Key, dimension: int, outputs: int) -> tuple[Float[Array, "
     Args:
         key: the stream of the pair.
 
-    Returns:
-        a* and b*.
-
     Example:
         >>> a_star, b_star = random_truth(Key(0), 4, 3)
         >>> a_star.shape, b_star.shape
@@ -99,9 +93,6 @@ def second_moments(inputs: Float[Array, "*batch m d"]) -> Float[Array, "*batch d
 
     Args:
         inputs: X_i; leading axes are clients or instances.
-
-    Returns:
-        Symmetric positive semi-definite matrices.
 
     Example:
         >>> second_moments(np.array([[1.0, 2.0]]))
@@ -128,9 +119,6 @@ def sample(
     Args:
         b_star: b* (k,) for the homogeneous model, or the b_i* (N, k).
 
-    Returns:
-        The model with its S_i.
-
     Example:
         >>> sample(Key(0), 3, 10, np.array([1.0, 0.0]), np.ones(4), 2).moments.shape
         (3, 2, 2)
@@ -146,9 +134,6 @@ def population(
 
     Args:
         b_star: b* (k,), or the b_i* (N, k).
-
-    Returns:
-        The model with identity matrices for its S_i.
 
     Example:
         >>> population(1, np.array([1.0, 0.0]), np.ones(1), 1).moments[0]
@@ -198,9 +183,6 @@ def mean_loss(model: LinearModel, a: Float[Array, "d"], b: Float[Array, "k"]) ->
 
 def gradient_a(model: LinearModel, client: int, a: Float[Array, "d"], b: Float[Array, "k"]) -> Float[Array, "d"]:
     r"""The gradient in a, :math:`\nabla_a \ell_i = f\, S_i (a \|b\|^2 - a^* (b_i^{*T} b))`.
-
-    Returns:
-        A vector like ``a``.
 
     Example:
         >>> gradient_a(population(1, np.array([1.0, 0.0]), np.ones(1), 2), 0, np.array([0.0, 1.0]), np.ones(1))

@@ -37,9 +37,6 @@ def random_factors(
         outputs: k >= r.
         singular_values: sigma_1 ... sigma_r; their number is the rank.
 
-    Returns:
-        A* and B*.
-
     Example:
         >>> a_star, b_star = random_factors(Key(0), 2, 5, 4, [3.0, 1.0])
         >>> np.linalg.svd(b_star)[1].round(12)
@@ -108,9 +105,6 @@ def start_at(
         a_star: orthonormal columns, 2 r <= d.
         right: R, orthogonal; its j-th column is the direction within A* that is theta_j off.
         angles: theta_j in [0, pi/2).
-
-    Returns:
-        Orthonormal columns.
 
     Example:
         >>> a_star = np.eye(5)[None, :, :2]
@@ -213,9 +207,6 @@ def scaled_step(ensemble: Ensemble, a: Float[Array, "i d r"], eta: float) -> Flo
     Args:
         ensemble: the clients, equally weighted.
         eta: the step, without a unit: the scaling takes away that of B.
-
-    Returns:
-        Orthonormal columns.
 
     Example:
         >>> a_star, b_star = random_factors(Key(0), 1, 6, 4, [9.0, 1.0])

@@ -24,7 +24,7 @@ LAYER = "linear"
 
 
 def local_update(model: LinearModel, eta: float, local_steps: int = 1, exact_b: bool = True) -> LocalUpdate:
-    r"""What a client does in a round, for any of the algorithms.
+    r"""Return a client's local update, for any of the algorithms.
 
     .. math::
         a \leftarrow a - \eta \nabla_a \ell_i, \qquad b \leftarrow b - \eta \nabla_b \ell_i \qquad
@@ -64,9 +64,6 @@ def retract(layer: Layer) -> Layer:
     Args:
         layer: a as (d, 1), not zero, and b^T as (1, k).
 
-    Returns:
-        The same update with a unit a.
-
     Example:
         >>> retract(Layer(np.array([[3.0], [4.0]]), np.array([[2.0]]))).B
         array([[10.]])
@@ -91,9 +88,6 @@ def rounds(
         start: the server's layer before round 0.
         update: the clients' local update.
         retracted: normalise a after every round that trains it (Algorithm 2).
-
-    Returns:
-        After every round the server's layer and the round's report.
     """
     server, ledger = ServerState({LAYER: start}), Ledger()
     for t in range(num_rounds):
@@ -122,9 +116,6 @@ def alt_min_gd(model: LinearModel, a0: Float[Array, "d"], eta: float, iterations
         a0: the start, a unit vector; b starts at zero, which nothing depends on.
         eta: the step size; kappa = eta ||b*||^2.
         iterations: T; each is two communication rounds.
-
-    Returns:
-        All iterates.
 
     Example:
         >>> from theory.linear.model import population

@@ -1,4 +1,4 @@
-r"""Which factor is trained when, and with which step: schedules beyond B, A, B, A, ... in the linear model.
+r"""Schedules of the factors beyond B, A, B, A, ... in the linear model, and step sizes of their own.
 
 A schedule repeats a pattern of rounds, each of which trains A or B (``RoLoRA.schedule``). Mixtures of RoLoRA and FFA-LoRA
 iterations (BA and BB) are patterns too. The closed forms are those of infinitely many samples, S_i = I.
@@ -21,9 +21,6 @@ def mixture(trains_a: Sequence[bool]) -> RoLoRA:
 
     Args:
         trains_a: one entry an iteration, at least one.
-
-    Returns:
-        Their schedule.
 
     Example:
         >>> mixture([True, False, True]).schedule
@@ -86,7 +83,7 @@ def repeated_a_steps_retracted(theta: float, kappa: float, gradient_factor: Grad
 def mode_factors(
     eta_a: float, eta_b: float, a_norm: float, b_norm: float, gradient_factor: GradientFactor
 ) -> tuple[float, float]:
-    r"""What a gradient step leaves of an error near the truth: :math:`1 - f\eta_A\|b\|^2` and :math:`1 - f\eta_B\|a\|^2`.
+    r"""The share of an error near the truth that a gradient step leaves, :math:`1 - f\eta_A\|b\|^2` and :math:`1 - f\eta_B\|a\|^2`.
 
     The error of the product has three parts. That in :math:`(a^*)^\perp \times b^*` is changed by steps on A alone, by the
     first factor, that in :math:`a^* \times (b^*)^\perp` by steps on B alone, by the second, and that in a* x b* by both.
@@ -97,9 +94,6 @@ def mode_factors(
         a_norm: ||a|| at the limit.
         b_norm: ||b|| at the limit; ||a|| ||b|| = ||b*||.
 
-    Returns:
-        The two factors.
-
     Example:
         >>> mode_factors(0.1, 0.2, 1.0, 2.0, 2)
         (0.19999999999999996, 0.6)
@@ -108,7 +102,7 @@ def mode_factors(
 
 
 def rate_a_round(factor_a: float, factor_b: float, local_steps: int, a_rounds: int, b_rounds: int) -> float:
-    r"""How fast log ||error|| falls a communication round: :math:`K \min(q\,|\log|\phi_A||,\ p\,|\log|\phi_B||) / (p + q)`.
+    r"""The decrease of log ||error|| a communication round, :math:`K \min(q\,|\log|\phi_A||,\ p\,|\log|\phi_B||) / (p + q)`.
 
     For given factors it is greatest at p : q = log|phi_A| : log|phi_B|, where both parts fall equally fast.
 

@@ -137,8 +137,8 @@ class LocalSGD:
         Every matrix product has the sizes that it has for one client alone, so both ways give the same bits.
         """
         sent = broadcast.layers[HIDDEN]
-        one = sent.A[..., 0, 0].size * self.batch_size * sent.B.shape[-1] * sent.B.itemsize
-        size = max(1, STACK // one)
+        client_bytes = sent.A[..., 0, 0].size * self.batch_size * sent.B.shape[-1] * sent.B.itemsize
+        size = max(1, STACK // client_bytes)
         updates = []
         for first in range(0, self.num_clients, size):
             clients = range(first, min(first + size, self.num_clients))

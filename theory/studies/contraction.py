@@ -1,6 +1,6 @@
-r"""How much one iteration contracts, over the whole range of steps and in both conventions of the loss.
+r"""Contraction of one iteration over the whole range of steps, in both conventions of the loss.
 
-The claimed factor is :math:`\sqrt{1 - \kappa c_0}` at every angle with :math:`\cos^2\theta \ge c_0`. Measured beside it, with
+The claimed factor is :math:`\sqrt{1 - \kappa c_0}` at every angle with :math:`\cos^2\theta \ge c_0`. Measured as well, with
 Algorithm 2 itself: the largest ratio over those angles, and the ratio close to a*.
 """
 
@@ -79,12 +79,12 @@ def ratios(
     count = p.angles * p.directions
     several = np.broadcast_to(a_star, (count, *a_star.shape[1:]))
     starts = starts_at(key, several, np.repeat(deltas, p.directions)[:, None, None])
-    found = []
+    rows = []
     for kappa in kappas:
         path = angle_path(lambda t: data, starts, several, float(kappa), 1)
         square = (path[:, 1] / path[:, 0]) ** 2
-        found.append(np.sqrt(np.mean(square.reshape(p.angles, p.directions), axis=1)))
-    return np.array(found)
+        rows.append(np.sqrt(np.mean(square.reshape(p.angles, p.directions), axis=1)))
+    return np.array(rows)
 
 
 def one_series(
@@ -94,7 +94,7 @@ def one_series(
     f = data.gradient_factor
     count = p.num_population_kappas if seed is None else p.num_kappas
     kappas = np.linspace(0, p.beyond * 2 / f, count + 1)[1:]
-    found, c0 = ratios(key, data, a_star, kappas, p), 1 - p.delta0**2
+    measured, c0 = ratios(key, data, a_star, kappas, p), 1 - p.delta0**2
     return {
         "panel": "range",
         "algorithm": "rolora",
@@ -103,8 +103,8 @@ def one_series(
         "seed": seed,
         "gradient_factor": f,
         "kappa": kappas.tolist(),
-        "worst": np.max(found, axis=1).tolist(),
-        "local": found[:, 0].tolist(),
+        "worst": np.max(measured, axis=1).tolist(),
+        "local": measured[:, 0].tolist(),
         "claimed": [contraction(float(kappa), c0) if kappa * c0 <= 1 else None for kappa in kappas],
         "range_end": largest_kappa(c0, f),
     }
@@ -117,9 +117,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     for the population), ``gradient_factor``, ``range_end`` (where the claimed factor stops being true in the population),
     and lists of one length: ``kappa``, ``worst`` (largest ratio over the angles), ``local`` (ratio at the smallest angle),
     ``claimed`` (None where kappa c_0 > 1, of which there is no root).
-
-    Returns:
-        ``parameters`` and ``series``.
 
     Example:
         >>> record = experiment(0, True, lambda share: None)

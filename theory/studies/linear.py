@@ -92,9 +92,6 @@ def trajectory(
         algorithm: a name in ``rolora.algorithms.ALGORITHMS``.
         local_steps: K gradient steps on the trainable factors; 0 is Algorithm 2's local update, the exact b-step and
             one gradient step on a, with a normalised.
-
-    Returns:
-        Two lists of ``num_rounds + 1`` numbers.
     """
     start = Layer(a0[:, None], np.zeros((1, model.b_star.shape[1])))
     update = local_update(model, eta, max(local_steps, 1), exact_b=local_steps == 0)
@@ -102,6 +99,20 @@ def trajectory(
     layers = [start, *(layer for layer, _ in run)]
     angles = [float(angle_distance(layer.A[:, 0], model.a_star)) for layer in layers]
     return angles, [relative_error(layer, model) for layer in layers]
+
+
+def population_path(theta: float, kappa: float, num_rounds: int) -> list[float]:
+    """Return Algorithm 2's angle distance at infinitely many samples (f = 2) after every round from the angle theta."""
+    path = []
+    for t in range(num_rounds):
+        theta = float(population_step(theta, kappa, 2)) if t % 2 else theta
+        path.append(abs(float(np.sin(theta))))
+    return path
+
+
+def series_of(panel: str, seed: int | None, algorithm: str = "rolora", local_update: str = EXACT) -> dict[str, Any]:
+    """Return the keys that every series of a record has."""
+    return {"panel": panel, "algorithm": algorithm, "local_update": local_update, "seed": seed}
 
 
 def linear_trajectories(key: Key, seed: int, p: LinearParameters) -> list[dict[str, Any]]:
@@ -117,36 +128,22 @@ def linear_trajectories(key: Key, seed: int, p: LinearParameters) -> list[dict[s
     model, a0 = _draw(key, p)
     steps = f"{p.local_steps} gradient steps"
     delta0 = float(angle_distance(a0, model.a_star))
-    theta, population = float(np.arcsin(delta0)), [delta0]
-    for t in range(p.num_rounds):
-        theta = float(population_step(theta, p.kappa, 2)) if t % 2 else theta
-        population.append(abs(float(np.sin(theta))))
     plan = [
         ("fedavg-lora", steps, p.eta, p.local_steps, None),
         ("ffa-lora", EXACT, p.eta, 0, [delta0] * (p.num_rounds + 1)),
         ("rolora", steps, p.eta, p.local_steps, None),
-        ("rolora", EXACT, p.kappa, 0, population),
+        ("rolora", EXACT, p.kappa, 0, [delta0, *population_path(float(np.arcsin(delta0)), p.kappa, p.num_rounds)]),
     ]
     series = []
     for algorithm, name, eta, local_steps, predicted in plan:
         angles, errors = trajectory(model, a0, algorithm, eta, local_steps, p.num_rounds)
-        series.append(
-            {
-                "panel": "trajectories",
-                "algorithm": algorithm,
-                "local_update": name,
-                "seed": seed,
-                "rounds": list(range(p.num_rounds + 1)),
-                "angle_distance": angles,
-                "relative_error": errors,
-                "predicted": predicted,
-            }
-        )
+        curves = {"rounds": list(range(p.num_rounds + 1)), "angle_distance": angles, "relative_error": errors}
+        series.append(series_of("trajectories", seed, algorithm, name) | curves | {"predicted": predicted})
     return series
 
 
 def local_ratios(key: Key, seed: int, p: LinearParameters) -> dict[str, Any]:
-    """Panel "local-ratio": Algorithm 2's measured contraction an iteration on finite data, beside |1 - 2 kappa|.
+    """Panel "local-ratio": Algorithm 2's measured contraction an iteration on finite data, against |1 - 2 kappa|.
 
     Returns:
         One series: ``kappa``, ``measured`` (exp of the fitted slope of log delta, from ``ratio_delta0`` to 1e-12),
@@ -161,11 +158,7 @@ def local_ratios(key: Key, seed: int, p: LinearParameters) -> dict[str, Any]:
         # At least three points for a slope, however fast the convergence; beyond 1e-12 rounding would bend it.
         used = deltas[: max(3, int(np.argmax(deltas < 1e-12)) or deltas.shape[0])]
         measured.append(float(np.exp(slope(np.arange(used.shape[0], dtype=float), np.log(used)).estimate)))
-    return {
-        "panel": "local-ratio",
-        "algorithm": "rolora",
-        "local_update": EXACT,
-        "seed": seed,
+    return series_of("local-ratio", seed) | {
         "kappa": list(p.kappas),
         "measured": measured,
         "predicted": [local_ratio(kappa, 2) for kappa in p.kappas],
@@ -191,22 +184,13 @@ def heterogeneous_trajectories(key: Key, seed: int, p: LinearParameters) -> list
         ("ffa-lora", EXACT, p.eta, 0, float(angle_distance(a0, model.a_star))),
         ("rolora", EXACT, p.kappa / length**2, 0, floor),
     ]
-    series = []
-    for algorithm, name, eta, local_steps, predicted in plan:
+    series, points = [], p.num_rounds + 1
+    for algorithm, name, eta, local_steps, level in plan:
         angles, errors = trajectory(model, a0, algorithm, eta, local_steps, p.num_rounds)
-        series.append(
-            {
-                "panel": "heterogeneous",
-                "algorithm": algorithm,
-                "local_update": name,
-                "seed": seed,
-                "rounds": list(range(p.num_rounds + 1)),
-                "angle_distance": angles,
-                "relative_error": errors,
-                "predicted": None if predicted is None else [predicted] * (p.num_rounds + 1),
-                "heterogeneity": heterogeneity(model) / length**2,
-            }
-        )
+        curves = {"rounds": list(range(points)), "angle_distance": angles, "relative_error": errors}
+        predicted = {"predicted": None if level is None else [level] * points}
+        spread = {"heterogeneity": heterogeneity(model) / length**2}
+        series.append(series_of("heterogeneous", seed, algorithm, name) | curves | predicted | spread)
     return series
 
 
@@ -221,11 +205,8 @@ def population_curves(p: LinearParameters) -> list[dict[str, Any]]:
     """
     theta = np.linspace(0, np.pi / 2, 91)
     return [
-        {
-            "panel": "population-map",
-            "algorithm": "rolora",
-            "local_update": EXACT,
-            "seed": None,
+        series_of("population-map", None)
+        | {
             "kappa": kappa,
             "theta": theta.tolist(),
             "predicted": np.asarray(population_step(theta, kappa, 2)).tolist(),

@@ -1,4 +1,4 @@
-"""The studies of the two-layer model: who holds which images, which learning rates are tried, and the record.
+"""Studies of the two-layer model: partitions, the grid of learning rates, and the record.
 
 Two studies, by the images they are given:
 
@@ -43,7 +43,7 @@ Split = dict[str, Int[np.ndarray, "_"]]
 
 @dataclass(frozen=True)
 class Panel:
-    """Who holds what. ``labels_per_client`` is None where the images are dealt out at random."""
+    """A partition of the images; ``labels_per_client`` is None for a random (IID) one."""
 
     name: str
     num_clients: int
@@ -63,7 +63,7 @@ nearer to the paper's (4/64 against 16/784)."""
 
 @dataclass(frozen=True)
 class Settings:
-    """What is common to all runs.
+    """Settings common to all runs.
 
     Args:
         learning_rates: the grid, the same for every method.
@@ -209,8 +209,8 @@ def sweep_then_train(panel: Panel, method: str, root: Key, images: Images, setti
     )
     swept = train(panel, method, root, images, short)
     rate = next(run["learning_rate"] for run in swept if run["chosen"])
-    whole = min(CONTROL_ROUNDS, settings.rounds) if control else settings.rounds
-    final = train(panel, method, root, images, replace(settings, learning_rates=(rate,), rounds=whole))
+    final_rounds = min(CONTROL_ROUNDS, settings.rounds) if control else settings.rounds
+    final = train(panel, method, root, images, replace(settings, learning_rates=(rate,), rounds=final_rounds))
     return [run | {"stage": "sweep"} for run in swept] + [run | {"stage": "final"} for run in final]
 
 
@@ -254,12 +254,12 @@ def experiment(
         progress(done / len(tasks))
         series += run(panel, method, Key(seed), images, settings)
     progress(1.0)
-    found = {"parameters": parameters(seed, quick, images, panels, settings), "series": series}
-    return found if packaged else found | {"experiment": "nonlinear_mnist"}
+    record = {"parameters": parameters(seed, quick, images, panels, settings), "series": series}
+    return record if packaged else record | {"experiment": "nonlinear_mnist"}
 
 
 def parameters(seed: int, quick: bool, images: Images, panels: Sequence[Panel], settings: Settings) -> dict[str, Any]:
-    """What the record says about its runs, JSON-ready."""
+    """Return the record's description of its runs, JSON-ready."""
     common = {
         "model": "ReLU(x A B) W_out, W_out fixed and random, A and B Gaussian",
         "data": images.name,

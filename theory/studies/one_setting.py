@@ -1,4 +1,4 @@
-r"""One setting of the linear model: what the three methods do there, beside what the theory says that they do.
+r"""One setting of the linear model: three methods measured, against the theory's predictions.
 
 The draw is the same for every setting: truth, direction of the start and each client's rows come from streams whose names
 hold neither the step nor the sizes, so that a change of one number changes nothing else.
@@ -13,10 +13,10 @@ from jaxtyping import Float
 
 from rolora.adapter import Array
 from rolora.keys import Key
-from theory.linear.bounds import contraction, largest_kappa, local_matrix, local_ratio, population_step
+from theory.linear.bounds import contraction, largest_kappa, local_matrix, local_ratio
 from theory.linear.geometry import normalise, random_unit, start_at
 from theory.linear.model import LinearModel, sample
-from theory.studies.linear import trajectory
+from theory.studies.linear import population_path, trajectory
 
 DIMENSION, OUTPUTS, ITERATIONS, LOCAL_STEPS = 20, 10, 30, 20
 """d, k, iterations of Algorithm 2 (two rounds each), and FedAvg-LoRA's local steps a round."""
@@ -27,7 +27,7 @@ NEAR, RESOLVED = 0.05, 1e-12
 
 @dataclass(frozen=True)
 class Setting:
-    """What may be chosen; ||b*|| = 1, so that kappa is the learning rate.
+    """The adjustable numbers; ||b*|| = 1, so that kappa is the learning rate.
 
     Args:
         kappa: eta ||b*||^2 of the step on a, for the loss (1/m)||.||^2.
@@ -48,13 +48,13 @@ class Setting:
 
     @property
     def claim_covers(self) -> bool:
-        """Whether the claimed factor is true of the population at this step and start."""
+        """Return whether the claimed factor holds in the population at this step and start."""
         return self.kappa <= largest_kappa(1 - self.delta0**2, 2)
 
 
 @dataclass(frozen=True)
 class Account:
-    """What was measured in a setting, and what is predicted of it.
+    """Measurements in a setting, and the predictions for it.
 
     Args:
         setting: the setting.
@@ -109,7 +109,7 @@ def ratios(angles: list[float]) -> Float[Array, "_"]:
 
 
 def account(setting: Setting, seed: int = 0) -> Account:
-    """Run the three methods in a setting and say what is predicted.
+    """Run the three methods in a setting and compute the predictions.
 
     Args:
         setting: what was chosen.
@@ -120,8 +120,8 @@ def account(setting: Setting, seed: int = 0) -> Account:
         steps of kappa / LOCAL_STEPS a round on both factors.
 
     Example:
-        >>> found = account(Setting(kappa=0.25, degrees=30.0, num_clients=10, samples=8000))
-        >>> round(found.at_any_data, 2), abs(found.measured - found.at_any_data) < 0.01
+        >>> result = account(Setting(kappa=0.25, degrees=30.0, num_clients=10, samples=8000))
+        >>> round(result.at_any_data, 2), abs(result.measured - result.at_any_data) < 0.01
         (0.5, True)
     """
     model, a0 = draw(setting, seed)
@@ -132,10 +132,7 @@ def account(setting: Setting, seed: int = 0) -> Account:
         "rolora": (setting.kappa, 0),
     }
     angles = {name: trajectory(model, a0, name, eta, steps, rounds)[0] for name, (eta, steps) in plan.items()}
-    theta, predicted = float(np.radians(setting.degrees)), [setting.delta0]
-    for t in range(rounds):
-        theta = float(population_step(theta, setting.kappa, 2)) if t % 2 else theta
-        predicted.append(abs(float(np.sin(theta))))
+    predicted = [setting.delta0, *population_path(float(np.radians(setting.degrees)), setting.kappa, rounds)]
     radius = float(np.abs(np.linalg.eigvals(local_matrix(model, setting.kappa))).max())
     return Account(setting, angles, predicted, radius)
 

@@ -1,4 +1,4 @@
-r"""How many samples a contraction takes: per client it depends on N, pooled it does not.
+r"""Sample complexity of a contraction: it depends on N per client, but not pooled.
 
 Measured is one iteration of Algorithm 2 near a* with gradient factor 2 and :math:`\kappa = 1/2`, where the population's ratio is
 zero and all that is left is noise: to first order :math:`E[(\delta^+/\delta)^2] = d/(Nm)` (claim ``sample-complexity-pooled``).
@@ -13,7 +13,7 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.fresh_data import angle_path, fresh, starts_at, unit_columns
-from theory.studies.linear import EXACT, Progress
+from theory.studies.linear import Progress, series_of
 from theory.verification.statistics import slope
 
 KAPPA, DELTA = 0.5, 1e-3
@@ -81,7 +81,7 @@ def ratio_series(key: Key, seed: int, num_clients: int, p: SampleComplexityParam
     """Panel "ratio": the ratio against m, for one N."""
     samples = [pool // num_clients for pool in p.pools if pool >= p.fewest_samples * num_clients]
     measured = [ratio(key.fold("m", m), num_clients, m, p.dimension, p.instances) for m in samples]
-    return _common("ratio", seed) | {
+    return series_of("ratio", seed) | {
         "num_clients": num_clients,
         "samples": samples,
         "measured": measured,
@@ -95,23 +95,19 @@ def needed_series(key: Key, seed: int, num_clients: int, p: SampleComplexityPara
     for dimension in p.dimensions:
         draw = key.fold("d", dimension)
         samples = [max(p.fewest_samples, round(share * dimension / num_clients)) for share in p.over]
-        found = [ratio(draw.fold("m", m), num_clients, m, dimension, p.instances) for m in samples]
+        ratios = [ratio(draw.fold("m", m), num_clients, m, dimension, p.instances) for m in samples]
         # Interpolation wants increasing abscissae, and the ratio falls with m but for its noise.
-        fall = np.maximum.accumulate(-np.log(found))
+        fall = np.maximum.accumulate(-np.log(ratios))
         pools = np.log(np.array(samples, dtype=float) * num_clients)
         needed.append(float(np.exp(np.interp(-np.log(p.contraction), fall, pools))))
     fit = slope(np.log(np.array(p.dimensions, dtype=float)), np.log(np.array(needed)))
-    return _common("needed", seed) | {
+    return series_of("needed", seed) | {
         "num_clients": num_clients,
         "dimensions": list(p.dimensions),
         "measured": needed,
         "predicted": [dimension / p.contraction**2 for dimension in p.dimensions],
         "slope": fit.estimate,
     }
-
-
-def _common(panel: str, seed: int) -> dict[str, Any]:
-    return {"panel": panel, "algorithm": "rolora", "local_update": EXACT, "seed": seed}
 
 
 def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
@@ -122,9 +118,6 @@ def experiment(seed: int, quick: bool, progress: Progress) -> dict[str, Any]:
     - "ratio": ``samples`` (m); measured is the ratio, predicted sqrt(d/(N m)).
     - "needed": ``dimensions``; measured is the N m for the stated contraction, predicted d over its square, and
       ``slope`` the fitted slope of log measured in log d.
-
-    Returns:
-        ``parameters`` and ``series``.
 
     Example:
         >>> record = experiment(0, True, lambda share: None)

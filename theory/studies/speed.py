@@ -1,4 +1,4 @@
-r"""How fast the batched simulation is: against the plain loops, on the same instances, in one run.
+r"""Speed of the batched simulation against plain loops on the same instances.
 
 Four ways to run T iterations of Algorithm 2 on the same ensemble:
 
@@ -11,8 +11,8 @@ Four ways to run T iterations of Algorithm 2 on the same ensemble:
 Data and statistics are there before the clock starts; "statistics_seconds" says what the S_i and C_i take.
 
 Times are the best of several interleaved repeats. The achieved operations a second count only the products that the
-statistics force (S_i a twice, C_i b and C_i^T a once); beside them stands what a large matrix product, and a batch of
-matrix-vector products from the cache and from memory, reach on the same machine in the same run.
+statistics force (S_i a twice, C_i b and C_i^T a once); for comparison, a large matrix product and a batch of
+matrix-vector products from the cache and from memory are timed in the same run.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ def script(
         inputs: X_i.
         outputs: Y_i.
         a: the start.
-
-    Returns:
-        a^T.
     """
     clients, samples, _ = inputs.shape
     for _ in range(iterations):
@@ -73,9 +70,6 @@ def bare_loop(model: LinearModel, a: Float[np.ndarray, "d"], eta: float, iterati
     Args:
         model: the clients, with equal b_i*.
         a: the start.
-
-    Returns:
-        a^T.
     """
     b_star, a_star, f = model.b_star[0], model.a_star, model.gradient_factor
     for _ in range(iterations):
@@ -120,7 +114,7 @@ def _best(*sides: Callable[[], Any]) -> tuple[list[float], list[Any]]:
 
 
 def machine(dimension: int) -> dict[str, float]:
-    """What this machine reaches: operations a second of a matrix product, bytes a second of matrix-vector products.
+    """Return this machine's operations a second (matrix product) and bytes a second (matrix-vector products).
 
     Args:
         dimension: d of the small matrices.
@@ -193,7 +187,9 @@ def bench(
         for x, y in zip(inputs, labels, strict=True):
             second_moments(x), np.swapaxes(x, -1, -2) @ y / samples
 
-    (*loops, together, built), (*expected, found, _) = _best(by_rounds, by_script, by_statistics, batched, statistics)
+    (*loops, together, built), (*expected, batched_end, _) = _best(
+        by_rounds, by_script, by_statistics, batched, statistics
+    )
     sides = dict(zip(("rounds", "script", "statistics"), loops, strict=True))
     visits = instances * clients * iterations
     return {
@@ -210,7 +206,7 @@ def bench(
         "seconds": sides | {"batched": together},
         "statistics_seconds": built,
         "ratio": {side: seconds / together for side, seconds in sides.items()},
-        "difference": float(max(np.max(np.abs(each - found)) for each in expected)),
+        "difference": float(max(np.max(np.abs(end - batched_end)) for end in expected)),
         "flops": visits * (4 * dimension**2 + 4 * dimension * outputs) / together,
         "bytes": visits * 8 * (2 * dimension**2 + 2 * dimension * outputs) / together,
         "machine": machine(dimension),

@@ -1,4 +1,4 @@
-r"""A few small layers whose clients disagree more and more: what every method loses of the mean update, layer by layer.
+r"""Small layers with increasingly different clients: each method's error in the mean update, layer by layer.
 
 Client i fits its own target by least squares, :math:`\ell_i = \tfrac12 \|A B + R - M_i\|_F^2`, in each layer, with
 
@@ -64,20 +64,20 @@ def targets(key: Key, sizes: Sizes = SIZES) -> dict[str, Float[Array, "n d k"]]:
     """The clients' targets M_i of each layer; no method and no step is in their streams.
 
     Example:
-        >>> found = targets(Key(0))["spread 0"]
-        >>> found.shape, bool((found[0] == found[9]).all())
+        >>> layer_targets = targets(Key(0))["spread 0"]
+        >>> layer_targets.shape, bool((layer_targets[0] == layer_targets[9]).all())
         ((10, 24, 16), True)
     """
     shape = (sizes.dimension, sizes.outputs)
     scale = 1 / np.sqrt(sizes.dimension * sizes.outputs)
-    found = {}
+    layer_targets = {}
     for name, spread in sizes.layers.items():
         stream = key.fold("targets", name)
         common = stream.fold("common").generator().standard_normal(shape)
         common /= np.linalg.norm(common)
         own = [stream.fold("client", i).generator().standard_normal(shape) * scale for i in range(sizes.num_clients)]
-        found[name] = common + spread * np.stack(own)
-    return found
+        layer_targets[name] = common + spread * np.stack(own)
+    return layer_targets
 
 
 def start(key: Key, sizes: Sizes = SIZES) -> ServerState:
@@ -122,7 +122,7 @@ def trained(
 
 
 def local_update(wanted: Mapping[str, Float[Array, "n d k"]], algorithm: Algorithm, sizes: Sizes) -> LocalUpdate:
-    """What a client does in a round; all clients weigh the same."""
+    """Return the clients' local update; all clients weigh the same."""
 
     def update(t: int, client: int, broadcast: ServerState, trainable: frozenset[str]) -> ClientUpdate:
         layers = {
@@ -151,23 +151,25 @@ def lost(
         Method -> for every round, layer -> "interference" and "missed" (``rolora.federation.interference``).
 
     Example:
-        >>> found = lost(sizes=Sizes(rounds=1, spreads=(1.0,)))
-        >>> one = found["fedavg-lora"][0]["spread 1"]
-        >>> abs(one["interference"] - one["missed"]) < 1e-12, found["rolora"][0]["spread 1"]["missed"] < 1e-12
-        (True, True)
+        >>> results = lost(sizes=Sizes(rounds=1, spreads=(1.0,)))
+        >>> layer_report = results["fedavg-lora"][0]["spread 1"]
+        >>> abs(layer_report["interference"] - layer_report["missed"]) < 1e-12
+        True
+        >>> results["rolora"][0]["spread 1"]["missed"] < 1e-12
+        True
     """
     key = Key(seed).fold("theory", "toy layers")
-    wanted, found = targets(key, sizes), {}
+    wanted, results = targets(key, sizes), {}
     for done, name in enumerate(METHODS):
         progress(done / len(METHODS))
-        algorithm, server, ledger, found[name] = ALGORITHMS[name](), start(key, sizes), Ledger(), []
+        algorithm, server, ledger, results[name] = ALGORITHMS[name](), start(key, sizes), Ledger(), []
         update = local_update(wanted, algorithm, sizes)
         for t in range(sizes.rounds):
             clients = range(sizes.num_clients)
             server, ledger, report = run_round(t, server, algorithm, clients, update, ledger, key, measure_loss=True)
-            found[name].append({layer: dict(one) for layer, one in report.lost.items()})
+            results[name].append({layer: dict(layer_report) for layer, layer_report in report.lost.items()})
     progress(1.0)
-    return found
+    return results
 
 
 def one_round(
@@ -181,9 +183,6 @@ def one_round(
         rounds: of RoLoRA before, so that neither factor is where it began.
         seed: as in :func:`lost`.
         sizes: as in :func:`lost`.
-
-    Returns:
-        The A_i and the B_i, stacked.
 
     Example:
         >>> a, b = one_round("spread 1", "B")

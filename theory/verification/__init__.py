@@ -1,1 +1,1 @@
-"""How a statement is checked: claims, registry, runner, statistics."""
+"""Checks of statements: claims, registry, runner, statistics, display."""

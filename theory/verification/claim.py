@@ -114,7 +114,7 @@ Instances = Iterable[Instance]
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: the pair at its worst instance, the verdict, and how many instances were counted."""
+    """The result of a check: the pair at its worst instance, the verdict, and the number of counted instances."""
 
     measured: float
     predicted: float
@@ -198,7 +198,7 @@ class Claim(Statement):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, what its check, its control and its contrast found, and from which seed."""
+    """A claim with the results of its check, control and contrast, and their seed."""
 
     claim: Claim
     result: Result
@@ -219,13 +219,9 @@ class Outcome:
         def finite(number: float) -> float | None:
             return number if math.isfinite(number) else None
 
+        texts = ("id", "source", "convention", "kind", "direction", "statement")
         return {
-            "id": self.claim.id,
-            "source": self.claim.source,
-            "convention": self.claim.convention,
-            "kind": self.claim.kind,
-            "direction": self.claim.direction,
-            "statement": self.claim.statement,
+            **{name: getattr(self.claim, name) for name in texts},
             "measured": finite(self.result.measured),
             "predicted": finite(self.result.predicted),
             "where": self.result.where,
@@ -246,9 +242,6 @@ def run(claim: Claim, seed: int) -> Outcome:
     Args:
         claim: what to check.
         seed: of all its randomness.
-
-    Returns:
-        The results and the time they took.
     """
     start = time.perf_counter()
     root = Key(seed).fold("theory", claim.id)

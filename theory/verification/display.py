@@ -106,7 +106,7 @@ def summary(outcomes: Sequence[Outcome | Failure], file: str | None) -> Iterator
     yield Text(f"{len(outcomes)} {'claim' if len(outcomes) == 1 else 'claims'}: {counts}.", "bold")
     expected = "All verdicts are as expected, and all controls are refuted."
     yield Text(f"{missed} not as expected, see the errors." if missed else expected, "red" if missed else "green")
-    refuted = [each for each in outcomes if isinstance(each, Outcome) and each.result.verdict == "refuted"]
+    refuted = [outcome for outcome in outcomes if isinstance(outcome, Outcome) and outcome.result.verdict == "refuted"]
     if refuted:
         yield Text("Refuted:")
     for outcome in refuted:

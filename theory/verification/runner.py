@@ -1,4 +1,4 @@
-"""Claims checked one after another or beside each other; one that raises does not cost the others their results."""
+"""Run claims in this process or in parallel; an error in one costs no other its result."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Failure:
 
     @property
     def passed(self) -> bool:
-        """Never: an error is no verdict."""
+        """Return False: an error is no verdict."""
         return False
 
     def as_record(self) -> dict[str, Any]:
-        """The fields of an outcome's record, undecided; those that the claim's file holds are left empty."""
+        """Return the fields of an outcome's record, undecided; those of the claim's file are empty."""
         texts = dict.fromkeys(("source", "convention", "kind", "direction", "statement", "where", "expected"), "")
         return {
             "id": self.id,
@@ -49,7 +49,7 @@ class Failure:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use, at least one.
+    """Return the number of cores that this process may use, at least one.
 
     Example:
         >>> usable_cores() >= 1
@@ -70,28 +70,30 @@ def check_all(
         done: called with a claim's name as it ends.
 
     Returns:
-        What each found, in the order of the names, whatever the number of jobs.
+        The outcomes in the order of the names, whatever the number of jobs.
 
     Example:
         >>> [outcome.passed for outcome in check_all(["communication-halved"], 0, jobs=1)]
         [True]
     """
-    found: dict[str, Outcome | Failure] = {}
+    outcomes: dict[str, Outcome | Failure] = {}
 
     def finish(name: str, outcome: Outcome | Failure) -> None:
-        found[name] = outcome
+        outcomes[name] = outcome
         done(name)
 
     if jobs == 1 or len(names) <= 1:
         for name in names:
             finish(name, _work(name, seed))
     else:
-        _check_beside(names, seed, min(jobs, len(names)), finish)
-    return [found[name] for name in names]
+        _check_in_parallel(names, seed, min(jobs, len(names)), finish)
+    return [outcomes[name] for name in names]
 
 
-def _check_beside(names: Sequence[str], seed: int, jobs: int, finish: Callable[[str, Outcome | Failure], None]) -> None:
-    # Spawned processes share nothing, so a claim has the same numbers alone and beside others.
+def _check_in_parallel(
+    names: Sequence[str], seed: int, jobs: int, finish: Callable[[str, Outcome | Failure], None]
+) -> None:
+    # Spawned processes share nothing, so a claim has the same numbers alone and in parallel.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)

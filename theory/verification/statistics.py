@@ -71,9 +71,6 @@ def clopper_pearson_upper(failures: int, trials: int, confidence: float = CONFID
         trials: n.
         confidence: that the probability lies below the limit.
 
-    Returns:
-        The limit, in (0, 1].
-
     Example:
         >>> round(clopper_pearson_upper(0, 100, 0.95), 4)
         0.0295
@@ -105,9 +102,6 @@ def ks_critical(size: int, level: float) -> float:
         size: n.
         level: the significance level, in (0, 1).
 
-    Returns:
-        The critical distance.
-
     Example:
         >>> round(ks_critical(10000, 0.05), 4)
         0.0136
@@ -120,9 +114,6 @@ def t_over_root_m_cdf(degrees: int) -> Callable[[Array], Array]:
 
     Args:
         degrees: m >= 1; m = 1 is the Cauchy distribution.
-
-    Returns:
-        A function of arrays.
 
     Example:
         >>> float(t_over_root_m_cdf(3)(np.array(0.0)))
@@ -162,9 +153,6 @@ def slope(x: Float[Array, "n"], y: Float[Array, "n"], confidence: float = CONFID
         x: at least three abscissae, not all equal.
         y: ordinates; independent errors of one variance.
         confidence: two-sided.
-
-    Returns:
-        The slope with its interval.
 
     Raises:
         ValueError: fewer than three points.

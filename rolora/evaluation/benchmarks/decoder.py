@@ -37,12 +37,6 @@ class Decoder:
         """Any token will do where the mask says that there is none."""
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
-    @property
-    def first_token(self) -> int:
-        """What stands before a text that has nothing before it."""
-        tokens = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        return next((token for token in tokens if token is not None), 0)
-
     def encode(self, text: str) -> list[int]:
         """Tokens of a text: with a beginning-of-text token where the tokenizer sets one, and never an end."""
         begins = self.tokenizer.bos_token is not None and text.startswith(self.tokenizer.bos_token)

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks.decoder import Decoder
-from rolora.evaluation.benchmarks.likelihood import Told, pad
+from rolora.evaluation.benchmarks.likelihood import Progress
 from rolora.models import precision
 
 
@@ -38,7 +38,7 @@ def generate(
     stop: Sequence[str],
     max_new_tokens: int,
     batch_size: int,
-    done: Told | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """The continuation of each prompt, without the stop text and what follows it.
 
@@ -55,7 +55,7 @@ def generate(
     texts = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        tokens, mask = pad([encoded[index] for index in chosen], decoder.pad_token, decoder.device, left=True)
+        tokens, mask = _padded([encoded[index] for index in chosen], decoder)
         with precision.arithmetic(decoder.model):
             written = decoder.model.generate(
                 input_ids=tokens,
@@ -65,9 +65,19 @@ def generate(
             )
         for index, row in zip(chosen, written[:, tokens.shape[1] :].tolist(), strict=True):
             texts[index] = cut(decoder.tokenizer.decode(_before_end(row, decoder), skip_special_tokens=True), stop)
-        if done is not None:
-            done(len(chosen))
+        if progress is not None:
+            progress(len(chosen))
     return texts
+
+
+def _padded(texts: Sequence[Sequence[int]], decoder: Decoder) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and mask of a batch, (texts, longest) each, padded on the left."""
+    tokens = torch.full((len(texts), max(map(len, texts))), decoder.pad_token, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for row, text in enumerate(texts):
+        tokens[row, tokens.shape[1] - len(text) :] = torch.tensor(text, dtype=torch.long)
+        mask[row, tokens.shape[1] - len(text) :] = 1
+    return tokens.to(decoder.device), mask.to(decoder.device)
 
 
 def _ends(decoder: Decoder) -> list[int]:

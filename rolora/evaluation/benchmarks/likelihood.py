@@ -1,35 +1,30 @@
-"""The log-likelihood of options, batched.
+"""Log-likelihoods of options, computed by lm-evaluation-harness (the extra ``evaluation``).
 
-**Which tokens are the option's.** A blank that separates context and option belongs to the option. Context + option is encoded
-as one text, as the model would read it; the option's tokens are all those after the longest common beginning with the encoded
-context alone. Where the tokenizer keeps the border, these are exactly the tokens of the option, and the rule is that of
-lm-evaluation-harness 0.4.13; where it merges across the border, the merged token is counted for the option, so no character
-of the option goes unscored.
-
-**How.** log p(option | context) is the sum over these tokens of the log-softmax of the logits before each, in float32, added in
-float64. Texts are padded on the right, where a causal model cannot look. The last token of a text is never an input, so
-options that differ in it alone (A, B, C, D; answer1, answer2) share one row. A text that is too long loses tokens at its
-beginning, and that is counted.
+With c tokens of the context alone, the option's tokens are those from c on of context and option tokenised as one text; white
+space that ends the context belongs to the option. (Where a tokenizer merges characters over the border, the merged token is
+not scored.) A text that is too long loses tokens at its beginning, and that is counted.
 
 Three accuracies follow: the likeliest option by the sum, by the sum over characters, by the sum over tokens.
 """
 
 from __future__ import annotations
 
-import inspect
-from bisect import bisect_left
+import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
-from jaxtyping import Int
+from typing import Any
 
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks.benchmark import Normalisation, Option
 from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.models import precision
 
-Told = Callable[[int], None]
+BATCHES_PER_CALL = 16
+"""Batches that the harness sorts by length; progress is reported after each call."""
+
+Progress = Callable[[int], None]
+"""Receives the number of texts that were completed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Score:
     cut: int = 0
 
     def by(self, normalisation: Normalisation) -> float:
-        """What options are compared by.
+        """Return the value by which options are compared.
 
         Example:
             >>> Score(-6.0, 2, 12).by("character")
@@ -53,111 +48,88 @@ class Score:
         )
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A text as tokens, of which those from ``start`` on are the option's; ``cut`` were taken off its beginning."""
-
-    tokens: tuple[int, ...]
-    start: int
-    cut: int
-
-
-def encode(decoder: Decoder, option: Option) -> Encoded:
-    """Context and option as one text, and where the option begins.
-
-    Raises:
-        InputError: an option that is empty or longer than the model can read.
-    """
-    context = option.context.rstrip(" ")
-    continuation = option.context[len(context) :] + option.continuation
-    alone, whole = decoder.encode(context), decoder.encode(context + continuation)
-    start = 0
-    while start < min(len(alone), len(whole)) and alone[start] == whole[start]:
-        start += 1
-    if start == 0:  # nothing stands before the option: a first token gives the model something to go on from
-        whole, start = [decoder.first_token, *whole], 1
-    cut = max(0, len(whole) - 1 - decoder.max_length)
-    if start == len(whole) or start - cut < 1:
-        raise InputError(
-            f"got an option of {len(whole) - start} tokens, expected 1 to {decoder.max_length}: {option.continuation[:60]!r}"
-        )
-    return Encoded(tuple(whole[cut:]), start - cut, cut)
+def require_harness() -> None:
+    """Raise InputError if lm-evaluation-harness is not installed."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise InputError("likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]'")
 
 
 def log_likelihoods(
-    decoder: Decoder, options: Sequence[Option], batch_size: int, done: Told | None = None
+    decoder: Decoder, options: Sequence[Option], batch_size: int, progress: Progress | None = None
 ) -> list[Score]:
-    """The score of each option given its context.
+    """Score each option given its context.
 
     Args:
         decoder: the model.
         options: to score.
         batch_size: texts at a time; another one changes scores by rounding.
-        done: told how many options each batch has scored.
+        progress: called after every few batches.
 
     Returns:
         In the order of ``options``.
+
+    Raises:
+        InputError: an option that is empty or longer than the model can read, or no lm_eval.
     """
-    encoded = [encode(decoder, option) for option in options]
-    members: dict[tuple[int, ...], list[int]] = {}
-    for index, one in enumerate(encoded):
-        members.setdefault(one.tokens[:-1], []).append(index)
-    # The longest first: what does not fit into memory fails at once. Ties keep their order, so batches are always the same.
-    inputs = sorted(members, key=len, reverse=True)
-    sums = [0.0] * len(options)
-    for first in range(0, len(inputs), batch_size):
-        batch = inputs[first : first + batch_size]
-        spans = {index: range(encoded[index].start - 1, len(text)) for text in batch for index in members[text]}
-        positions = sorted(set().union(*spans.values()))
-        logits = _logits(decoder, batch, positions)
-        for row, text in enumerate(batch):
-            for index in members[text]:
-                places = [bisect_left(positions, position) for position in spans[index]]
-                before = logits[row, places].float().log_softmax(dim=-1)
-                wanted = torch.tensor(encoded[index].tokens[encoded[index].start :], device=before.device)
-                sums[index] = float(before.gather(1, wanted[:, None]).double().sum())
-        if done is not None:
-            done(sum(len(members[text]) for text in batch))
+    harness = _harness(decoder, batch_size)
+    lengths = [_lengths(harness, option) for option in options]
+    sums: list[float] = []
+    for first in range(0, len(options), BATCHES_PER_CALL * batch_size):
+        chosen = options[first : first + BATCHES_PER_CALL * batch_size]
+        sums += _sums(harness, decoder, chosen)
+        if progress is not None:
+            progress(len(chosen))
     return [
-        Score(total, len(one.tokens) - one.start, option.characters, one.cut)
-        for total, one, option in zip(sums, encoded, options, strict=True)
+        Score(total, tokens, option.characters, cut)
+        for total, (tokens, cut), option in zip(sums, lengths, options, strict=True)
     ]
 
 
-@torch.no_grad()
-def _logits(decoder: Decoder, batch: Sequence[tuple[int, ...]], positions: Sequence[int]) -> torch.Tensor:
-    """Logits of a batch padded on the right, (batch, positions, vocabulary), at these positions alone."""
-    # No mask: what is on the right of a causal model's token is not seen, and without one attention takes its fast path.
-    tokens, _ = pad(batch, decoder.pad_token, decoder.device, left=False)
-    wanted = torch.tensor(positions, device=decoder.device)
-    # The vocabulary is the widest matrix of a small model: a long prompt is not multiplied with it.
-    few = {"logits_to_keep": wanted} if _can_keep_few(decoder.model) else {}
+def _harness(decoder: Decoder, batch_size: int) -> Any:
+    require_harness()
+    from lm_eval.models.huggingface import HFLM
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
+    return HFLM(
+        decoder.model,
+        backend="causal",
+        tokenizer=decoder.tokenizer,
+        max_length=decoder.max_length,
+        batch_size=batch_size,
+    )
+
+
+def _sums(harness: Any, decoder: Decoder, options: Sequence[Option]) -> list[float]:
+    from lm_eval.api.instance import Instance
+
+    requests = [Instance("loglikelihood", {}, _pair(option), index) for index, option in enumerate(options)]
     with precision.arithmetic(decoder.model):
-        logits = decoder.model(input_ids=tokens, use_cache=False, **few).logits
-    return logits if few else logits[:, wanted]
+        return [total for total, _ in harness.loglikelihood(requests, disable_tqdm=True)]
 
 
-def _can_keep_few(model: torch.nn.Module) -> bool:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters
+def _pair(option: Option) -> tuple[str, str]:
+    """Context and continuation; the white space between them begins the continuation."""
+    context = option.context.rstrip()
+    return context, option.context[len(context) :] + option.continuation
 
 
-def pad(
-    texts: Sequence[Sequence[int]], token: int, device: torch.device, *, left: bool
-) -> tuple[Int[torch.Tensor, "batch length"], Int[torch.Tensor, "batch length"]]:
-    """Tokens and mask of a batch, padded on one side to its longest text."""
-    length = max(map(len, texts))
-    tokens = torch.full((len(texts), length), token, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, text in enumerate(texts):
-        place = slice(length - len(text), length) if left else slice(0, len(text))
-        tokens[row, place] = torch.tensor(text, dtype=torch.long)
-        mask[row, place] = 1
-    return tokens.to(device), mask.to(device)
+def _lengths(harness: Any, option: Option) -> tuple[int, int]:
+    """Return the number of tokens that the harness scores, and of those that do not fit before them."""
+    context, continuation = _pair(option)
+    if context:
+        before, total = len(harness.tok_encode(context)), len(harness.tok_encode(context + continuation))
+    else:  # a beginning-of-text token precedes an option without context
+        tokens = harness.tok_encode(continuation, add_special_tokens=False)
+        before, total = 1, len(tokens) + (tokens[:1] != [harness.prefix_token_id])
+    if not 1 <= total - before <= harness.max_length:
+        raise InputError(
+            key=f"option {continuation[:60]!r}", got=total - before, expected=f"1 to {harness.max_length} tokens"
+        )
+    return total - before, max(0, total - 1 - harness.max_length)
 
 
 def best(scores: Sequence[Score], normalisation: Normalisation) -> int:
-    """The option with the highest score; the first of equals.
+    """Return the index of the highest score, the first of equals.
 
     Example:
         >>> best([Score(-4.0, 1, 2), Score(-5.0, 5, 20)], "sum"), best([Score(-4.0, 1, 2), Score(-5.0, 5, 20)], "token")

@@ -11,7 +11,7 @@ from typing import Any
 from rolora.evaluation.benchmarks import generation
 from rolora.evaluation.benchmarks.benchmark import Choice, Normalisation, Template, Way
 from rolora.evaluation.benchmarks.decoder import Decoder
-from rolora.evaluation.benchmarks.likelihood import Score, Told, best, log_likelihoods
+from rolora.evaluation.benchmarks.likelihood import Progress, Score, best, log_likelihoods
 from rolora.evaluation.benchmarks.questions import Asked
 from rolora.evaluation.benchmarks.sandbox import Sandbox
 from rolora.evaluation.benchmarks.templates import wrapper
@@ -90,7 +90,7 @@ def _majority(golds: Sequence[Any]) -> float:
     return Counter(golds).most_common(1)[0][1] / len(golds)
 
 
-def _teller(progress: Callable[[str, int, int], None] | None, what: str, total: int) -> Told:
+def _teller(progress: Callable[[str, int, int], None] | None, what: str, total: int) -> Progress:
     count = 0
 
     def told(number: int) -> None:

@@ -17,6 +17,7 @@ from rolora.config import RuntimeConfig
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks import decoder as decoders
 from rolora.evaluation.benchmarks import questions, report
+from rolora.evaluation.benchmarks.likelihood import require_harness
 from rolora.evaluation.benchmarks.measure import Settings, measure
 from rolora.evaluation.benchmarks.sandbox import Sandbox, open_sandbox
 from rolora.models import precision
@@ -68,6 +69,8 @@ def evaluate(console: Console, request: Request, words: Sequence[str]) -> None:
     earlier = report.read(request.against) if request.against else None
     chosen = questions.named(request.benchmarks)
     plan = [(one, questions.ways(one, request.how)) for one in chosen]
+    if any(way != "generation" for _, ways in plan for way in ways):
+        require_harness()
     asked = {
         one.name: questions.ask(
             one, request.data, request.split, request.limit, request.shots, request.seed, request.subjects

@@ -1,1 +1,1 @@
-"""Whether the claims and tests would notice a mistake: mistakes made on purpose, one at a time."""
+"""Mutation testing: mistakes made on purpose, one at a time, that claims and tests have to notice."""

@@ -26,7 +26,7 @@ TESTS = ("tests/theory", "theory", "tests/algorithms", "tests/federation/test_ro
 CLAIMS_UNTIL_ONE_FAILS = """
 import json, sys
 from pathlib import Path
-import theory.verification.claim
+import theory.verification.claim, theory.verification.registry
 assert Path(theory.verification.claim.__file__).is_relative_to(Path.cwd()), theory.verification.claim.__file__
 seconds = json.loads(Path(sys.argv[1]).read_text())
 for claim in sorted(theory.verification.registry.registry().values(), key=lambda claim: seconds.get(claim.id, 1.0)):
@@ -73,7 +73,7 @@ def _named(mutant: Mutant, words: list[str]) -> bool:
 
 
 def noticed(mutant: Mutant | None) -> str:
-    """What fails first with this mistake (none, if it is None) in the project; empty if nothing does."""
+    """Return the first failure with this mistake in the project (None: no mistake), or an empty string."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         for part in PARTS:

@@ -201,9 +201,9 @@ MUTANTS = (
     ),
     # Statistics and verdicts.
     Mutant(
-        "theory/verification/statistics.py",
-        "np.std(sample, ddof=1) / np.sqrt(size))",
-        "np.std(sample, ddof=1) / size)",
+        "rolora/evaluation/intervals.py",
+        "float(array.std(ddof=1)) / math.sqrt(n)",
+        "float(array.std(ddof=1)) / n",
         "interval of a mean: 1/n in the place of 1/sqrt(n)",
     ),
     Mutant(

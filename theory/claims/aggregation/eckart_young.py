@@ -1,4 +1,4 @@
-r"""What FlexLoRA loses in a round: the tail of the singular values of the exact mean, and nobody of rank r loses less.
+r"""FlexLoRA's loss in a round: the tail of the exact mean's singular values, the least that any rank-r update loses.
 
 **Statement.** With :math:`D = \sum_i p_i A_i B_i` and its singular values :math:`s_1 \ge s_2 \ge \dots`, FlexLoRA's server
 holds A B with :math:`\|D - A B\|_F = \sqrt{\sum_{j > r} s_j^2}`, and every product of rank r misses D by at least as much.

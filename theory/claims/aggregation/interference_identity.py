@@ -1,4 +1,4 @@
-r"""What averaging both factors misses is the factors' covariance over the clients.
+r"""Averaging both factors misses the factors' covariance over the clients.
 
 **Statement.** With weighted means A-bar and B-bar,
 

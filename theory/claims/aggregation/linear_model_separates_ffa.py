@@ -1,4 +1,4 @@
-r"""What the linear model does separate: RoLoRA from FFA-LoRA.
+r"""The linear model separates RoLoRA from FFA-LoRA.
 
 **Statement.** After the same :math:`2T + 1` rounds from the same start on the same data, with
 :math:`T \ge \log(1000\sqrt2\,\delta_0)/(\kappa c_0)`, RoLoRA's product error is at most 1e-3 of ||b*||, and FFA-LoRA's is

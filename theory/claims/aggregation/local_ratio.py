@@ -1,4 +1,4 @@
-r"""How fast Algorithm 2 converges in the end.
+r"""The asymptotic rate of Algorithm 2.
 
 **Statement.** :math:`\delta_{t+1}/\delta_t \to |1 - f\kappa|` as delta -> 0.
 

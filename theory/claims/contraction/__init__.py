@@ -1,1 +1,1 @@
-"""How fast RoLoRA contracts in the homogeneous linear model, and the samples that it takes."""
+"""Contraction of RoLoRA in the homogeneous linear model, and its sample complexity."""

@@ -38,7 +38,7 @@ DELTA0, DEVIATION = 0.5, 4.0  # delta_0 and s
 
 
 def _failures(key: Key, kappa: float, runs: int) -> int:
-    """How many of the independent runs miss the factor in any of their iterations."""
+    """Return the number of independent runs that miss the factor in some iteration."""
     a_star, c0 = normalise(np.ones(DIMENSION)), 1 - DELTA0**2
     a = np.tile(start_at(key.fold("a0"), a_star, DELTA0), (runs, 1))  # Gaussian data know no direction
     failed = np.zeros(runs, dtype=bool)

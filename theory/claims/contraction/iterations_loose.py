@@ -1,4 +1,4 @@
-r"""How many iterations are enough from a random start, beside the number that the recalled theorem asks for.
+r"""A sufficient number of iterations from a random start, against the number in the recalled theorem.
 
 **Statement.** In the population with gradient factor 2 and :math:`\kappa < 1/2`, from :math:`\tan\theta_0 \le \sqrt d`,
 

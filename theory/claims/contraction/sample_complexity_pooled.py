@@ -1,4 +1,4 @@
-r"""What noise costs depends on the pooled number of samples: the scaling with d, N and m.
+r"""The noise of one iteration depends on the pooled number of samples: its scaling with d, N and m.
 
 **Statement.** One iteration near a* (its first on any data, each on fresh data) has, to first order in d/(Nm),
 
@@ -49,8 +49,8 @@ def _excess(key: Key, num_clients: int, samples: int, dimension: int) -> list[fl
 
 def _instance(key: Key, sizes: list[tuple[int, int, int]], axis: int, predicted: float) -> Instance:
     name = ("N", "m", "d")[axis]
-    found = [(np.log(size[axis]), np.log(one)) for size in sizes for one in _excess(key.fold(str(size)), *size)]
-    x, y = np.array(found).T
+    points = [(np.log(size[axis]), np.log(one)) for size in sizes for one in _excess(key.fold(str(size)), *size)]
+    x, y = np.array(points).T
     fit = slope(x, y)
     others = ", ".join(f"{label}={one}" for label, one in zip("Nmd", sizes[0], strict=True) if label != name)
     where = f"slope in log {name} from {others}, +-{fit.half_width:.2g}"

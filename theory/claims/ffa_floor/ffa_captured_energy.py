@@ -1,4 +1,4 @@
-r"""How much of the signal a random frozen A can hold.
+r"""The share of the signal that a random frozen A captures.
 
 **Statement.** With :math:`A^0` uniform among the d x r matrices with orthonormal columns, FFA-LoRA's best B leaves the
 population risk :math:`(1 - \|A^{0T}a^*\|^2)\|b^*\|^2` (gradient factor 2), and :math:`E\|A^{0T}a^*\|^2 = r/d`; at rank 1

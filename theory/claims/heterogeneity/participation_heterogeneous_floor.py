@@ -47,12 +47,12 @@ KAPPA, THETA0 = 0.2, 1.0
 
 def _rounding(means: np.ndarray) -> np.ndarray:
     """The recursion's tangent after every iteration, rounding added each time; from the mean heads of every round."""
-    tangents, found = np.full(MODELS, np.tan(THETA0)), []
+    tangents, path = np.full(MODELS, np.tan(THETA0)), []
     for b_mean, a_mean in zip(means[::2], means[1::2], strict=True):
         rest = 1 - 2 * KAPPA * np.sum(b_mean**2, axis=1) / (1 + tangents**2)
         tangents = tangents * np.abs(rest / (rest + 2 * KAPPA * np.sum(a_mean * b_mean, axis=1))) + DIMENSION * EPS
-        found.append(tangents)
-    return np.stack(found, axis=1)
+        path.append(tangents)
+    return np.stack(path, axis=1)
 
 
 def check(key: Key, taking_part: tuple[int, ...] = (1, 3, 5), with_replacement: bool = False) -> Instances:

@@ -1,4 +1,4 @@
-r"""What alternating least squares pays in label noise: every client inverts its own S_i.
+r"""Label noise in alternating least squares, where every client inverts its own S_i.
 
 **Statement.** With labels :math:`Y_i = X_i a^* b_i^{*T} + \sigma Z_i` and both steps exact, at the fixed point
 

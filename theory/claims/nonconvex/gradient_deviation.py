@@ -1,4 +1,4 @@
-r"""How far the averaged gradient is from its mean.
+r"""The distance of the averaged gradient from its mean.
 
 **Statement.** At the averaged b-step, the averaged gradient's distance from its mean over fresh inputs at the same b-bar is
 at most :math:`2(1 + \bar\xi^2)\, \|S - I\|\, \delta \|b^*\|^2`.

@@ -40,15 +40,15 @@ CASES = ((1, 1.0, 100), (4, 2.0, 100), (16, 2.0, 200), (4, 0.05, 100))  # N, sig
 def _instances(key: Key, num_clients: int, noise: float, iterations: int, common_noise: bool) -> list[Instance]:
     objective, start = random_waves(key.fold("objective"), OBJECTIVES, RUNS, num_clients, WAVES, SIZE)
     eta = best_eta(objective, start, noise, iterations)
-    found = stationarity(
+    values = stationarity(
         objective, ALGORITHMS["rolora"](), start, eta, noise, key.fold("noise"), iterations, common_noise
     )
-    shares = (found / stationarity_bound(objective, start, eta, noise, iterations)).reshape(OBJECTIVES, RUNS)
+    shares = (values / stationarity_bound(objective, start, eta, noise, iterations)).reshape(OBJECTIVES, RUNS)
     largest = eta * np.maximum(objective.smoothness("A"), objective.smoothness("B"))
     met = bool(np.all(largest <= 1 + 1e-12))
     where = f"N={num_clients}, sigma={noise}, T={iterations}, left side over right, mean of {RUNS} runs"
     intervals = [mean_interval(runs) for runs in shares]
-    return [at_most(one.estimate, 1.0, one.half_width, where, met) for one in intervals]
+    return [at_most(interval.estimate, 1.0, interval.half_width, where, met) for interval in intervals]
 
 
 def check(key: Key) -> Instances:

@@ -38,8 +38,8 @@ def check(key: Key, step_kept: bool = False) -> Instances:
     for iterations in ITERATIONS:
         eta = best_eta(objective, start, NOISE, ITERATIONS[0] if step_kept else iterations)
         noise = key.fold("noise", iterations)
-        found = stationarity(objective, ALGORITHMS["rolora"](), start, eta, NOISE, noise, iterations)
-        logs.append(np.log(np.mean(found.reshape(OBJECTIVES, RUNS), axis=1)))
+        values = stationarity(objective, ALGORITHMS["rolora"](), start, eta, NOISE, noise, iterations)
+        logs.append(np.log(np.mean(values.reshape(OBJECTIVES, RUNS), axis=1)))
     x = np.log(np.array(ITERATIONS, dtype=float))
     x -= np.mean(x)
     interval = mean_interval(x @ np.array(logs) / (x @ x))

@@ -51,7 +51,7 @@ def _gradient(key: Key, number: int, scale: float) -> list[Instance]:
 
 
 def _rounds(key: Key, method: str, scale: float) -> Instance:
-    """How far two rounds of clipped local SGD move the adapter."""
+    """Compare the distance that two rounds of clipped local SGD move the adapter."""
     stream = key.generator()
     count, d, r = CLIENTS * PER_CLIENT, 12, 4
     images = Images("random", stream.random((count, d)), stream.integers(NUM_CLASSES, size=count))

@@ -1,4 +1,4 @@
-r"""Whether the averages of a printed table are the averages of its cells.
+r"""Printed averages against the averages of the printed cells.
 
 **Statement.** Every average printed in arXiv 2409.02346, Table 1 [V], is the mean of the five printed accuracies beside it.
 

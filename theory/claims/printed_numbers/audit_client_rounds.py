@@ -1,4 +1,4 @@
-r"""What is kept equal when clients become more: client-rounds, not the steps that one model sees.
+r"""More clients at equal client-rounds: the steps that one model sees fall.
 
 **Statement.** 3 clients x 500 rounds [V], 20 x 75 [M, unverified] and 50 x 30 [C] are 1,500 client-rounds each.
 

@@ -1,4 +1,4 @@
-r"""Whether two methods have one cell in common, standard deviation included.
+r"""Cells that two methods share, standard deviation included.
 
 **Statement.** In arXiv 2409.02346, Table 1 [V], no two methods have the same mean and the same standard deviation at one rank
 and task.

@@ -1,4 +1,4 @@
-r"""Which printed accuracies are those of a constant answer.
+r"""Printed accuracies equal to the majority-class baseline.
 
 **Statement.** Of all printed accuracies of one task [V, S] two are, to the printed digits, the share of the task's most frequent
 label in the validation set [S]: FlexLoRA's on RTE with 50 clients, 52.71, and on MNLI with Dirichlet label skew, 35.45 (both

@@ -1,4 +1,4 @@
-r"""Whether the modules that the printed traffic implies are those of the printed layers.
+r"""The number of modules that the printed traffic implies, against the printed layers.
 
 **Statement.** LoRA's uplink in arXiv 2409.02346, Table 6 [V], over 7.8125 KiB, is the number of modules in Table 5 [V], budget 2:
 12, 18, 18, 18, 16 for SST-2, QNLI, MNLI, QQP, RTE.

@@ -1,4 +1,4 @@
-r"""Whether a number that is printed twice is printed the same.
+r"""Numbers that are printed twice, against each other.
 
 **Statement.** The cells of arXiv 2409.02346 for 3 clients at rank 2 are equal in Table 1 [V] and in Table 2 [V].
 

@@ -1,4 +1,4 @@
-r"""With three clients the printed averages of LoRA and RoLoRA are not told apart by the printed deviations.
+r"""With three clients the printed averages of LoRA and RoLoRA do not differ significantly.
 
 **Statement.** In arXiv 2409.02346, Table 1 [V], at every rank the means over the five tasks of LoRA and RoLoRA differ by less
 than two standard errors of their difference.

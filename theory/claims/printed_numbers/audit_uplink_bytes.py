@@ -1,4 +1,4 @@
-r"""Whether the printed traffic is that of the printed layers.
+r"""The printed traffic against the bytes of the printed layers.
 
 **Statement.** arXiv 2409.02346, Table 6 [V], uplink at rank 1, is four bytes for each number of the factors sent, over the
 modules of Table 5 [V], budget 2: 4 (1024 + 1024) bytes a module for LoRA and 4 x 1024 for FFA-LoRA and RoLoRA.

@@ -1,4 +1,4 @@
-r"""What the printed traffic is equal to.
+r"""The printed traffic as a multiple of one module's size.
 
 **Statement.** In arXiv 2409.02346, Table 6 [V], LoRA's row is 6, 12, 12, 18 and 16 times 2,000 fp32 numbers, 7.8125 KiB (SST-2,
 QNLI, MNLI, QQP, RTE), and the rows of FFA-LoRA and RoLoRA are half of LoRA's printed entries.

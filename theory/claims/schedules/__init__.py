@@ -1,1 +1,1 @@
-"""Which factor is trained when, and with which step."""
+"""Schedules of the two factors, and step sizes of their own."""

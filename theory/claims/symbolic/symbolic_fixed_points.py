@@ -1,4 +1,4 @@
-r"""Where the map of angles stands still, how fast it gets there, and where it does so cubically.
+r"""Fixed points of the map of angles, their multipliers, and the step of cubic convergence.
 
 **Statement.** In :math:`[0, \pi/2]` the fixed points are 0 and :math:`\pi/2`, with multipliers :math:`1 - f\kappa` and
 :math:`1 + f\kappa`: 0 attracts iff :math:`f\kappa < 2`, and :math:`\pi/2` never does. At :math:`f\kappa = 1`
