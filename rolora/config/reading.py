@@ -124,7 +124,7 @@ def check(table: dict[str, Any], source: str) -> Config:
     except ValidationError as error:
         # A value that fits no branch of a union has one fault a branch; the first is enough.
         by_field = {str(fault["loc"][:2]): fault for fault in reversed(error.errors())}
-        faults = tuple(fault.at(source) for found in reversed(by_field.values()) for fault in _faults(found))
+        faults = tuple(fault.at(source) for entry in reversed(by_field.values()) for fault in _faults(entry))
     raise faults[0] if len(faults) == 1 else InputError("\n".join(map(str, faults)), where=source, faults=faults)
 
 

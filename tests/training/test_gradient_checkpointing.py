@@ -132,7 +132,7 @@ def test_hidden_states_are_not_kept_where_hooks_run_again(table, folders, monkey
             {"lora__dropout": 0.0, "model__dropout": 0.2},
             "model.dropout: got 0.2, expected 0.0 with runtime.gradient_check",
         ),
-        (NO_DROPOUT | {"runtime__compile": True, "runtime__engine": "batched"}, "expected false with runtime.compile"),
+        (NO_DROPOUT | {"runtime__compile": True, "runtime__engine": "batched"}, "runtime.compile: got true"),
     ],
 )
 def test_what_cannot_be_computed_again_is_refused_by_the_config(table, changes, words):
