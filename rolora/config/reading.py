@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rolora.config.schema import Config, field_of
-from rolora.config.sections import missing, unknown
+from rolora.config.sections import Section, missing, unknown
 from rolora.errors import InputError
 
 
@@ -142,7 +142,10 @@ def _faults(fault: Any) -> Iterator[InputError]:
         close = difflib.get_close_matches(path[-1], known, n=1)
         yield unknown(key, f"one of {', '.join(known)}{f'; did you mean {close[0]}?' if close else ''}")
     elif kind == "missing":
-        yield missing(key, field_of(key).description)
+        kind = field_of(key).annotation
+        inner = kind.model_fields if isinstance(kind, type) and issubclass(kind, Section) else {}
+        for name in [f"{key}.{name}" for name, field in inner.items() if field.is_required()] or [key]:
+            yield missing(name, field_of(name).description)
     else:
         yield InputError(key=key, got=fault["input"], expected=fault["msg"].removeprefix("Input should be "))
 

@@ -49,7 +49,7 @@ class Section(BaseModel):
 def missing(key: str, meaning: str | None, condition: str = "") -> InputError:
     """Return the error for a key that is not given."""
     expected = meaning or "a value"
-    return InputError(f"{key} is missing{condition}, expected {expected}", key=key, got=None, expected=expected)
+    return InputError(f"{key} is missing{condition}: {expected}", key=key, got=None, expected=expected)
 
 
 def unknown(key: str, expected: str) -> InputError:

@@ -34,6 +34,16 @@ def test_the_division_of_data_loads_no_statistics():
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("package", "folders", "files"), [("rolora", 13, 5), ("theory", 8, 5), ("paper_figures", 10, 2)]
+)
+def test_a_package_shows_its_rooms(package, folders, files):
+    """At most so many folders with code, and files beside ``__init__``."""
+    entries = list((ROOT / package).iterdir())
+    assert sum(any(path.glob("*.py")) for path in entries if path.is_dir()) <= folders
+    assert sum(path.suffix == ".py" and path.name != "__init__.py" for path in entries) <= files
+
+
 def test_files_are_rooms_of_a_readable_size():
     long = {
         str(path.relative_to(ROOT)): lines
