@@ -47,7 +47,10 @@ def headline(records: Records) -> list[str]:
             f"seed: {'; '.join(gaps)}."
         )
     if records["confound"]:
-        sentences.append(f"The method, or a chain of clients? {confound.verdict(records['confound'])}")
+        question = "The method, or a chain of clients that train one model in turn, as public code was found to do?"
+        sentences.append(f"{question} {confound.verdict(records['confound'])}")
+    if records["movement"]:
+        sentences.append(confound.moved(records["movement"]).partition(";")[0].rstrip(".") + ".")
     return [*sentences, shows_not(records)[0]]
 
 
