@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 JOBS ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)")
 OUT ?= runs/reproduce
 SCALE ?= cpu
-FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|pathspec|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
+FLOWER := alembic|cryptography|fastapi|flwr|greenlet|grpcio-health-checking|grpcio|iterators|Mako|protobuf|pycryptodome|SQLAlchemy|starlette|tomli|tomli_w|uvicorn
 comma := ,
 THEORY_CODE := $(wildcard theory/*.py theory/*/*.py theory/claims/*/*.py rolora/*.py rolora/algorithms/*.py)
 
@@ -77,10 +77,11 @@ study: $(READY) ## The studies' records (SCALE=cpu|gpu, ONLY=kind, DATA=folder w
 test: $(READY) ## The test-suite (under 8 minutes on 2 cores; CHECKED=1 adds run-time checks of types and shapes, as .ci/run does)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(if $(CHECKED),--jaxtyping-packages=rolora$(comma)theory$(comma)beartype.beartype)
 
-lint: $(READY) ## Style, import contracts, figures and README in step with their records
+lint: $(READY) ## Style, import contracts, types of the pure rooms, figures and README in step with their records
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 	$(BIN)/python -m paper_figures check
 	$(BIN)/python -m paper_figures readme --check
 	$(BIN)/python -m paper_figures notebooks --check

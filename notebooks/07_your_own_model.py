@@ -120,8 +120,8 @@ batch_size = 8
 # %%
 (settings,) = config.read(Path("reviews.toml"), ["algorithm=rolora"])
 run = Path("runs") / settings.run_name()
-with bar("RoLoRA on my reviews") as tell:
-    record = loop.run(settings, run, progress=of_events(tell))
+with bar("RoLoRA on my reviews") as advance:
+    record = loop.run(settings, run, progress=of_events(advance))
 
 # %% [markdown]
 # ## From the command line

@@ -171,7 +171,7 @@ def readme_(
     from paper_figures.building import readme
 
     with one_line_errors(debug):
-        changed = readme.stale(root, compute.load(records), check)
+        changed = readme.stale(root, sources.load(records), check)
     _in_step(changed if check else [], "python -m paper_figures readme")
 
 

@@ -32,13 +32,13 @@ def ids() -> list[str]:
         >>> ids()[0]
         'fig_linear'
     """
-    found = [
+    names = [
         module.name
         for folder, prefix in ((figures, "fig_"), (tables, "tab_"))
         for module in pkgutil.iter_modules(folder.__path__)
         if module.name.startswith(prefix)
     ]
-    return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
 def load(name: str) -> Entry:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class InputError(Exception):
-    """What was given, what was expected and where it came from, in one line.
+    """One line: where, key, value given, values expected.
 
     The commands print its text and exit with status 2; a traceback is shown only with ``--debug``.
 

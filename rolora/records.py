@@ -94,7 +94,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process other than this one is alive and may still rename its file."""
+    """Return whether another process with this id is alive."""
     if process == os.getpid():
         return False
     try:
@@ -130,7 +130,7 @@ def finished(directory: Path, config_hash: str) -> dict[str, Any] | None:
 
 
 def environment() -> dict[str, Any]:
-    """What the numbers may depend on beside the config: interpreter, machine, package versions."""
+    """Return interpreter, machine and package versions, on which results may depend."""
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

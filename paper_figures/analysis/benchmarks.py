@@ -42,7 +42,7 @@ class Compared:
 
     @property
     def measure(self) -> str:
-        """What is compared: accuracy, or the loss of reference texts."""
+        """The measure that is compared: accuracy, or the loss of reference texts."""
         return "loss" if "loss" in self.results[0] else "accuracy"
 
     def mean(self) -> MeanInterval:

@@ -29,7 +29,7 @@ VARIES = frozenset({"training.optimizer", "federation.num_clients", "federation.
 
 @dataclass(frozen=True)
 class Setting:
-    """What a panel holds fixed.
+    """The settings that a panel holds fixed.
 
     Args:
         optimizer: of the clients.
@@ -79,7 +79,7 @@ CELL = ("federation.num_clients", "federation.client_state", "algorithm", "feder
 
 def cells(records: Sequence[dict[str, Any]]) -> dict[Setting, dict[Key, Cell]]:
     """All cells, by setting. A number of clients whose rounds fit both budgets stands in both."""
-    found: dict[Setting, dict[Key, Cell]] = {}
+    settings: dict[Setting, dict[Key, Cell]] = {}
     for optimizer, rows in run_table(records).groupby("training.optimizer"):
         clients, rounds = rows["federation.num_clients"], rows["federation.rounds"]
         for budget, value in budgets(sorted(set(zip(clients, rounds, strict=True)))):
@@ -89,8 +89,8 @@ def cells(records: Sequence[dict[str, Any]]) -> dict[Setting, dict[Key, Cell]]:
                 for (*key, rounds_of_runs), runs in grouped(rows[size == value], *CELL)
             }
             if len(clients_of(cells)) > 1:
-                found[Setting(optimizer, budget)] = cells
-    return found
+                settings[Setting(optimizer, budget)] = cells
+    return settings
 
 
 def budgets(scales: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
@@ -147,7 +147,7 @@ def compared(group: dict[Key, Cell], title: str, clients: int) -> MeanInterval |
 
 
 def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[int, list[float]]]:
-    """How many times as far a factor goes in the chain as with isolated clients.
+    """Return the movement of a factor in the chain over that with isolated clients.
 
     Only first trained rounds are compared, which start from the same state in both: round 0, and where "shared" first
     differs, round 1.
@@ -157,7 +157,7 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
     """
     columns = ["federation.client_state", "training.optimizer", "algorithm", "federation.num_clients", "seed"]
     runs = dict(run_table(records).set_index(columns)["run"].sort_index().items())
-    found: dict[tuple[str, str, str, str], dict[int, list[float]]] = {}
+    ratios: dict[tuple[str, str, str, str], dict[int, list[float]]] = {}
     for (state, optimizer, method, clients, seed), run in runs.items():
         alone = runs.get(("isolated", optimizer, method, clients, seed))
         if state == "isolated" or alone is None:
@@ -166,8 +166,8 @@ def movement(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str, str
         for factor, length in run["rounds"][t]["moved"].items():
             ratio = length / alone["rounds"][t]["moved"][factor] if alone["rounds"][t]["moved"][factor] else np.nan
             if np.isfinite(ratio):
-                found.setdefault((optimizer, state, method, factor), {}).setdefault(clients, []).append(float(ratio))
-    return found
+                ratios.setdefault((optimizer, state, method, factor), {}).setdefault(clients, []).append(float(ratio))
+    return ratios
 
 
 def growth(group: dict[Key, Cell], title: str) -> MeanInterval | None:
@@ -191,11 +191,11 @@ CONCLUDED = (
 
 
 def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
-    """What the intervals say, whichever way they fall: a sentence a comparison, and one on how it grows with the clients."""
-    found = cells(records)
+    """Return what the intervals say: a sentence a comparison, and one on how it grows with the clients."""
+    settings = cells(records)
     sentences = []
     for title in CONCLUDED:
-        known = everywhere(found, (title,))
+        known = everywhere(settings, (title,))
         if not known:
             continue
         counts = words(known)
@@ -207,7 +207,7 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
             f"{'significant ' if significant else ''}difference is {largest[2].text(3, sign=True)} ({largest[0].title}, "
             f"{largest[1]} clients)."
         )
-    for setting, group in found.items():
+    for setting, group in settings.items():
         grown = [(title, growth(group, title)) for title in CONCLUDED[:2]]
         parts = [f"{title} by {entry.text(3, sign=True)}" for title, entry in grown if entry is not None]
         few, many = clients_of(group)[0], clients_of(group)[-1]
@@ -216,11 +216,13 @@ def conclusion(records: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def everywhere(found: dict[Setting, dict[Key, Cell]], titles: Sequence[str]) -> list[tuple[Setting, int, MeanInterval]]:
+def everywhere(
+    settings: dict[Setting, dict[Key, Cell]], titles: Sequence[str]
+) -> list[tuple[Setting, int, MeanInterval]]:
     """Some of the :data:`COMPARISONS` in every setting and at every number of clients where both cells are there."""
     return [
         (setting, clients, entry)
-        for setting, group in found.items()
+        for setting, group in settings.items()
         for clients in clients_of(group)
         for title in titles
         if (entry := compared(group, title, clients)) is not None
@@ -233,10 +235,10 @@ def words(known: Sequence[tuple[Setting, int, MeanInterval]]) -> dict[str, int]:
 
 
 def verdict(records: Sequence[dict[str, Any]]) -> str:
-    """Whether the method, the chain of clients, both or neither makes a difference, in one sentence."""
-    found = cells(records)
-    method = words(everywhere(found, ("RoLoRA − FedAvg-LoRA, both isolated",)))
-    chain = words(everywhere(found, [title for title in COMPARISONS if "chained − isolated" in title]))
+    """Return in one sentence whether the method, the chain of clients, both or neither makes a difference."""
+    settings = cells(records)
+    method = words(everywhere(settings, ("RoLoRA − FedAvg-LoRA, both isolated",)))
+    chain = words(everywhere(settings, [title for title in COMPARISONS if "chained − isolated" in title]))
     answer = {
         (True, True): "Both, as far as the intervals tell",
         (True, False): "The method, as far as the intervals tell",

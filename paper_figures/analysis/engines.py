@@ -1,4 +1,4 @@
-"""What the benchmark of the training engines measured, put together for figures and tables."""
+"""Measurements of the training engines' benchmark, arranged for figures and tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measured(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def label(name: str) -> str:
-    """How a contestant is called."""
+    """Return the name of a contestant in print."""
     return LABELS.get(name, name)
 
 
@@ -57,11 +57,11 @@ def size(job: dict[str, Any]) -> str:
 
 
 def passes(job: dict[str, Any]) -> int:
-    """How often each contestant ran."""
+    """Return the number of passes of each contestant."""
     return max(len(entry["seconds"]) for entry in measured(job).values())
 
 
 def machine(record: dict[str, Any]) -> str:
-    """Where it was measured."""
+    """Return the machine in words."""
     environment = record["environment"]
     return f"{environment['processor']}, {environment['cores']} cores, torch {environment['packages']['torch']}"

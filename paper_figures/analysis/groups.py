@@ -45,7 +45,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """What the group is, for a panel's title."""
+        """The group in words, for a panel's title."""
         parts = [f"{self.num_clients} client" + ("s" if self.num_clients != 1 else "")]
         parts += [self.partition] if self.partition != "IID" else []
         parts += ["clients share one model"] if self.client_state != "isolated" else []
@@ -90,7 +90,7 @@ def groups(records: Sequence[dict[str, Any]]) -> list[Group]:
 
 
 def has_isolated(records: Sequence[dict[str, Any]]) -> bool:
-    """Whether there is a run whose clients all start from the server's state."""
+    """Return True if there is a run whose clients all start from the server's state."""
     return any(run["config"]["federation"].get("client_state", "isolated") == "isolated" for run in records)
 
 
@@ -101,7 +101,7 @@ def curve(run: dict[str, Any]) -> tuple[list[int], list[float]]:
 
 
 def measured(run: dict[str, Any]) -> str:
-    """Which text and metric a run's curve is of, for the label of an axis.
+    """Return the text and metric of a run's curve, for the label of an axis.
 
     Example:
         >>> run = {"config": {"evaluation": {"select": "validation"}}, "final": {"accuracy": 1.0}, "rounds": []}

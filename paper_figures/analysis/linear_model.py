@@ -66,17 +66,17 @@ def _updates(record: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def has_ratios(record: dict[str, Any]) -> bool:
-    """Whether the record holds measured contraction ratios."""
+    """Return True if the record holds measured contraction ratios."""
     return bool(panel(record, "local-ratio"))
 
 
 def fedavg_converges(record: dict[str, Any]) -> bool:
-    """Whether FedAvg-LoRA's angle distance fell below a tenth of its start where all clients have one b*."""
+    """Return True if FedAvg-LoRA's angle distance fell below a tenth of its start where all clients have one b*."""
     return any(_fell(one) for one in curves(record, "trajectories") if one.algorithm == "fedavg-lora")
 
 
 def headline(record: dict[str, Any]) -> str:
-    """Who converges where all clients have one b*, and who does not, in words and from the record."""
+    """Return which methods converge where all clients have one b*, and which do not, in words."""
     found = curves(record, "trajectories")
     down = [f"{one.label} ({one.travelled()[1]:.1e})" for one in found if _fell(one)]
     up = [f"{one.label} ({one.travelled()[1]:.2g})" for one in found if not _fell(one)]

@@ -61,7 +61,7 @@ def short(layer: str) -> str:
 
 def chosen_rates(sweep: Sequence[Run]) -> dict[str, dict[float, float]]:
     """Method -> learning rate -> final validation accuracy, the mean over seeds."""
-    found: dict[str, dict[float, float]] = {}
+    accuracies: dict[str, dict[float, float]] = {}
     for (name, rate), runs in grouped(run_table(sweep), "algorithm", "training.learning_rate"):
-        found.setdefault(name, {})[rate] = float(np.mean([run["final"]["accuracy"] for run in runs]))
-    return {name: found[name] for name in in_order(found)}
+        accuracies.setdefault(name, {})[rate] = float(np.mean([run["final"]["accuracy"] for run in runs]))
+    return {name: accuracies[name] for name in in_order(accuracies)}

@@ -15,7 +15,7 @@ from rolora.records import read_json
 CENTRALISED = "centralised"
 
 QUOTED_NUMBERS = COMMITTED / "printed_figure2.json"
-"""What others report for the paper's Figure 2, and how far it can be trusted; not a record."""
+"""Numbers that others report for the paper's Figure 2, with their trust; not a record."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def described(record: dict[str, Any]) -> str:
 
 
 def described_in_full(record: dict[str, Any]) -> str:
-    """The same for a study at full size, whose model, arithmetic and sweep are part of what was run."""
+    """Return the description of a study at full size, with its model, arithmetic and sweep."""
     parameters = record["parameters"]
     sizes, sweep = parameters["split_sizes"], parameters["sweep"]
     shortened = "shortened run, numbers mean nothing; " if parameters["quick"] else ""
@@ -131,5 +131,5 @@ def described_in_full(record: dict[str, Any]) -> str:
 
 
 def quoted() -> dict[str, Any]:
-    """What others report for Figure 2: ``note``, ``trust``, and ``numbers`` by panel, method and source, in per cent."""
+    """Return the numbers that others report for Figure 2: ``note``, ``trust``, and ``numbers`` by panel, method and source, in per cent."""
     return read_json(QUOTED_NUMBERS)

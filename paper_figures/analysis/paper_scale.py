@@ -1,4 +1,4 @@
-"""What it takes to run the papers' figures and tables at their own scale: model, hardware and exact commands.
+"""Requirements of the papers' figures and tables at their own scale: model, hardware and exact commands.
 
 Memory and time a run are those of ``python -m rolora plan`` with the same config, at 2e13 operations a second.
 """
@@ -16,7 +16,7 @@ FIFTY = "federation.num_clients=50 federation.rounds=30 evaluation.every=1"
 
 @dataclass(frozen=True)
 class Scale:
-    """What one figure or table takes.
+    """The requirements of one figure or table.
 
     Args:
         model: and data, as the paper names them.

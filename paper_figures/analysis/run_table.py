@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from rolora.config import flatten
 from rolora.errors import InputError
 
 Run = dict[str, Any]
@@ -45,20 +46,14 @@ def run_table(runs: Iterable[Run], **columns: Callable[[Run], Any]) -> pd.DataFr
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {"federation.client_state": "isolated"}
-
-    def walk(section: dict[str, Any], prefix: str) -> None:
-        for key, value in section.items():
-            name = prefix + key
-            if name in WATCHING or name in PARTITION_KEYS or value is None or value == {}:
-                continue
-            if isinstance(value, dict):
-                walk(value, f"{name}.")
-            else:
-                flat[name] = str(value) if isinstance(value, list) else value
-
-    walk({name: section for name, section in config.items() if isinstance(section, dict) and name != "runtime"}, "")
-    return flat
+    settings = flatten(
+        {name: section for name, section in config.items() if isinstance(section, dict) and name != "runtime"}
+    )
+    return {"federation.client_state": "isolated"} | {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if value is not None and name not in WATCHING | PARTITION_KEYS
+    }
 
 
 def partition(federation: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a run came to: its task in a reader's words, the metric that counts, and the numbers of a figure or a cell of a table."""
+"""Accessors for run records: task name, primary metric, final value, curves, costs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def metric(run: Run) -> str:
 
 
 def value(run: Run) -> float:
-    """What the run came to, on the text that its record ends with.
+    """Return the final value of the primary metric, on the text that the record ends with.
 
     Where rounds are selected, that is the selected round on test text; the measurements of its rounds are on validation text.
     """
@@ -74,21 +74,21 @@ def values(runs: Iterable[Run]) -> dict[int, float]:
 
 
 def on_test(runs: Iterable[Run]) -> list[Run]:
-    """Those that end with a measurement on test text; the others chose a learning rate."""
+    """Return the runs that end with a measurement on test text; the others chose a learning rate."""
     return [run for run in runs if run["config"]["evaluation"].get("split", "test") == "test"]
 
 
 def everything(records: Records) -> list[Run]:
     """Every run of every kind that was measured on test text; of the same experiment in two kinds, the first."""
-    found: dict[str, Run] = {}
+    distinct: dict[str, Run] = {}
     for kind in KINDS:
         for run in on_test(records[kind]):
-            found.setdefault(f"{setting(run)} {run['config']['training']['learning_rate']} {run['seed']}", run)
-    return list(found.values())
+            distinct.setdefault(f"{setting(run)} {run['config']['training']['learning_rate']} {run['seed']}", run)
+    return list(distinct.values())
 
 
 def setting(run: Run) -> str:
-    """What the runs of a mean have in common: the config without seed, learning rates, and how it was executed and watched."""
+    """Return the setting of a run: its config without seed, learning rates, and how it was executed and watched."""
     config = {name: part for name, part in run["config"].items() if name not in ("seed", "runtime")}
     for section, left_out in UNSET.items():
         config[section] = {name: value for name, value in config[section].items() if name not in left_out}

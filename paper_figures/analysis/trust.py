@@ -1,4 +1,4 @@
-"""How far a printed number can be trusted: the tags that stand in a figure, a table or a source, and their words."""
+"""Trust in printed numbers: the tags in a figure, a table or a source, and their meaning."""
 
 from __future__ import annotations
 

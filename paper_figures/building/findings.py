@@ -1,4 +1,4 @@
-"""What the records say, in sentences whose every number comes from them."""
+"""Findings: sentences whose every number comes from the records."""
 
 from __future__ import annotations
 
@@ -37,17 +37,20 @@ def headline(records: Records) -> list[str]:
     """Return the five sentences of the front page: claims, the method, the chain, movement, and what is not shown."""
     sentences = [tab_claims.summary(records)] if records["claims"] else []
     gaps = [
-        f"{group.title} {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        f"{group.title} {differences.interval(gap)}"
         for group in groups(records["finetuning"] or [])
-        if (gap := difference(paired(group))) is not None
+        if (gap := difference(accuracies(group))) is not None
     ]
     if gaps:
         sentences.append(
-            "RoLoRA less FedAvg-LoRA, test accuracy of a small encoder at chosen learning rates, with 95 % intervals over "
-            f"seeds: {'; '.join(gaps)}."
+            "RoLoRA less FedAvg-LoRA, test accuracy of a small encoder at chosen learning rates, paired by "
+            f"seed: {'; '.join(gaps)}."
         )
     if records["confound"]:
-        sentences.append(f"The method, or a chain of clients? {confound.verdict(records['confound'])}")
+        question = "The method, or a chain of clients that train one model in turn, as public code was found to do?"
+        sentences.append(f"{question} {confound.verdict(records['confound'])}")
+    if records["movement"]:
+        sentences.append(confound.moved(records["movement"]).partition(";")[0].rstrip(".") + ".")
     return [*sentences, shows_not(records)[0]]
 
 
@@ -112,7 +115,7 @@ def claims(records: Records) -> Iterator[str]:
 
 
 def linear(records: Records) -> Iterator[str]:
-    """How far the angle distance went, by method."""
+    """Yield the angle distance at start and end, by method."""
     for name, title in linear_model.TITLES.items():
         ends = []
         for one in linear_model.curves(records["linear"], name):

@@ -47,16 +47,16 @@ def record_digests(records: Records, kinds: Iterable[str]) -> dict[str, str]:
 
 def code_digests(module: str) -> dict[str, str]:
     """File of the project -> digest, for a module and all modules of the project that it imports."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     waiting = [module]
     while waiting:
         path = _file(waiting.pop())
-        if path is None or (name := path.relative_to(ROOT).as_posix()) in found:
+        if path is None or (name := path.relative_to(ROOT).as_posix()) in digests:
             continue
         content = path.read_bytes()
-        found[name] = digest(content)
+        digests[name] = digest(content)
         waiting += _imports(content)
-    return dict(sorted(found.items()))
+    return dict(sorted(digests.items()))
 
 
 def _file(module: str) -> Path | None:
@@ -106,7 +106,7 @@ def written(noted: dict[str, Any]) -> bytes:
 
 
 def record_changes(noted: dict[str, Any], now: dict[str, Any]) -> str:
-    """Which records differ from those that were noted, in words; "" if none does.
+    """Return in words which records differ from those that were noted; "" if none does.
 
     Example:
         >>> record_changes({"records": {"a.json": "1", "b.json": "2"}}, {"records": {"a.json": "3"}})
@@ -138,7 +138,7 @@ def _changes(noted: dict[str, str], now: dict[str, str]) -> str:
 def faults(
     entry: str, made: dict[str, bytes], noted: dict[str, Any] | None, now: dict[str, Any], out: Path
 ) -> list[str]:
-    """What is wrong with the files of one figure or table, and with what is noted of it.
+    """Return the faults of the files of one figure or table, and of its entry in the note.
 
     Args:
         entry: its id.

@@ -16,7 +16,7 @@ from paper_figures.records.sources import Records
 from rolora.errors import InputError
 
 RENDERED = Path(__file__).resolve().parents[1] / "rendered"
-"""Where the files that come with the project lie."""
+"""The rendered files that come with the project."""
 
 # Dates and versions would make every rebuild differ.
 METADATA: dict[str, dict[str, Any]] = {

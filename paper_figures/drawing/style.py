@@ -1,4 +1,4 @@
-"""How everything is drawn: one colour, marker, line style and label a method, and the furniture common to all figures.
+"""Style of all figures: one colour, marker, line style and label a method; title, legend and note.
 
 Colours are those of Okabe and Ito, which stay apart for the common forms of colour blindness; marker and line style
 carry the same information in grey print.
@@ -55,7 +55,7 @@ RC = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How one method looks in every figure."""
+    """The look of one method in every figure."""
 
     label: str
     color: str
@@ -169,7 +169,7 @@ def band(curves: Sequence[Sequence[float]], logarithmic: bool = False) -> tuple[
 
 
 def seeds_note(num_seeds: int, what: str = "seeds") -> str:
-    """What the bands are, in words.
+    """Return a note on the number of seeds and the bands.
 
     Example:
         >>> seeds_note(5)

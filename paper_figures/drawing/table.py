@@ -33,7 +33,7 @@ class Table:
                 raise ValueError(f"{self.title}: a row has {len(row)} cells, expected {len(self.columns)}")
 
     def select(self, columns: Sequence[str]) -> Table:
-        """The same rows with some of the columns, in the order given."""
+        """Return the same rows with some of the columns, in the order given."""
         places = [self.columns.index(name) for name in columns]
         rows = tuple(tuple(row[place] for place in places) for row in self.rows)
         return Table(self.title, tuple(columns), rows, self.notes, self.numeric, self.marks)

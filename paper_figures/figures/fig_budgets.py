@@ -16,7 +16,7 @@ BUDGETS = {
     "total local steps": outcomes.total_local_steps,
     "megabytes sent, all clients": outcomes.megabytes,
 }
-"""What is below a column -> how much of it a run has used after 0, 1, 2 ... rounds."""
+"""Axis label -> amount that a run has used after 0, 1, 2 ... rounds."""
 
 
 def _isolated(records: Records) -> list[Group]:
@@ -24,17 +24,17 @@ def _isolated(records: Records) -> list[Group]:
 
 
 def applies(records: Records) -> bool:
-    """Whether there are isolated clients."""
+    """Return True if there are isolated clients."""
     return bool(_isolated(records))
 
 
 @styled
 def figure(records: Records) -> Figure:
-    """The same curves three times, against what they cost in three senses."""
-    found = _isolated(records)
-    result, axes = grid(len(found), len(BUDGETS), height=2.1 * len(found))
+    """Return accuracy against rounds, total local steps and bytes."""
+    isolated = _isolated(records)
+    result, axes = grid(len(isolated), len(BUDGETS), height=2.1 * len(isolated))
     handles, counts = {}, []
-    for row, group in enumerate(found):
+    for row, group in enumerate(isolated):
         for column, (name, spent) in enumerate(BUDGETS.items()):
             ax = axes[row, column]
             for method, runs in group.runs.items():
@@ -52,10 +52,10 @@ def figure(records: Records) -> Figure:
         for ax in axes[row]:
             ax.set_ylim(low, high)
     note = (
-        f"{describe(found[0].any_run)}. Curves: {count_note(counts)}. Total local steps: the optimiser steps of all clients "
+        f"{describe(isolated[0].any_run)}. Curves: {count_note(counts)}. Total local steps: the optimiser steps of all clients "
         "together. Bytes are counted from the tensors sent, the first broadcast included."
     )
-    title = f"{found[0].any_run['model']['name']}: equal rounds, equal total local steps, equal bytes"
+    title = f"{isolated[0].any_run['model']['name']}: equal rounds, equal total local steps, equal bytes"
     return furnish(result, title, note, [handles[name] for name in in_order(handles)])
 
 

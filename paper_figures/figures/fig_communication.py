@@ -1,4 +1,4 @@
-"""What federated fine-tuning sends: accuracy against traffic, and traffic per round by part."""
+"""Traffic of federated fine-tuning: accuracy against bytes, and bytes per round by part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast RoLoRA contracts on the linear model: the claimed factor over the whole range of steps, and the closed forms."""
+"""Contraction of RoLoRA on the linear model: the claimed factor over the whole range of steps, and the closed forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMED = ("num_clients", "ratio_samples", "dimension", "ratio_delta0")
 """The linear record's parameters that the figure names."""
 
 RANGE_NAMED = ("num_clients", "samples", "dimension", "delta0")
-"""Those of the contraction record."""
+"""Parameters named of the contraction record."""
 
 CLAIMED, LOCAL, DARK = "#D55E00", "#56B4E9", "#444444"
 """Colours of the claimed factor, of the ratio close to a*, and of formulas."""

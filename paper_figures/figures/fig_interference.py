@@ -1,4 +1,4 @@
-"""What a round loses on a real model: the interference of the clients' factors, and what each method missed."""
+"""Loss of a round on a real model: the interference of the clients' factors, and what each method missed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from paper_figures.drawing.style import count_note, furnish, grid, in_order, let
 from paper_figures.records.sources import Records
 
 PANELS = {"interference": "interference of the factors", "missed": "what the method missed"}
-"""What is drawn -> the panel's title."""
+"""Measured quantity -> the panel's title."""
 
 SMALLEST = 1e-9
-"""What is drawn for an exact method: float32 factors leave about 1e-7."""
+"""Value drawn for an exact method: float32 factors leave about 1e-7."""
 
 
 @styled

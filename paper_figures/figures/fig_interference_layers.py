@@ -20,7 +20,7 @@ from rolora.evaluation.intervals import student
 
 
 def applies(records: Records) -> bool:
-    """Whether interference was measured, and of a method that has any."""
+    """Return True if interference was measured for a method that has any."""
     measured = [run for run in records["methods"] if lost([run], "interference")[0]]
     return any(float(_table(run).max()) > EXACT for run in measured)
 

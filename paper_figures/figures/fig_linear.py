@@ -48,7 +48,7 @@ def figure(records: Records) -> Figure:
 
 
 def reading(records: Records) -> str:
-    """What may be read off the figure, and what may not, from the record's end points."""
+    """Return what may be concluded from the figure, by the record's end points."""
     text = headline(records["linear"]) + "."
     if fedavg_converges(records["linear"]):
         text += " FedAvg-LoRA converges too: this model shows the floor of FFA-LoRA and nothing more."

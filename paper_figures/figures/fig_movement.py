@@ -1,4 +1,4 @@
-"""How many times as far the active factor goes in a round when clients are chained, against the number of clients."""
+"""Movement of the active factor in a round with chained clients over isolated ones, against the number of clients."""
 
 from __future__ import annotations
 

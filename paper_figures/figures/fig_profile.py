@@ -1,4 +1,4 @@
-"""Where the time of a client's step goes, by engine and kind of operation."""
+"""Time of a client's step by engine and kind of operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many samples a contraction takes on the linear model: curves of different N fall together against N m."""
+"""Samples that a contraction takes on the linear model: curves of different N fall together against N m."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What notebooks call."""
+"""Functions that notebooks call."""

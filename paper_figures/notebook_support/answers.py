@@ -96,12 +96,12 @@ def _ahead(record: dict[str, Any], stage: str | None) -> Iterator[tuple[str, lis
 
 
 def _small_only(leads: Sequence[float], rates: Sequence[float]) -> bool:
-    """Whether the rates with a lead are the smallest ones."""
+    """Return True if the rates with a lead are the smallest ones."""
     return list(leads) == list(rates[: len(leads)])
 
 
 def quoted_beside(records: Records) -> Iterator[str]:
-    """What is quoted of the paper's Figure 2 and of others' rerun, beside the same panel here."""
+    """Yield the numbers quoted of the paper's Figure 2 and of others' rerun, beside the same panel here."""
     quoted, record = nonlinear_record.quoted(), records["nonlinear_mnist"]
     panels = {panel.name: panel.chosen for panel in nonlinear_record.panels(record, "final")}
     panels["centralised"] = nonlinear_record.reference(record, "final")
@@ -137,7 +137,7 @@ def _rerun_gap(record: dict[str, Any], numbers: Sequence[dict[str, Any]]) -> Ite
 
 
 def new_digits(records: Records, new: Records) -> Iterator[str]:
-    """Whether a new draw of the digits shows what the record shows."""
+    """Yield whether a new draw of the digits agrees with the record."""
     (panel,) = nonlinear_record.panels(new["nonlinear"])
     old, made = (rerun.ends(drawn["nonlinear"], panel.name) for drawn in (records, new))
     for what, choose in (("smallest", min), ("best", None)):

@@ -63,7 +63,7 @@ def _stable(notebook: Any) -> Any:
 
 
 def _kept(output: Any) -> bool:
-    """Whether anything of an output stays; what lives in a kernel alone, or in its memory, is taken out."""
+    """Take out of an output what lives in a kernel alone, and return True if anything stays."""
     output["metadata"] = {}
     data = output.get("data", {})
     if data.pop(WIDGET, None) is not None and set(data) <= {"text/plain"}:
@@ -111,7 +111,7 @@ def orphans(folder: Path = FOLDER) -> list[Path]:
 
 
 def same_source(source: Path) -> bool:
-    """Whether the cells of a notebook are those of its source, whatever their outputs are; nothing is executed."""
+    """Return True if the cells of a notebook are those of its source, whatever their outputs; nothing is executed."""
     jupytext, *_ = (_module(name) for name in NEEDED)
     pair = source.with_suffix(".ipynb")
     if not pair.exists():
@@ -121,7 +121,7 @@ def same_source(source: Path) -> bool:
 
 
 def in_step(text: str, path: Path) -> bool:
-    """Whether an executed notebook says what the file says; pictures are compared too."""
+    """Return True if an executed notebook equals the file, pictures included."""
     if not path.exists():
         return False
     return json.loads(text) == json.loads(path.read_text(encoding="utf-8"))

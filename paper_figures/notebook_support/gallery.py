@@ -14,7 +14,7 @@ from paper_figures.building import findings, render
 from paper_figures.records.sources import SOURCES, Records
 
 PRINTED_TABLE = re.compile(r"\bTables? \d")
-"""How a counterpart names a table of a paper."""
+"""A table of a paper in the words of a counterpart."""
 
 
 def answers_a_table(entry: Entry) -> bool:

@@ -85,7 +85,7 @@ def _contraction(ax: Axes, account: Account) -> list[object]:
 
 
 def reading(account: Account) -> str:
-    """What the picture shows, in numbers."""
+    """Return the numbers of the picture in words."""
     text = (
         f"Predicted near a*: an iteration leaves {account.at_any_data:.2f} of the distance with infinitely many samples, "
         f"{account.on_these_data:.2f} on these data. "

@@ -10,12 +10,12 @@ from rich.progress import TextColumn
 
 from rolora.experiment.progress import Event, bars
 
-Tell = Callable[[float], None]
+Advance = Callable[[float], None]
 """Takes the share of the work that is done, in [0, 1]."""
 
 
 @contextmanager
-def bar(name: str, console: Console | None = None) -> Iterator[Tell]:
+def bar(name: str, console: Console | None = None) -> Iterator[Advance]:
     """Yield a callback that moves a bar, on standard error if no console is given.
 
     Example:
@@ -28,11 +28,11 @@ def bar(name: str, console: Console | None = None) -> Iterator[Tell]:
         yield lambda share: progress.update(task, completed=share)
 
 
-def of_events(tell: Tell) -> Callable[[Event], None]:
+def of_events(advance: Advance) -> Callable[[Event], None]:
     """Return the ``progress`` argument of ``rolora.experiment.run`` that moves a bar.
 
     Example:
         >>> of_events(print)(Event(3, 4, 0, 1, None, "accuracy", None))
         0.75
     """
-    return lambda event: tell(event.done / event.total)
+    return lambda event: advance(event.done / event.total)

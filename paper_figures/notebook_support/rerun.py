@@ -1,4 +1,4 @@
-"""What notebooks compute anew, beside the records: small enough for every execution, with a bar that shows how far it is."""
+"""Small computations that notebooks repeat beside the records, with a progress bar."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def linear(draws: int = 3, rounds: int = 60, seed: int = SEED) -> Records:
 
     parameters = replace(simulate.LinearParameters(), num_seeds=draws, num_rounds=rounds)
     series = []
-    with bar("linear model") as tell:
+    with bar("linear model") as advance:
         for number in range(draws):
             key = Key(seed).fold("theory", "linear", "draw", number)
             series += simulate.linear_trajectories(key.fold("homogeneous"), number, parameters)
-            tell((number + 0.5) / draws)
+            advance((number + 0.5) / draws)
             series += simulate.heterogeneous_trajectories(key.fold("heterogeneous"), number, parameters)
-            tell((number + 1) / draws)
+            advance((number + 1) / draws)
     found = {"parameters": simulate.asdict(parameters), "series": series}
     return Records(COMMITTED, linear=found)
 
@@ -64,11 +64,11 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
         raise InputError(f"panel: got {panel!r}, expected one of {', '.join(known)}")
     images, settings = nonlinear.find_images("digits"), replace(nonlinear.Settings(), seeds=1)
     series = []
-    with bar("two-layer model") as tell:
+    with bar("two-layer model") as advance:
         for done, method in enumerate(nonlinear.METHODS):
-            tell(done / len(nonlinear.METHODS))
+            advance(done / len(nonlinear.METHODS))
             series += nonlinear.train(known[panel], method, Key(seed), images, settings)
-        tell(1.0)
+        advance(1.0)
     parameters = records["nonlinear"]["parameters"]
     kept = parameters | {
         "seeds": 1,
@@ -78,11 +78,11 @@ def digits(records: Records, panel: str = "10 clients x 1 label", seed: int = SE
 
 
 def toy_layers(seed: int = 0) -> dict[str, list[dict[str, dict[str, float | None]]]]:
-    """What every method loses on the toy layers (:func:`theory.studies.toy_layers.lost`)."""
+    """Return what every method loses on the toy layers (:func:`theory.studies.toy_layers.lost`)."""
     from theory.studies.toy_layers import lost
 
-    with bar("all methods on toy layers") as tell:
-        return lost(seed, progress=tell)
+    with bar("all methods on toy layers") as advance:
+        return lost(seed, progress=advance)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Rerun:
 
     @property
     def agrees(self) -> bool:
-        """Whether losses agree to a thousandth and the bytes that were sent exactly."""
+        """True if losses agree to a thousandth and the bytes that were sent exactly."""
         same = ("trained", "clients", "bytes_up", "bytes_down", "bytes_joining")
         rounds = zip(self.committed["rounds"], self.made["rounds"], strict=False)
         kept = all(old[name] == new[name] for old, new in rounds for name in same)
@@ -146,8 +146,8 @@ def first_rounds(records: Records, method: str = "rolora", num_clients: int = 3,
     if not runs:
         raise InputError(f"finetuning records: expected a run of {method} with {num_clients} clients; there is none")
     run = min(runs, key=lambda run: run["seed"])
-    with bar(f"{run['name']}, {rounds} rounds") as tell:
-        return Rerun(run, _begun(run, rounds, of_events(tell), evaluation={"split": "validation"}))
+    with bar(f"{run['name']}, {rounds} rounds") as advance:
+        return Rerun(run, _begun(run, rounds, of_events(advance), evaluation={"split": "validation"}))
 
 
 def _begun(
@@ -199,11 +199,11 @@ def chain(records: Records, method: str = "rolora", num_clients: int = 3) -> Tab
         raise InputError(
             f"movement records: expected an isolated and a chained run of {method} with {num_clients} clients; there are {len(pair)}"
         )
-    with bar(f"one round of {num_clients} clients, twice") as tell:
+    with bar(f"one round of {num_clients} clients, twice") as advance:
         for done, run in enumerate(pair):
             made = _begun(run, 1, runtime={"prefix_cache": False})  # which one round does not pay back
             ratios.append([one["rounds"][0]["moved"]["B"] for one in (run, made)])
-            tell((done + 1) / len(pair))
+            advance((done + 1) / len(pair))
     for state, (kept, again) in zip(names, ratios, strict=True):
         rows.append((state, f"{kept:.2f}", f"{again:.2f}"))
     (alone, alone_again), (together, together_again) = ratios
@@ -232,9 +232,9 @@ def audits(seed: int = 0) -> Table:
     from theory.verification.runner import Failure, check_all
 
     chosen = [name for name in names() if name.startswith("audit-")]
-    with bar("audits of printed digits") as tell:
+    with bar("audits of printed digits") as advance:
         done = iter(range(1, len(chosen) + 1))
-        found = check_all(chosen, seed, 1, lambda name: tell(next(done) / len(chosen)))
+        found = check_all(chosen, seed, 1, lambda name: advance(next(done) / len(chosen)))
     failed = [outcome for outcome in found if isinstance(outcome, Failure)]
     if failed:
         raise InputError(f"{failed[0].id}: {failed[0].error}")

@@ -24,7 +24,7 @@ TIME_HEADING, LAST_NUMBER = re.compile(r"\s+seconds\s*$"), re.compile(r"\s+[\d.,
 
 @dataclass(frozen=True)
 class ShellOutput:
-    """What a command printed, and how it ended.
+    """Output and exit status of a command.
 
     Args:
         command: as typed.

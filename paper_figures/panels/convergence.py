@@ -24,10 +24,10 @@ def figure(records: Sequence[outcomes.Run], title: str, note: str) -> Figure:
         title: what is asked; the model's name is put before it.
         note: what a reader has to know beside model, data, seeds and interval.
     """
-    found = panels(records, ROUNDS, least=1)
-    counts = [len(runs) for panel in found for line in panel.lines.values() for runs in line.values()]
-    described = described_runs([panel.any_run for panel in found])
-    return laid_out(found, _panel, 2.7, title, f"{described}. Curves: {count_note(counts)}. {note}")
+    groups = panels(records, ROUNDS, least=1)
+    counts = [len(runs) for panel in groups for line in panel.lines.values() for runs in line.values()]
+    described = described_runs([panel.any_run for panel in groups])
+    return laid_out(groups, _panel, 2.7, title, f"{described}. Curves: {count_note(counts)}. {note}")
 
 
 def _panel(ax: Any, panel: Panel) -> dict[str, Any]:

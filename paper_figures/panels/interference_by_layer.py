@@ -1,4 +1,4 @@
-"""What each method missed of the mean update, layer by layer: on toy layers beside a real encoder."""
+"""The part of the mean update that each method missed, layer by layer: on toy layers beside a real encoder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def by_layer(rounds: Mapping[str, Sequence[Mapping[str, Mapping[str, float | Non
 
 
 def of_records(records: Records, what: str = "missed") -> Missed:
-    """The same over all seeds of the methods' runs; a method of which it was not measured is left out."""
+    """Return the same over all seeds of the methods' runs; a method of which it was not measured is left out."""
     rounds = {
         name: [entry["lost"] for run in runs for entry in run["rounds"] if entry.get("lost")]
         for name, runs in by_method(records["methods"]).items()

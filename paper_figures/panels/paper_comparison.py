@@ -20,7 +20,7 @@ AVERAGED = "average"
 
 @dataclass(frozen=True)
 class Line:
-    """What a table prints for one method in one setting.
+    """The printed numbers of one method in one setting.
 
     Args:
         setting: the first cells of the row, such as the number of clients.
@@ -36,7 +36,7 @@ class Line:
 
 
 def plain(run: Run) -> bool:
-    """Whether a run is the method as it is printed: isolated clients that all take part, and nothing added to it."""
+    """Return True if a run is the method as it is printed: isolated clients that all take part, and nothing added to it."""
     config = run["config"]
     federation, training = config["federation"], config["training"]
     return (
@@ -184,7 +184,7 @@ def _ours(runs: Sequence[Run]) -> dict[str, tuple[dict[str, list[Run]], str]]:
 
 
 def common_notes(scale: Scale, some: bool) -> tuple[str, ...]:
-    """What is printed, what is ours (if there is some), and what the paper's scale takes."""
+    """Return the notes on printed numbers, on ours (if there are some), and on the cost of the paper's scale."""
     found = [
         "Printed: per cent, ± the standard deviation of five seeds where one is printed; the best over rounds and learning "
         "rates on the evaluation data. [V] read in the paper, [S] quoted by a third party, [C] read in the authors' code, [M] "

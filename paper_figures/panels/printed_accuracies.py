@@ -17,7 +17,7 @@ CLIENTS = ("P1-1-r4", "P1-1-r8", "P2-2")
 """The printed tables that vary the number of clients; the file holds others, which the audits use."""
 
 CELLS = {"P1-1-r4": "P1-1-r4-cells"}
-"""Where single cells of a table of averages are."""
+"""Table of averages -> table of its single cells."""
 
 
 def _lines(

@@ -31,11 +31,11 @@ def dolly(records: Records) -> Table:
 
 
 def _table(title: str, records: Sequence[Run]) -> Table:
-    found = panels(records, ROUNDS, least=1)
+    groups = panels(records, ROUNDS, least=1)
     made = [
-        _row(panel, name, next(iter(places.values()))) for panel in found for (name, _), places in panel.lines.items()
+        _row(panel, name, next(iter(places.values()))) for panel in groups for (name, _), places in panel.lines.items()
     ]
-    described = described_runs([panel.any_run for panel in found], frozenset({"federation.rounds"}))
+    described = described_runs([panel.any_run for panel in groups], frozenset({"federation.rounds"}))
     return Table(
         title,
         COLUMNS,

@@ -1,1 +1,1 @@
-"""Where records lie, the commands that make them, and how they are read."""
+"""Records: files, checks, and the commands that make them."""

@@ -279,6 +279,8 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
     """
     if recompute_first:
         recompute(kinds, RECOMPUTED)
+        kept = [kind for kind in kinds if SOURCES[kind].given or isinstance(SOURCES[kind], Study)]
+        load(RECOMPUTED).require("notebook", [kind for kind in kinds if kind not in kept])
         records = load(RECOMPUTED, fallback=directory)
     else:
         records = load(directory)
@@ -288,7 +290,7 @@ def open_records(kinds: Sequence[str], recompute_first: bool = False, directory:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where one kind of record comes from, as a report shows it."""
+    """The origin of one kind of record, as a report shows it."""
 
     kind: str
     file: str

@@ -202,7 +202,7 @@ def steps(scale: str, only: Sequence[str] = ()) -> dict[str, tuple[Step, ...]]:
 
 
 def estimate(step: Step, folder: Path, data: Path | None, jobs: int) -> str:
-    """What a step will take, in words: from finished runs of its folder where there are some, else from the plan."""
+    """Return the cost of a step in words: from finished runs of its folder where there are some, else from the plan."""
     from rolora.config import locate
     from rolora.experiment import sweep
     from rolora.planning.estimate import estimate_runs
@@ -220,7 +220,7 @@ def run(
     out: Path,
     data: Path | None,
     jobs: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     only_estimate: bool = False,
 ) -> None:
@@ -231,7 +231,7 @@ def run(
         out: records are gathered in here, their runs are in ``out/runs``.
         data: folder with the data as files, for those without a hub.
         jobs: runs at the same time.
-        tell: is given a line on what comes next.
+        log: takes a line on each next command.
         only_estimate: say what it would take, and stop.
 
     Raises:
@@ -239,7 +239,7 @@ def run(
     """
     for kind, parts in chosen.items():
         for step in parts:
-            tell(f"{kind}: {name(step)}: {estimate(step, out / 'runs' / kind, data, jobs)}")
+            log(f"{kind}: {name(step)}: {estimate(step, out / 'runs' / kind, data, jobs)}")
     for kind, parts in () if only_estimate else chosen.items():
         folder = out / "runs" / kind
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,7 +247,7 @@ def run(
             for words in step.commands(folder, data, jobs):
                 if _finished(words):
                     continue
-                tell(f"python -m rolora {shlex.join(words)}")
+                log(f"python -m rolora {shlex.join(words)}")
                 done = subprocess.run([sys.executable, "-m", "rolora", *words], check=False)
                 if done.returncode:
                     raise InputError(
@@ -255,16 +255,16 @@ def run(
                         "command goes on"
                     )
         gathered = gather(kind, folder, out)
-        tell(f"{kind}: {gathered} records in {out / kind}")
+        log(f"{kind}: {gathered} records in {out / kind}")
 
 
 def name(step: Step) -> str:
-    """What a step is called in lines on it."""
+    """The name of a step in printed lines."""
     return step.config if isinstance(step, Sweep) else f"{step.benchmark} before and after"
 
 
 def _finished(words: Sequence[str]) -> bool:
-    """Whether an evaluation's record is complete; other commands see for themselves."""
+    """Return True if an evaluation's record is complete; other commands check this themselves."""
     if words[0] != "evaluate":
         return False
     path = Path(words[-1])

@@ -14,7 +14,7 @@ from paper_figures.tables.tab_claims import surprise
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 
 STATED, DERIVED = "stated or read out of a paper", "derived here"
-"""Where a statement comes from."""
+"""Origins of a statement."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def choices(found: list[ClaimView]) -> dict[str, dict[str, int]]:
 
 
 def tone(verdict: str) -> str:
-    """How a verdict is coloured: good, bad or unsure.
+    """Return the colour class of a verdict: good, bad or unsure.
 
     Example:
         >>> tone("holds with the stated correction"), tone("refuted"), tone("not run")

@@ -55,7 +55,7 @@ class Picture:
 
 
 def picture(figure: Figure) -> Picture:
-    """What a page needs of a figure; title and note leave the drawing, because a page has them as text."""
+    """Return a figure as a page shows it; title and note leave the drawing, because a page has them as text."""
     figure.draw_without_rendering()
     title, note = (_words(figure.texts[place].get_text()) if len(figure.texts) > place else "" for place in (0, 1))
     for text in figure.texts[:2]:
@@ -153,7 +153,7 @@ def _panel(ax: Axes, y: str) -> str:
 
 
 def _vertical(ax: Axes) -> str:
-    """What the vertical axis is: its label, or the names of its rows."""
+    """Return the label of the vertical axis, or the names of its rows."""
     rows = [_words(text.get_text()) for text in ax.get_yticklabels()]
     named = [row for row in rows if re.search(r"[a-zA-Z]{2}", row)]
     return _axis(ax.get_ylabel(), ax.get_yscale()) or (f"rows {', '.join(named)}" if named else "")

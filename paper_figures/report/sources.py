@@ -1,4 +1,4 @@
-"""Where every number of a page comes from: records with their digests, commands, seeds, hardware and time."""
+"""Provenance of a page's numbers: records with their digests, commands, seeds, hardware and time."""
 
 from __future__ import annotations
 

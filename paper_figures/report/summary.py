@@ -114,6 +114,6 @@ def score(found: list[Duel]) -> str:
     )
 
 
-def reach(found: list[Duel]) -> float:
+def reach(settings: list[Duel]) -> float:
     """Half the width of an axis that holds every interval."""
-    return max((abs(end) for duel in found for end in duel.ends), default=1.0) * 1.05
+    return max((abs(end) for duel in settings for end in duel.ends), default=1.0) * 1.05

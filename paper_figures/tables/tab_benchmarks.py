@@ -16,11 +16,11 @@ COLUMNS = (
 
 def table(records: Records) -> Table:
     """One row a benchmark, way and method, the base model's own row before those of what was made of it."""
-    found = compared(records)
+    compared_models = compared(records)
     return Table(
         "Benchmarks before and after fine-tuning",
         COLUMNS,
-        tuple(_row(one) for one in found),
+        tuple(_row(one) for one in compared_models),
         (
             "Accuracy in per cent with a 95 % interval: over seeds (Student) where several fine-tuned models were asked, else over "
             "questions (Wilson's for a score, Bonett and Price's for a difference). A loss is in nats a token. Difference: after "

@@ -58,7 +58,7 @@ CONTROL = (
 
 
 def surprise(claim: dict[str, object]) -> str:
-    """What to add to a verdict that is not the expected one, or whose control failed."""
+    """Return a remark on a verdict that is not the expected one, or whose control failed."""
     words = []
     if claim.get("expected") and claim["verdict"] != claim["expected"]:
         words.append(f"expected: {claim['expected']}")
@@ -68,7 +68,7 @@ def surprise(claim: dict[str, object]) -> str:
 
 
 def summary(records: Records) -> str:
-    """How many claims have which verdict."""
+    """Return the number of claims by verdict, in a sentence."""
     counts = Counter(claim["verdict"] for claim in records["claims"])
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     sound = sum(claim["control_verdict"] == "refuted" for claim in records["claims"])

@@ -11,10 +11,10 @@ from paper_figures.records.sources import Records
 
 def table(records: Records) -> Table:
     """One row a comparison, setting by setting; one column a number of clients."""
-    found = cells(records["confound"])
-    numbers = sorted({number for group in found.values() for number in clients_of(group)})
+    settings = cells(records["confound"])
+    numbers = sorted({number for group in settings.values() for number in clients_of(group)})
     rows = []
-    for setting, group in found.items():
+    for setting, group in settings.items():
         for title in COMPARISONS:
             entries = [compared(group, title, number) for number in numbers]
             rows.append((setting.title, title, *(entry.text(3, sign=True) if entry else "–" for entry in entries)))

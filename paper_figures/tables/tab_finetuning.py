@@ -29,7 +29,7 @@ def table(records: Records) -> Table:
             f"{describe(first)}. Majority-class baseline on the test set: {first['data']['majority_rate']:.3f}.",
             "Test accuracy of the aggregated model after the last round; mean of the seeds and half the width of "
             "Student's 95 % interval where there is more than one seed. Steps of one model: rounds times local steps. "
-            "Client-steps: the same times the clients that take part.",
+            "Total local steps: the same times the clients that take part.",
         ),
         numeric=frozenset(COLUMNS) - {"clients", "method"},
     )

@@ -16,12 +16,12 @@ Sweep = dict[tuple[int, str], dict[float, dict[str, Any]]]
 
 def sweep(runs: list[dict[str, Any]]) -> Sweep:
     """The runs of a learning-rate sweep by cell; those that were measured on other text than validation are left out."""
-    found: Sweep = {}
+    cells: Sweep = {}
     on_validation = [run for run in runs if run["config"]["evaluation"]["split"] == "validation"]
     columns = ("federation.num_clients", "algorithm", "training.learning_rate")
     for (clients, method, rate), (run, *_) in grouped(run_table(on_validation), *columns) if on_validation else ():
-        found.setdefault((clients, method), {})[rate] = run["final"]
-    return found
+        cells.setdefault((clients, method), {})[rate] = run["final"]
+    return cells
 
 
 def chosen(cell: dict[float, dict[str, Any]]) -> float:
@@ -31,12 +31,12 @@ def chosen(cell: dict[float, dict[str, Any]]) -> float:
 
 def table(records: Records) -> Table:
     """One row a cell, one column a rate."""
-    found = sweep(records["sweep"])
-    rates = sorted({rate for cell in found.values() for rate in cell})
+    cells = sweep(records["sweep"])
+    rates = sorted({rate for cell in cells.values() for rate in cell})
     rows = []
-    for clients in sorted({clients for clients, _ in found}):
-        for name in in_order({method for number, method in found if number == clients}):
-            cell = found[clients, name]
+    for clients in sorted({clients for clients, _ in cells}):
+        for name in in_order({method for number, method in cells if number == clients}):
+            cell = cells[clients, name]
             accuracies = [f"{cell[rate]['accuracy']:.3f}" if rate in cell else "–" for rate in rates]
             best = chosen(cell)
             edge = ", the edge" if best in (min(cell), max(cell)) else ""

@@ -28,7 +28,7 @@ def found(records: Records) -> dict[str, list[Panel]]:
 
 
 def applies(records: Records) -> bool:
-    """Whether there is any such panel."""
+    """Return True if there is any such panel."""
     return bool(found(records))
 
 
@@ -84,7 +84,7 @@ def _of(panel: Panel, method: str, place: object) -> list[Run]:
 
 
 def _is_plain(run: Run) -> bool:
-    """Whether B and A take turns and have one learning rate."""
+    """Return True if B and A take turns and have one learning rate."""
     training, method = run["config"]["training"], run["config"].get("method") or {}
     own = training.get("learning_rate_a")
     return method.get("schedule") in (None, "BA") and own in (None, training["learning_rate"])

@@ -1,4 +1,4 @@
-"""What can be checked in the papers' printed numbers by arithmetic alone, without a run."""
+"""Checks of the papers' printed numbers by arithmetic alone, without a run."""
 
 from __future__ import annotations
 

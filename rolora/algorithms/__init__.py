@@ -15,7 +15,7 @@ ORDER = (
     "fedavg-lora", "ffa-lora", "rolora", "flexlora", "flora", "fedex-lora", "fedsa-lora", "fedsvd", "fedrot-lora", "lora-fair",
     "hetlora", "la-lora", "centralised", "local-only",
 )  # fmt: skip
-"""How lists and tables order the methods; others follow by name."""
+"""Order of the methods in lists and tables; others follow by name."""
 
 
 def _methods() -> Iterator[type[Algorithm]]:

@@ -1,4 +1,4 @@
-"""What an algorithm is: three pure functions on one layer, and a few declarations."""
+"""Interface of an algorithm: three pure functions on one layer, and a few declarations."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Algorithm:
     mixed_ranks: ClassVar[str] = "a mean of factors needs factors of one rank"
     """Why clients of different rank are refused; empty where they are defined."""
     restarts: ClassVar[bool] = False
-    """Whether the adapter is drawn anew after every aggregation (``restart``)."""
+    """True if the adapter is drawn anew after every aggregation (``restart``)."""
     pooled: ClassVar[bool] = False
-    """Whether one client holds the data of all: the centralised reference, not a federation."""
+    """True if one client holds the data of all: the centralised reference, not a federation."""
     averages: ClassVar[bool] = False
-    """Whether all that the server takes from the clients is the mean of each factor that was sent, by their weights: what is
+    """True if all that the server takes from the clients is the weighted mean of each factor that was sent: what is
     added to that factor of every client then comes out added to the server's, and nothing else changes."""
     exactness: ClassVar[str] = "exact"
-    """How the result lies to the mean update D of what clients hold after training: "exact"; "interference", D less the
+    """Relation of the result to the mean update D of what clients hold after training: "exact"; "interference", D less the
     mean of the products of deviations; "tail", the best approximation of D at the server's rank; or a sentence why not."""
     exceptions: ClassVar[Mapping[int, str]] = {}
     """Law (``rolora.conformance``) -> why it does not hold for this method, by its definition."""
@@ -77,33 +77,29 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class WrappedAlgorithm(Algorithm):
-    """Another method's decisions, for what changes one of them: the server's step.
+    """Wraps an algorithm and replaces its aggregation.
 
     Args:
-        inner: the method.
+        inner: the wrapped algorithm.
     """
 
     inner: Algorithm
 
+    # A method's constants are those of the wrapped one.
     @property
-    def name(self) -> str:
-        """The method's."""
+    def name(self) -> str:  # type: ignore[override]
         return self.inner.name
 
     @property
-    def personal(self) -> frozenset[str]:
-        """The method's."""
+    def personal(self) -> frozenset[str]:  # type: ignore[override]
         return self.inner.personal
 
     @property
-    def local_schedule(self) -> str:
-        """The method's."""
+    def local_schedule(self) -> str:  # type: ignore[override]
         return self.inner.local_schedule
 
     def trainable(self, t: int) -> frozenset[str]:
-        """The method's."""
         return self.inner.trainable(t)
 
     def changed(self, t: int) -> frozenset[str]:
-        """The method's."""
         return self.inner.changed(t)

@@ -26,7 +26,7 @@ class Centralised(Algorithm):
     mixed_ranks = "one client has one rank"
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
-        """What the one client returns."""
+        """Return the one client's layer."""
         (client,) = clients
         return client
 

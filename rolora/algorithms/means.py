@@ -1,4 +1,4 @@
-"""What most algorithms share: the weighted mean, means that bear outliers, and the clients' factors side by side."""
+"""Aggregation primitives: weighted mean, robust means (trimmed mean, median), concatenated factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means that bear some bad clients, in the place of the mean of any method that averages what is sent."""
+"""Robust aggregation: a trimmed mean or the median in place of the mean, for any method that averages what is sent."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class RobustAggregation(WrappedAlgorithm):
             )
 
     def mean(self, arrays: Sequence[Array], weights: Sequence[float]) -> Array:
-        """The middle of the arrays, whatever their weights."""
+        """Return the median or trimmed mean of the arrays; weights are ignored."""
         return median(arrays) if self.fraction is None else trimmed_mean(arrays, self.fraction)
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
-        """The method's aggregate of the one layer in the middle."""
+        """Return the wrapped method's aggregate of the one robust layer."""
         sent = sorted(set(FACTORS) & self.inner.sent(t))
         middle = {factor: self.mean([getattr(client, factor) for client in clients], weights) for factor in sent}
         return self.inner.aggregate(t, server, [replace(server, **middle)], [1.0])

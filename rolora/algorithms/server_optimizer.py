@@ -52,16 +52,15 @@ class ServerOptimizer(WrappedAlgorithm):
             )
 
     @property
-    def averages(self) -> bool:
-        """The method's: what follows the mean is the server's own."""
+    def averages(self) -> bool:  # type: ignore[override]
         return self.inner.averages
 
     def mean(self, arrays: Sequence[Any], weights: Sequence[float]) -> Any:
-        """The method's: the head has no memory."""
+        """Return the wrapped method's mean: the head has no memory."""
         return self.inner.mean(arrays, weights)
 
     def aggregate(self, t: int, server: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Layer:
-        """The method's aggregate as a step."""
+        """Take the wrapped method's aggregate as a step."""
         target = self.inner.aggregate(t, server, clients, weights)
         memory, moved = dict(server.memory), {}
         for factor in sorted(set(FACTORS) & self.inner.changed(t)):

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rolora.config.schema import Config, field_of
-from rolora.config.sections import missing, unknown
+from rolora.config.sections import Section, missing, unknown
 from rolora.errors import InputError
 
 
@@ -124,7 +124,7 @@ def check(table: dict[str, Any], source: str) -> Config:
     except ValidationError as error:
         # A value that fits no branch of a union has one fault a branch; the first is enough.
         by_field = {str(fault["loc"][:2]): fault for fault in reversed(error.errors())}
-        faults = tuple(fault.at(source) for found in reversed(by_field.values()) for fault in _faults(found))
+        faults = tuple(fault.at(source) for entry in reversed(by_field.values()) for fault in _faults(entry))
     raise faults[0] if len(faults) == 1 else InputError("\n".join(map(str, faults)), where=source, faults=faults)
 
 
@@ -137,12 +137,15 @@ def _faults(fault: Any) -> Iterator[InputError]:
         for refused in fault["ctx"]["error"].faults:
             yield refused if refused.key or not key else InputError(key=key, got=refused.got, expected=refused.expected)
     elif kind == "extra_forbidden":
-        parent = Config if len(path) == 1 else field_of(".".join(path[:-1])).annotation
+        parent: Any = Config if len(path) == 1 else field_of(".".join(path[:-1])).annotation
         known = list(parent.model_fields)
         close = difflib.get_close_matches(path[-1], known, n=1)
         yield unknown(key, f"one of {', '.join(known)}{f'; did you mean {close[0]}?' if close else ''}")
     elif kind == "missing":
-        yield missing(key, field_of(key).description)
+        kind = field_of(key).annotation
+        inner = kind.model_fields if isinstance(kind, type) and issubclass(kind, Section) else {}
+        for name in [f"{key}.{name}" for name, field in inner.items() if field.is_required()] or [key]:
+            yield missing(name, field_of(name).description)
     else:
         yield InputError(key=key, got=fault["input"], expected=fault["msg"].removeprefix("Input should be "))
 

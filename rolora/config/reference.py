@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolora.config.reading import merge, packaged_configs, resolve_base
 from rolora.config.schema import Config, flatten
@@ -15,36 +14,29 @@ WIDTH = 100
 HEADING = "Keys after a # are at their default, or not set; `rolora config reference` lists all of them."
 
 
-@dataclass(frozen=True)
-class Field:
-    """A key of the config: its section ("" for none), name, type in words, meaning, and default."""
+class Field(NamedTuple):
+    """A key of the config."""
 
-    section: str
-    name: str
+    key: str
     kind: str
+    """Type and bounds, in words."""
     meaning: str
     required: bool
     default: Any
-
-    @property
-    def key(self) -> str:
-        """Its dotted name."""
-        return f"{self.section}.{self.name}".lstrip(".")
 
 
 def fields() -> Iterator[Field]:
     """Yield all fields, those without a section first."""
     schema = Config.model_json_schema()
-    sections = {
-        name: schema["$defs"][target["$ref"].rpartition("/")[2]]
-        for name, target in schema["properties"].items()
-        if "$ref" in target
-    }
-    for section, owner in {"": schema, **sections}.items():
+    owners = {"": schema}
+    for name, entry in schema["properties"].items():
+        if "$ref" in entry:
+            owners[f"{name}."] = schema["$defs"][entry["$ref"].rpartition("/")[2]]
+    for prefix, owner in owners.items():
         for name, entry in owner["properties"].items():
-            if section or name not in sections:
+            if "$ref" not in entry:
                 required = name in owner.get("required", ())
-                yield Field(section, name, _kind(entry), entry["description"], required, entry.get("default"))
+                yield Field(prefix + name, _kind(entry), entry["description"], required, entry.get("default"))
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
@@ -106,19 +98,15 @@ def starting_config(task: str = "classification", model: str | None = None, data
     values, section = flatten(start), ""
     lines = [f"# {HEADING}", ""]
     for field in fields():
-        if field.section != section:
-            section = field.section
+        owner, _, name = field.key.rpartition(".")
+        if owner != section:
+            section = owner
             lines += ["", f"# {Config.model_fields[section].annotation.__doc__}", f"[{section}]"]
-        lines += textwrap.wrap(
-            f"{field.meaning} ({field.kind})",
-            WIDTH,
-            initial_indent="# ",
-            subsequent_indent="# ",
-            break_on_hyphens=False,
-        )
+        explained = f"{field.meaning} ({field.kind})"
+        lines += textwrap.wrap(explained, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
         value = values.get(field.key, field.default)
         sign = "" if field.key in values else "#"
-        lines.append(f"{sign}{field.name} = {'' if value is None else toml_value(value)}".rstrip())
+        lines.append(f"{sign}{name} = {'' if value is None else toml_value(value)}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from rolora.algorithms import ALGORITHMS, Algorithm
@@ -32,7 +31,6 @@ from rolora.config.sections import (
     ServerConfig,
     TrainingConfig,
     optional,
-    refuse,
     unknown,
 )
 from rolora.errors import InputError
@@ -54,46 +52,28 @@ class Config(Section):
     server: ServerConfig = optional(ServerConfig())
     privacy: PrivacyConfig = optional(PrivacyConfig())
 
-    @model_validator(mode="after")
-    def _algorithm_exists(self) -> Config:
+    def faults(self) -> Iterator[InputError]:
+        """Yield what is wrong with the algorithm's name or options, or else what does not go together."""
         if self.algorithm not in ALGORITHMS:
-            refuse([InputError(key="algorithm", got=self.algorithm, expected=f"one of {', '.join(ALGORITHMS)}")])
-        options = {field.name: field.default for field in dataclasses.fields(ALGORITHMS[self.algorithm])}
+            yield InputError(key="algorithm", got=self.algorithm, expected=f"one of {', '.join(ALGORITHMS)}")
+            return
+        options = {field.name: field.default for field in dataclasses.fields(ALGORITHMS[self.algorithm])}  # type: ignore[arg-type]
         for name, value in self.method.items():
             if name not in options:
                 known = f"one of {', '.join(options)}" if options else "none"
-                refuse([unknown(f"method.{name}", f"{known} with {self.algorithm}")])
-            if not isinstance(value, type(options[name])):
+                yield unknown(f"method.{name}", f"{known} with {self.algorithm}")
+            elif not isinstance(value, type(options[name])):
                 wanted = f"a {type(options[name]).__name__} such as {options[name]!r}"
-                refuse([InputError(key=f"method.{name}", got=value, expected=wanted)])
-        return self
-
-    @model_validator(mode="after")
-    def _sections_agree(self) -> Config:
+                yield InputError(key=f"method.{name}", got=value, expected=wanted)
+            else:
+                continue
+            return
         try:
             algorithm = self.build_algorithm()
         except InputError as error:
-            refuse([error])
-        refuse(
-            chain(
-                rules.clients(algorithm, self.federation, self.lora, self.runtime),
-                rules.aggregation(self.federation, self.privacy),
-                rules.data(self.data, self.federation, self.training, self.runtime),
-                rules.quantisation(self.model, self.runtime, algorithm, self.federation.rounds),
-                rules.recomputation(self.model, self.lora, self.runtime),
-                rules.privacy(
-                    self.privacy,
-                    algorithm,
-                    data=self.data,
-                    evaluation=self.evaluation,
-                    federation=self.federation,
-                    model=self.model,
-                    runtime=self.runtime,
-                    training=self.training,
-                ),
-            )
-        )
-        return self
+            yield error
+            return
+        yield from rules.faults({name: getattr(self, name) for name in Config.model_fields}, algorithm)
 
     def build_algorithm(self) -> Algorithm:
         """Return the algorithm with its options, wrapped by robust aggregation and the server's optimiser if they are set."""
@@ -111,7 +91,7 @@ class Config(Section):
 
     @property
     def own_backbone(self) -> bool:
-        """Whether the frozen model depends on the seed: a frozen head and random weights are drawn from it."""
+        """True if the frozen model depends on the seed: a frozen head and random weights are drawn from it."""
         return self.model.head == "frozen" or self.model.weights == "random"
 
     def resolved(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -21,12 +21,6 @@ def optional(default: Any = None, **constraints: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default, **constraints)
 
 
-class Section(BaseModel):
-    """A table of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class Refusal(InputError, ValueError):
     """InputErrors raised within a validator, from which pydantic collects only ValueErrors."""
 
@@ -37,10 +31,25 @@ def refuse(faults: Iterable[InputError]) -> None:
         raise Refusal("\n".join(map(str, faults)), faults=faults)
 
 
+class Section(BaseModel):
+    """A table of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        refuse(self.faults())
+        return self
+
+    def faults(self) -> Iterator[InputError]:
+        """Yield an error for each combination of fields that is not valid."""
+        yield from ()
+
+
 def missing(key: str, meaning: str | None, condition: str = "") -> InputError:
     """Return the error for a key that is not given."""
     expected = meaning or "a value"
-    return InputError(f"{key} is missing{condition}, expected {expected}", key=key, got=None, expected=expected)
+    return InputError(f"{key} is missing{condition}: {expected}", key=key, got=None, expected=expected)
 
 
 def unknown(key: str, expected: str) -> InputError:
@@ -90,7 +99,8 @@ class LoraConfig(Section):
         min_length=1, description='names of the adapted modules; leave out, or "auto", for query and value'
     )
     layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None, BeforeValidator(_known_layers)
+        tuple[Annotated[int, Field(ge=0)], ...] | Literal[tuple(LAYERS_BY_NAME)] | None,  # type: ignore[valid-type]
+        BeforeValidator(_known_layers),
     ] = Field(default=None, description="adapted layers, by number or by a name of `rolora list`; leave out for all")
     rank_stabilized: bool = Field(default=False, description="scale alpha / sqrt(rank)")
 
@@ -180,12 +190,7 @@ class FederationConfig(Section):
         description="with trimmed_mean: fraction of the clients cut at either end"
     )
 
-    @model_validator(mode="after")
-    def _counts_and_companions(self) -> FederationConfig:
-        refuse(self._faults())
-        return self
-
-    def _faults(self) -> Iterator[InputError]:
+    def faults(self) -> Iterator[InputError]:
         for key, most, limit in (
             ("clients_per_round", self.num_clients, f"num_clients = {self.num_clients}"),
             (
@@ -267,12 +272,7 @@ class PrivacyConfig(Section):
         "system's entropy",
     )
 
-    @model_validator(mode="after")
-    def _complete(self) -> PrivacyConfig:
-        refuse(self._faults())
-        return self
-
-    def _faults(self) -> Iterator[InputError]:
+    def faults(self) -> Iterator[InputError]:
         fields = type(self).model_fields
         if self.mode == "none":
             for key in sorted(self.model_fields_set - {"mode"}):
@@ -284,8 +284,8 @@ class PrivacyConfig(Section):
                 yield missing(f"privacy.{key}", fields[key].description, f' with mode = "{self.mode}"')
         noise = [key for key in ("noise_multiplier", "target_epsilon") if getattr(self, key) is not None]
         if len(noise) != 1:
-            given = noise or None
-            yield InputError(key="privacy", got=given, expected="either noise_multiplier or target_epsilon")
+            expected = "either noise_multiplier or target_epsilon"
+            yield InputError(key="privacy", got=noise or None, expected=expected)
 
 
 class EvaluationConfig(Section):
@@ -301,12 +301,10 @@ class EvaluationConfig(Section):
         "end; or the best on test data (selection on test data), recorded beside the one chosen on validation data",
     )
 
-    @model_validator(mode="after")
-    def _selection_needs_test_data(self) -> EvaluationConfig:
+    def faults(self) -> Iterator[InputError]:
         if self.select != "last" and self.split != "test":
             wanted = f'"test" with select = "{self.select}": the chosen round is measured on test data'
-            refuse([InputError(key="evaluation.split", got=self.split, expected=wanted)])
-        return self
+            yield InputError(key="evaluation.split", got=self.split, expected=wanted)
 
 
 class RuntimeConfig(Section):

@@ -39,7 +39,7 @@ ENGINE_LAWS = {
 
 @dataclass(frozen=True)
 class Trace:
-    """What was seen of some rounds.
+    """Trace of some rounds.
 
     Args:
         starts: (round, client) -> everything that the client's model held when it started, by name.

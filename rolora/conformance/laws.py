@@ -32,7 +32,7 @@ ROUNDING = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7}
 
 @dataclass(frozen=True)
 class Finding:
-    """What a law found.
+    """Finding of one law.
 
     Args:
         law: its number.
@@ -141,7 +141,7 @@ def interference(probe: Probe, clients: list[Adapter]) -> Effective:
 
 
 def tail(probe: Probe, clients: list[Adapter]) -> Effective:
-    """What the best approximation at the server's rank misses."""
+    """Return the error of the best approximation at the server's rank."""
     missed = {}
     ideal = _ideal(probe, clients)
     for name in MODULES:
@@ -152,7 +152,7 @@ def tail(probe: Probe, clients: list[Adapter]) -> Effective:
 
 
 MISSES: dict[str, Callable[[Probe, list[Adapter]], Effective]] = {"interference": interference, "tail": tail}
-"""What a method may declare to miss, by name."""
+"""Deviations that a method may declare, by name."""
 
 
 # The laws.
@@ -198,7 +198,7 @@ def exactness(subject: Subject, case: Case) -> None:
 
 
 def _truncation_condition(ideal: Effective, rank: int) -> float:
-    """How much a truncated decomposition may magnify rounding: the inverse of the relative gap at the rank."""
+    """Return the factor by which a truncated decomposition may magnify rounding: the inverse of the relative gap at the rank."""
     worst = 1.0
     for name in MODULES:
         singular = torch.linalg.svdvals(ideal[name])

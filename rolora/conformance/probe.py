@@ -1,4 +1,4 @@
-"""What the laws look at: adapters as PEFT keeps them, and the weights that PEFT's own forward pass makes of them.
+"""Probe of the laws: adapters as PEFT keeps them, and the effective weights of PEFT's own forward pass.
 
 A probe is a small PEFT model with an ``nn.Linear`` that is not square and a ``Conv1D`` that is not square, and a head. An
 aggregator gets the clients' adapters as PEFT state dicts and returns one. Whether it is right is decided on the *effective
@@ -47,7 +47,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Aggregated:
-    """What an aggregator returns.
+    """Result of an aggregator.
 
     Args:
         adapter: the server's new adapter.
@@ -177,7 +177,7 @@ class Probe:
 
     @torch.no_grad()
     def effective(self, adapter: Adapter, backbone: State | None = None) -> dict[str, torch.Tensor]:
-        """What PEFT's forward pass makes of an adapter: module -> (in, out) in float64, and the head's output.
+        """Return the effective weights of an adapter by PEFT's forward pass: module -> (in, out) in float64, and the head's output.
 
         Args:
             adapter: any rank and scale.

@@ -61,7 +61,7 @@ def table(found: Found) -> Table:
 
 
 def remarks(found: Found) -> list[str]:
-    """What the laws say, then every reason, every declared miss and every counterexample."""
+    """Render the verdicts, then every reason, every declared miss and every counterexample."""
     laws = [finding.law for finding in next(iter(found.values()))]
     lines = [f"law {law}: {WORDS[law]}" for law in laws]
     for name, findings in found.items():

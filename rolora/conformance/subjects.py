@@ -1,4 +1,4 @@
-"""Who is examined: a method of this project as an aggregator over PEFT state dicts, or a foreign one by its name."""
+"""Subjects under examination: this project's methods as aggregators over PEFT state dicts, or a foreign one by its name."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def peft_state(state: ServerState) -> State:
 
 
 def mean_of_state_dicts(clients: Sequence[Adapter], weights: Sequence[float], server: Adapter, t: int) -> Aggregated:
-    """What most code does: every tensor of the state dict by its weighted mean."""
+    """Return the weighted mean of every tensor of the state dicts, as most code does."""
     whole = sum(weights)
     state = {
         name: torch.stack([w / whole * c.state[name] for w, c in zip(weights, clients, strict=True)]).sum(dim=0)

@@ -1,27 +1,24 @@
-"""Labelled text, and prompts with responses: packaged, from local files, or from the hub."""
+"""Labelled text, and prompts with responses: packaged, from local files, or from the hub.
 
-from collections.abc import Callable
+Each public name is imported when it is first used: ``rolora.data.partition`` alone stays light.
+"""
 
-from rolora.config import DataConfig
-from rolora.data import classification, instructions
-from rolora.data.classification import TextData
-from rolora.data.known_tasks import BENCHMARKS, NAMES
-from rolora.data.sources import PACKAGED_DATA
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "BENCHMARKS": "known_tasks",
+    "LOADERS": "loading",
+    "NAMES": "known_tasks",
+    "PACKAGED_DATA": "sources",
+    "TextData": "classification",
+    "load": "loading",
+}
 
 __all__ = ["BENCHMARKS", "LOADERS", "NAMES", "PACKAGED_DATA", "TextData", "load"]
 
-LOADERS: dict[str, Callable[[DataConfig], TextData]] = {
-    "classification": classification.load,
-    "regression": classification.load,
-    "generation": instructions.load,
-}
-"""What reads the data of each ``data.task``."""
 
-
-def load(config: DataConfig) -> TextData:
-    """The data of a config, read by its task's loader.
-
-    Raises:
-        InputError: whatever of the data is not as it has to be.
-    """
-    return LOADERS[config.task](config)
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -58,11 +58,11 @@ class TextData:
 
     @property
     def num_outputs(self) -> int:
-        """Of a model's head: one for each class, or one."""
+        """Number of outputs of a model's head: one for each class, or one for a number."""
         return len(self.label_names) or 1
 
     def describe(self) -> dict[str, object]:
-        """What a record says of the data: the test set's larger class, or the mean and deviation of its numbers."""
+        """Return a record's entries on the labels: the majority-class baseline, or mean and deviation of numbers."""
         return {
             "name": self.name,
             "source": self.source,
@@ -76,7 +76,7 @@ class TextData:
         }
 
     def _of_a_guesser(self) -> dict[str, object]:
-        """What the best constant prediction of the test labels is, and how good."""
+        """Return the best constant prediction of the test labels, and its score."""
         if self.task == "regression":
             return {"label_mean": float(self.test.labels.mean()), "label_deviation": float(self.test.labels.std())}
         if self.task == "generation":
@@ -85,7 +85,7 @@ class TextData:
         return {"majority_rate": float(counts.max() / counts.sum())}
 
     def describe_clients(self, clients: Sequence[np.ndarray]) -> dict[str, object]:
-        """What a record says of the clients' training text: sizes, and counts of labels or the mean of their numbers."""
+        """Return a record's entries on the clients: sizes, and counts of labels or the mean of their numbers."""
         sizes = {"client_sizes": [len(indices) for indices in clients]}
         held = [self.train.labels[indices] for indices in clients]
         if self.task == "regression":
@@ -143,7 +143,7 @@ def _numbered(
 
 
 def _remarks(rows: dict[str, Rows], config: DataConfig, metrics: tuple[str, ...]) -> dict[str, object]:
-    """What a record says where it is not as usual: rows that were cut short, another task, other metrics."""
+    """Return a record's entries for cut rows, another task than classification, other metrics than accuracy."""
     cut = sum(part.cut for part in rows.values())
     usual = (config.task, metrics) == ("classification", ("accuracy",))
     return ({"cut_rows_dropped": cut} if cut else {}) | (

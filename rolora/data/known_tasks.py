@@ -17,7 +17,7 @@ BENCHMARKS: dict[str, KnownTask] = {
     for module in pkgutil.iter_modules(tasks.__path__)
     for name, task in getattr(importlib.import_module(f"{tasks.__name__}.{module.name}"), "TASKS", {}).items()
 }
-"""What ``data.benchmark`` may be."""
+"""Values of ``data.benchmark``."""
 
 PREFIX = "glue/"
 NAMES = tuple(PREFIX + name for name in GLUE)
@@ -25,7 +25,7 @@ NAMES = tuple(PREFIX + name for name in GLUE)
 
 
 def outputs(config: DataConfig) -> int | None:
-    """How many outputs a head has, as far as the config alone tells: the benchmark's labels, or one number.
+    """Return the number of a head's outputs, if the config alone determines it: the benchmark's labels, or one number.
 
     Raises:
         InputError: as :func:`name_of`.

@@ -1,4 +1,4 @@
-"""What labels mean: classes, numbered from 0, or numbers to be predicted."""
+"""Labels: classes, numbered from 0, or numbers to be predicted."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def measured(rows: Rows) -> list[float]:
 
 
 def metric_names(config: DataConfig, benchmark: KnownTask | None, num_labels: int) -> tuple[str, ...]:
-    """What the model is measured by: as the config says, or the benchmark, or the task.
+    """Return the metrics of a config, or else of its benchmark, or else of its task.
 
     Raises:
         InputError: a metric that is unknown, or that such labels do not have.

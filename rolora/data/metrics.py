@@ -1,4 +1,4 @@
-"""What predictions are measured by: the metrics of the tasks, by name, from scikit-learn and SciPy.
+"""Metrics of the tasks by name, from scikit-learn and SciPy.
 
 No value is ever NaN, since a record is JSON and has none. Where a metric is undefined it has the value of a predictor that
 knows nothing: 0. For Matthews' correlation that is scikit-learn's own convention, and Pearson's correlation of two labels
@@ -29,7 +29,7 @@ def accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
 
 
 def f1(predictions: np.ndarray, references: np.ndarray) -> float:
-    r"""Of label 1 against label 0: :math:`2 TP / (2 TP + FP + FN)`, in [0, 1]; 0 where neither side has a label 1.
+    r"""Return F1 of label 1: :math:`2 TP / (2 TP + FP + FN)`, in [0, 1]; 0 where neither side has a label 1.
 
     Example:
         Two of three positives found (TP = 2, FN = 1), one false alarm (FP = 1): 4 / (4 + 1 + 1).
@@ -116,10 +116,10 @@ OF_TASK = {
     "classification": ("accuracy", "f1", "macro_f1", "matthews_correlation"),
     "regression": ("pearson", "spearman"),
 }
-"""Which metrics a task can have."""
+"""Metrics that a task can have."""
 
 DEFAULT = {"classification": ("accuracy",), "regression": ("pearson", "spearman")}
-"""What a task is measured by that has no metrics of its own; the first is the primary one."""
+"""Default metrics of a task; the first is the primary one."""
 
 
 def compute(names: Sequence[str], predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
@@ -160,6 +160,6 @@ def compute(names: Sequence[str], predictions: np.ndarray, references: np.ndarra
 
 
 def _constant(values: np.ndarray) -> bool:
-    """Whether values vary by no more than rounding: what they correlate with is then noise."""
+    """Return whether values vary by no more than rounding, so that a correlation with them is noise."""
     numbers = np.float64(values)
     return bool(np.ptp(numbers) <= 1e-12 * np.max(np.abs(numbers)))

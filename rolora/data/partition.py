@@ -1,4 +1,4 @@
-"""How labelled examples are divided among clients."""
+"""Partitions of labelled examples among clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTITIONS = ("iid", "dirichlet", "by-label", "by-column")
 """The names that configs use."""
 
 DIRICHLET_DRAWS = 100
-"""How often a Dirichlet division is redrawn before it is given up because a client stays without data."""
+"""Attempts at a Dirichlet division that leaves no client without data."""
 
 
 def iid(key: Key, labels: np.ndarray, num_clients: int) -> list[np.ndarray]:

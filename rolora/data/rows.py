@@ -33,12 +33,12 @@ class Rows:
         return len(self.texts)
 
     def at(self, position: int) -> str:
-        """Where a label stands."""
+        """Return the place of a label."""
         return at(self.place, self.index, position, self.label_column)
 
 
 def at(place: str, index: pd.Index, position: int, column: str) -> str:
-    """Where a value stands: file, line and column."""
+    """Return the place of a value: file, line and column."""
     return f"{place}, {index.name or 'row'} {index[position]}, column {column!r}"
 
 
@@ -115,5 +115,5 @@ def missing(value: Any) -> bool:
 
 
 def blank(value: Any) -> bool:
-    """Whether there is no text in it."""
+    """Return whether a value has no text."""
     return not isinstance(value, str) or not value.strip()

@@ -1,4 +1,4 @@
-"""Where labelled rows come from. Each source gives tables with the columns as they are; nothing is interpreted here."""
+"""Sources of rows. Each gives tables with the columns as they are; nothing is interpreted here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tables:
     places: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, split: str) -> str:
-        """What to call a split in an error."""
+        """Return a split's name for error messages."""
         return self.places.get(split, f"{self.name} ({split})")
 
 
@@ -75,7 +75,7 @@ def rotten_tomatoes() -> Tables:
 PACKAGED_DATA = {"rotten-tomatoes": rotten_tomatoes}
 
 LICENCES = {"rotten-tomatoes": "CC BY 4.0"}
-"""Of data with a name of its own, as far as its source states one."""
+"""Licences of named data, as far as their sources state one."""
 
 
 def from_local(path: Path, benchmark: KnownTask | None = None) -> Tables:

@@ -20,7 +20,7 @@ Pool = list[tuple[tuple[str, ...], Any]]
 
 
 def normalised(texts: tuple[str, ...]) -> str:
-    """What makes two examples the same text: letters (with their marks) and digits alone, case folded.
+    """Return a text's letters (with their marks) and digits, case folded: examples with equal ones are duplicates.
 
     A text without any, such as ":)", is itself.
 

@@ -1,4 +1,4 @@
-"""A whole federation on one machine: one server and its clients, each a process, on loopback."""
+"""A federation on one machine: a server and its clients as processes on loopback."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class ClientSession:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be sent a train request."""
+        """True once it has been admitted."""
         return self.hello is not None and not self.rejection
 
 

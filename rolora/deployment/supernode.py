@@ -62,9 +62,9 @@ class Replier(Protocol):
     """Interface of ``rolora.deployment.client.Client``: replies to the messages of a node."""
 
     finished: bool
-    """Whether the server has ended the run."""
+    """True once the server has ended the run."""
     rejected: str | None
-    """Why the server has rejected the client."""
+    """The server's reason to reject the client; None while there is none."""
 
     def app(self) -> ClientApp:
         """Return the ClientApp that replies."""
@@ -107,7 +107,7 @@ class SuperNode:
 
     @property
     def done(self) -> bool:
-        """Whether the run is finished, or the client rejected."""
+        """True once the run is finished, or the client rejected."""
         return self.replier.finished or self.replier.rejected is not None
 
     def step(self) -> bool:

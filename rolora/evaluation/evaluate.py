@@ -1,4 +1,4 @@
-"""The aggregated model, measured on held-out text."""
+"""Evaluation of the aggregated model on held-out text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rolora.training.objectives import widened
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured over ``examples`` examples.
+    """Metrics and loss over ``examples`` examples.
 
     Args:
         metrics: by name, the task's primary one first; empty for generation, where the loss is the metric.
         loss: the mean over ``terms`` terms (``rolora.training.objectives``): nats, or a squared error.
-        examples: how many.
-        terms: as many as examples, or for generation their response tokens.
+        examples: their number.
+        terms: number of terms of the loss: one an example, or for generation one a response token.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -30,13 +30,8 @@ class Evaluation:
     examples: int = 0
     terms: int = 0
 
-    @property
-    def accuracy(self) -> float:
-        """The metric of that name."""
-        return self.metrics["accuracy"]
-
     def as_dict(self) -> dict[str, float | int]:
-        """Flat and JSON-ready: the metrics, then loss and examples."""
+        """Return a flat JSON-ready table: the metrics, then loss and examples."""
         return {**self.metrics, "loss": self.loss, "examples": self.examples}
 
 
@@ -49,22 +44,19 @@ def evaluate(
     indices: np.ndarray | None = None,
     prefix: HiddenStates | None = None,
 ) -> Evaluation:
-    """Metrics and loss with dropout off; batches are made of texts of similar length, which saves padding only.
+    """Return metrics and loss, with dropout off; batches hold texts of similar length, which saves padding only.
 
     Args:
-        model: gives the logits of the examples' task.
+        model: with the head of the examples' task.
         examples: labelled text.
         batch_size: examples at a time.
-        device: where the model is.
-        indices: which of the examples; all if None.
-        prefix: their hidden states below the lowest adapted layer, if they are kept.
-
-    Returns:
-        The mean over these examples.
+        device: of the model.
+        indices: of the examples; all if None.
+        prefix: cached hidden states below the lowest adapted layer.
     """
     model.eval()
     objective, order = examples.objective, by_length(examples, indices)
-    found, loss, terms = [], 0.0, 0
+    predictions, loss, terms = [], 0.0, 0
     with skipping(prefix):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
@@ -73,15 +65,15 @@ def evaluate(
             loss, terms = loss + float(total), terms + counted
             predicted = objective.predictions(logits)
             if predicted is not None:
-                found.append((predicted.float() if predicted.is_floating_point() else predicted).cpu().numpy())
+                predictions.append((predicted.float() if predicted.is_floating_point() else predicted).cpu().numpy())
     measured = {}
-    if found:
-        measured = metrics.compute(examples.metrics, np.concatenate(found), np.asarray(examples.labels)[order])
+    if predictions:
+        measured = metrics.compute(examples.metrics, np.concatenate(predictions), np.asarray(examples.labels)[order])
     return Evaluation(measured, loss / terms, len(order), terms)
 
 
 def pooled(parts: list[Evaluation]) -> Evaluation:
-    """The evaluation of several models on parts of one set of examples, every example counted once.
+    """Return the joint evaluation of several models on disjoint parts of the examples.
 
     A metric is the mean of the parts' values, each weighted by its examples; for accuracy that is the accuracy of all.
 

@@ -95,10 +95,6 @@ class PairedComparison:
     interval: tuple[float, float]
     p: float
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the JSON-ready fields."""
-        return asdict(self) | {"interval": list(self.interval)}
-
 
 def paired(before: Sequence[bool], after: Sequence[bool]) -> PairedComparison:
     """Compare two models question by question.
@@ -127,20 +123,3 @@ def paired(before: Sequence[bool], after: Sequence[bool]) -> PairedComparison:
         interval=(max(-1.0, up - down - half), min(1.0, up - down + half)),
         p=float(stats.binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0,
     )
-
-
-def pass_at_k(samples: int, right: int, k: int) -> float:
-    """Return the unbiased estimate of the chance that one of k samples is right: 1 - C(n - c, k) / C(n, k).
-
-    Source: Chen et al. 2021 (arXiv 2107.03374v2), Eq. 1. With k = 1 it is the share of right samples.
-
-    Args:
-        samples: n, drawn of one problem.
-        right: c, of them.
-        k: at most n.
-
-    Example:
-        >>> pass_at_k(4, 1, 2)
-        0.5
-    """
-    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)

@@ -1,7 +1,7 @@
-"""Which round of a run counts: the last, the best on validation text, or, as the papers do it, the best on the test text.
+"""Selection of a run's round: the last, the best on validation data, or, as in the papers, the best on test data.
 
-What is measured is a flat table of numbers, the task's primary metric first. Higher is better, except of a loss. Of equal
-rounds the earliest counts.
+An evaluation is a flat table of numbers, the task's primary metric first. Higher is better, except of a loss. Of equal rounds
+the earliest is selected.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LOWER_IS_BETTER = frozenset({"loss"})
-"""Metrics of which a smaller value is the better one."""
+"""Metrics of which a smaller value is better."""
 
 TEST_EVALUATION = "evaluation_test"
-"""The entry of a round that holds its test metrics, where the test text is looked at in every round."""
+"""Key of a round's test metrics, present where test data is evaluated in every round."""
 
 
 def primary(evaluation: Mapping[str, Any]) -> str:
-    """The name of the metric that decides: the first of a measurement.
+    """Return the name of the primary metric, the first of an evaluation.
 
     Example:
         >>> primary({"accuracy": 0.5, "loss": 0.7, "examples": 40})
@@ -28,7 +28,7 @@ def primary(evaluation: Mapping[str, Any]) -> str:
 
 
 def goodness(metric: str, value: float) -> float:
-    """A number that is larger for the better value of two; the smallest one for a value that is none.
+    """Return a number that is larger for the better value of two, and smallest for NaN.
 
     Example:
         >>> goodness("loss", 0.2) > goodness("loss", 0.3), goodness("f1", 0.2) > goodness("f1", 0.3)
@@ -40,11 +40,11 @@ def goodness(metric: str, value: float) -> float:
 
 
 def best_round(history: Sequence[Mapping[str, Any]], kind: str = "evaluation") -> int | None:
-    """The index of the best of the measured rounds, the earliest of equal ones; None if none was measured.
+    """Return the index of the best evaluated round, the earliest of equal ones; None if there is none.
 
     Args:
         history: the rounds of a record.
-        kind: which of their measurements is compared.
+        kind: key of the evaluation that is compared.
 
     Example:
         >>> rounds = [{"evaluation": None}, {"evaluation": {"f1": 0.5}}, {"evaluation": {"f1": 0.5}}]
@@ -59,27 +59,27 @@ def best_round(history: Sequence[Mapping[str, Any]], kind: str = "evaluation") -
 
 
 def best_value(history: Sequence[Mapping[str, Any]], kind: str = "evaluation") -> float:
-    """The primary metric of the best measured round."""
-    found = history[best_round(history, kind)][kind]
-    return found[primary(found)]
+    """Return the primary metric of the best evaluated round."""
+    evaluation = history[best_round(history, kind)][kind]
+    return evaluation[primary(evaluation)]
 
 
 def describe(select: str, history: Sequence[Mapping[str, Any]], final: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of the round that was chosen, beside its last round's case, where it says nothing.
+    """Return the entries of a record about the selected round; none for the last round.
 
     Args:
         select: ``evaluation.select``.
-        history: the rounds, measured on validation text, and on test text too with "test".
-        final: the test metrics of the round that validation chose.
+        history: the rounds, evaluated on validation data, and with "test" on test data too.
+        final: the test metrics of the round that validation selected.
 
     Returns:
-        ``selected_round`` (numbered as the rounds are, from 0) and how it was chosen; with "test" also the number of the
-        papers' protocol, which has seen the test text before it chose, under a name that says so.
+        ``selected_round`` (numbered from 0) and the selection; with "test" also the result of selection on test data, under a
+        name of its own.
     """
     if select == "last":
         return {}
     chosen = best_round(history)
-    found = {
+    entries = {
         "selected_round": history[chosen]["round"],
         "selection": {
             "by": "validation",
@@ -90,11 +90,11 @@ def describe(select: str, history: Sequence[Mapping[str, Any]], final: Mapping[s
     }
     if select == "test":
         optimistic = best_round(history, TEST_EVALUATION)
-        found["final_papers_protocol"] = history[optimistic][TEST_EVALUATION]
-        found["selection_papers_protocol"] = {
+        entries["final_papers_protocol"] = history[optimistic][TEST_EVALUATION]
+        entries["selection_papers_protocol"] = {
             "by": "test",
             "metric": primary(final),
             "selected_round": history[optimistic]["round"],
             "note": "the best round on the test text itself: optimistic, not an estimate of accuracy on new text",
         }
-    return found
+    return entries

@@ -34,10 +34,10 @@ TEXTS = (
     "Good.",
     "the film was a poor one: it had neither plot nor cast, and no end that one could see coming or going",
 )
-"""Of different lengths, so that padding is part of what is compared."""
+"""Texts for the comparison, of different lengths so that padding is part of it."""
 
 ROUNDINGS = 16
-"""Of a layer, as in ``rolora.training.prefix_cache``: merging rounds the weights where the adapter rounded its own products."""
+"""Roundings of a layer, as in ``rolora.training.prefix_cache``: merging rounds the weights where the adapter rounded its own products."""
 
 CPU = torch.device("cpu")
 
@@ -141,7 +141,7 @@ def _base(record: dict[str, Any], config: Config) -> tuple[Any, torch.nn.Module]
 
 
 def _labels(record: dict[str, Any], config: Config) -> dict[str, Any]:
-    """What transformers are told of the head's outputs: their names, where they have other names than numbers."""
+    """Return the head's outputs as transformers' settings: their names, or their number where the names are numbers."""
     names = [str(name) for name in record["data"].get("label_names") or ["0"]]
     if config.data.task == "regression":
         return {"num_labels": 1}

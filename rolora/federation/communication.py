@@ -1,4 +1,4 @@
-"""What travels, and how many bytes it is."""
+"""Messages between server and clients, their bytes, and the versions that clients hold."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import array_api_compat
 from rolora.adapter import FACTORS, Array
 
 PARTS = (*FACTORS, "head")
-"""The parts of a model by which traffic is counted; methods that have one count the residual as well."""
+"""Parts of a model by which traffic is counted; methods with a residual count it as well."""
 
 VERSIONED = (*PARTS, "residual")
-"""The parts of which a client may hold an old version."""
+"""Parts of which a client may hold an old version."""
 
 
 def nbytes(array: Array) -> int:
-    """The bytes of an array's entries: its number of entries times the width of its dtype.
+    """Return the bytes of an array's entries: their number times the width of the dtype.
 
     Example:
         >>> import numpy as np
@@ -32,12 +32,12 @@ def nbytes(array: Array) -> int:
 
 @dataclass(frozen=True)
 class Message:
-    """The tensors that travel between the server and one client, and nothing else.
+    """Tensors of one message between the server and a client.
 
     Args:
         factors: factor ("A" or "B") -> layer name -> array.
         head: parameter name -> array; empty if the head is frozen.
-        residual: only ever sent down: "LAYER.whole" -> the residual, or "LAYER.added.0" (and ".1") -> the matrix that is
+        residual: sent down alone: "LAYER.whole" -> the residual, or "LAYER.added.0" (and ".1") -> the matrix that is
             added to it (or the two whose product is).
     """
 
@@ -46,7 +46,7 @@ class Message:
     residual: Mapping[str, Array] = field(default_factory=dict)
 
     def arrays(self) -> Iterator[tuple[str, str, Array]]:
-        """Every (part, name, array) in the message."""
+        """Yield every (part, name, array)."""
         for factor, layers in self.factors.items():
             for name, array in layers.items():
                 yield factor, name, array
@@ -56,7 +56,7 @@ class Message:
             yield "residual", name, array
 
     def bytes_by_part(self) -> dict[str, int]:
-        """Bytes of A, B and the head (and of the residual, if there is one), counted from the arrays themselves."""
+        """Return the bytes of A, B and the head (and of the residual, if there is one), counted from the arrays."""
         count = dict.fromkeys(PARTS, 0)
         for part, _, array in self.arrays():
             count[part] = count.get(part, 0) + nbytes(array)
@@ -64,7 +64,7 @@ class Message:
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sum of several counts, part by part.
+    """Return the sum of several counts, part by part.
 
     Example:
         >>> total([{"A": 1, "B": 2, "head": 0}, {"A": 3, "B": 0, "head": 1}])
@@ -79,10 +79,10 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Which version of each part the server has, and which one each client holds.
+    """Versions of the parts at the server and at every client.
 
-    A client is sent the parts whose version it does not hold: a newcomer gets everything, a client that took part in
-    the round before gets what that round changed, one that stayed away gets all that changed meanwhile.
+    A client is sent the parts whose version it does not hold: a newcomer gets everything, a client of the round before
+    gets what that round changed, one that was absent for longer gets all that changed meanwhile.
 
     Args:
         server: part -> number of the last round that changed it, counted from 1; 0 at the start.
@@ -95,20 +95,20 @@ class Ledger:
     previous: Mapping[str, int] = field(default_factory=dict)
 
     def missing(self, client: int) -> frozenset[str]:
-        """The parts that this client has to be sent before it can start."""
+        """Return the parts that a client has to be sent before it can start."""
         held = self.held.get(client, {})
         return frozenset(part for part in VERSIONED if held.get(part) != self.server[part])
 
     def is_one_behind(self, client: int, part: str) -> bool:
-        """True if the client lacks the last change of a part and no other."""
+        """Return True if the client lacks the last change of a part and no other."""
         return self.held.get(client, {}).get(part) == self.previous.get(part)
 
     def is_new(self, client: int) -> bool:
-        """True if the client has never been sent anything."""
+        """Return True if the client holds nothing."""
         return client not in self.held
 
     def after_round(self, t: int, clients: Iterable[int], changed: Iterable[str]) -> Ledger:
-        """The ledger after round t: its clients hold what they were sent, the server has new versions of ``changed``.
+        """Return the ledger after round t: ``clients`` hold what they were sent, the server has new versions of ``changed``.
 
         A client's own trained parts are not the aggregate, so they are stale as soon as the server aggregates.
         """

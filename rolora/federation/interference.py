@@ -1,4 +1,4 @@
-r"""What a round loses, layer by layer: the interference of the clients' factors, and what the method in fact missed.
+r"""Losses of a round by layer: interference of the clients' factors, and the part of the ideal update that was missed.
 
 With the ideal update :math:`D = \sum_i p_i (A_i B_i + R_i)` of one layer, and U and U' the server's update before and after,
 
@@ -6,8 +6,8 @@ With the ideal update :math:`D = \sum_i p_i (A_i B_i + R_i)` of one layer, and U
     \text{interference} = \frac{\|\sum_i p_i (A_i - \bar A)(B_i - \bar B)\|_F}{\|D - U\|_F}, \qquad
     \text{missed} = \frac{\|D - U'\|_F}{\|D - U\|_F}
 
-The first is what averaging the factors apart would miss, whatever the method did; the second is what the method missed: equal
-to the first for FedAvg-LoRA, zero to rounding for exact methods. Both are relative to how far the clients moved the layer.
+The first is what averaging the factors separately would miss, whatever the method did; the second is what the method missed:
+equal to the first for FedAvg-LoRA, zero to rounding for exact methods. Both are relative to the norm of the clients' mean update.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rolora.adapter import Array, Layer
 
 
 def lost(before: Layer, after: Layer, clients: Sequence[Layer], weights: Sequence[float]) -> Mapping[str, float | None]:
-    """Interference and miss of one layer in one round.
+    """Return interference and miss of one layer in one round.
 
     Args:
         before: the server's layer before the round.
-        after: and after it.
-        clients: what the clients held after training.
+        after: the server's layer after the round.
+        clients: the clients' layers after training.
         weights: p_i, summing to one.
 
     Returns:
-        "interference" (None where ranks differ) and "missed", both >= 0; None where the clients did not move the layer.
+        "interference" (None where ranks differ) and "missed", both >= 0; None where their mean update is zero.
 
     Example:
         >>> import numpy as np

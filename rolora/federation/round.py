@@ -1,4 +1,4 @@
-"""The round, written once: broadcast, local update, check, aggregate.
+"""One communication round: broadcast, local update, check, aggregate.
 
 Everything here is pure and runs on any array-API backend; ``theory`` passes exact solvers as the local update, the
 engines pass gradient training of a language model.
@@ -13,7 +13,7 @@ from typing import Any
 
 import array_api_compat
 
-from rolora.adapter import FACTORS, Layer
+from rolora.adapter import FACTORS, Array, Layer
 from rolora.algorithms.base import Algorithm
 from rolora.federation import interference
 from rolora.federation.communication import Ledger, Message, total
@@ -32,12 +32,12 @@ from rolora.keys import Key
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a round cost and how it went.
+    """Traffic, loss and movement of a round.
 
-    ``bytes_joining`` is what clients without any state were sent (all parts), ``bytes_down`` what the others were sent;
-    ``moved`` is how far the server's factors went, by factor: the root of the sum over layers of ||after - before||_F^2;
-    ``lost`` is what ``rolora.federation.interference`` measured of each layer, if it was asked to; ``refused`` are the updates that
-    were not aggregated, whose bytes are among those that were sent.
+    ``bytes_joining`` were sent to clients without any state (all parts), ``bytes_down`` to the others; ``moved`` is the norm of the
+    change of each of the server's factors: the root of the sum over layers of ||after - before||_F^2; ``lost`` holds the measurements
+    of ``rolora.federation.interference``, where these are on; ``refused`` are the updates that were not aggregated, whose bytes
+    count as sent.
     """
 
     round: int
@@ -52,7 +52,7 @@ class RoundReport:
     refused: tuple[Refusal, ...] = ()
 
     def entry(self) -> dict[str, Any]:
-        """The report as a table; what is empty and came later is left out."""
+        """Return the report as a table, without empty ``lost`` and ``refused``."""
         return {name: value for name, value in asdict(self).items() if value or name not in ("lost", "refused")}
 
 
@@ -60,7 +60,7 @@ LocalUpdate = Callable[[int, int, ServerState, frozenset[str]], ClientUpdate]
 """(round, client, broadcast, trainable factors) -> what the client returns."""
 
 Protect = Callable[["OpenRound", Sequence["ClientUpdate"]], Sequence["ClientUpdate"]]
-"""(round, checked updates) -> what the server sees of them (``rolora.privacy.client_level``)."""
+"""(round, checked updates) -> the updates that are aggregated (``rolora.privacy.client_level``)."""
 
 
 def run_round(
@@ -80,9 +80,9 @@ def run_round(
         t: the round's number, from 0.
         server: the state before the round; it is not changed.
         algorithm: the method's three decisions.
-        clients: who takes part, in the order in which they run; the result does not depend on it.
+        clients: its clients, in the order in which they run; the result does not depend on it.
         local_update: trains one client from the broadcast.
-        ledger: which client holds what, for the count of bytes.
+        ledger: versions at the clients, for the count of bytes.
         key: names the streams of new adapters, for methods that restart them.
         ranks: client -> rank, where it is not the server's.
         measure_loss: whether interference and miss of every layer are measured (one dense product a client and layer).
@@ -106,8 +106,10 @@ def open_round(
     ledger: Ledger,
     ranks: Mapping[int, int] | None = None,
 ) -> OpenRound:
-    """The first half of a round: who starts from what, and what it costs to send. Arguments as in :func:`run_round`."""
-    broadcasts, down, joining = {}, [], []
+    """Broadcast: the first half of a round, with its bytes. Arguments as in :func:`run_round`."""
+    broadcasts: dict[int, ServerState] = {}
+    down: list[dict[str, int]] = []
+    joining: list[dict[str, int]] = []
     for client in clients:
         broadcasts[client] = broadcast = start_of(t, server, algorithm, client, (ranks or {}).get(client))
         sent = sent_down(broadcast, ledger, client, algorithm).bytes_by_part()
@@ -125,29 +127,29 @@ def close_round(
     measure_loss: bool = False,
     protect: Protect | None = None,
 ) -> tuple[ServerState, Ledger, RoundReport]:
-    """The second half of a round: check what came back, aggregate, account.
+    """Check, aggregate and account: the second half of a round.
 
     Args:
-        opened: what :func:`open_round` gave.
+        opened: the round, of :func:`open_round`.
         server: the state before the round; it is not changed.
         algorithm: the method.
-        updates: one of every client, in the order of ``opened.clients``, all of which have to be good; or what
-            ``rolora.federation.validation.accept`` has left of them. A client that was refused keeps what it was sent, as all do.
+        updates: one of every client, in the order of ``opened.clients``, all of which have to be valid; or the result of
+            ``rolora.federation.validation.accept``. A refused client keeps what it was sent, as all do.
         ledger: as in :func:`run_round`.
         key: as in :func:`run_round`.
         measure_loss: as in :func:`run_round`.
-        protect: it is what comes out of it that is aggregated.
+        protect: changes the accepted updates before they are aggregated.
 
     Raises:
         UpdateError: if an update is missing or malformed, or all of them together give no finite state; ``server`` is
             still good.
     """
     t, broadcasts = opened.t, opened.broadcasts
-    accepted = updates if isinstance(updates, Accepted) else _all_good(opened, updates, algorithm)
+    accepted = updates if isinstance(updates, Accepted) else _all_valid(opened, updates, algorithm)
     taken = accepted.updates if protect is None else protect(opened, accepted.updates)
     try:
         state = aggregate(t, server, algorithm, taken, broadcasts, key)
-    except (ValueError, RuntimeError) as error:  # NumPy's error is the one, torch's the other
+    except (ValueError, RuntimeError) as error:  # NumPy's and torch's
         if "LinAlgError" not in type(error).__name__:
             raise
         raise UpdateError(f"round {t}: no decomposition of the finite updates: {shown(error)}") from None
@@ -166,8 +168,7 @@ def close_round(
     return state, ledger.after_round(t, accepted.reached(opened.clients), changed), report
 
 
-def _all_good(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Algorithm) -> Accepted:
-    """The updates, if every client has sent a good one."""
+def _all_valid(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Algorithm) -> Accepted:
     if len(updates) != len(opened.clients):
         raise UpdateError(f"round {opened.t}: {len(updates)} updates, expected {len(opened.clients)}")
     for client, update in zip(opened.clients, updates, strict=True):
@@ -176,7 +177,7 @@ def _all_good(opened: OpenRound, updates: Sequence[ClientUpdate], algorithm: Alg
 
 
 def cost(opened: OpenRound, accepted: Accepted) -> dict[str, dict[str, int]]:
-    """The bytes of a round by direction and part, whatever became of it: a refused update was sent too."""
+    """Return the bytes of a round by direction and part; refused updates were sent too."""
     sent = [update.message.bytes_by_part() for update in accepted.updates]
     return {
         "bytes_up": total([*sent, *(refusal.bytes_up for refusal in accepted.refused)]),
@@ -186,7 +187,7 @@ def cost(opened: OpenRound, accepted: Accepted) -> dict[str, dict[str, int]]:
 
 
 def start_of(t: int, server: ServerState, algorithm: Algorithm, client: int, rank: int | None = None) -> ServerState:
-    """What a client starts round t from: the broadcast, with the factors that it kept in the place of the server's.
+    """Return a client's start of round t: the broadcast, with its personal factors in the place of the server's.
 
     Args:
         t: the round.
@@ -207,10 +208,10 @@ def start_of(t: int, server: ServerState, algorithm: Algorithm, client: int, ran
 
 
 def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Algorithm) -> Message:
-    """The parts of the broadcast that the client does not hold and cannot make itself.
+    """Return the parts of the broadcast that the client does not hold and cannot compute.
 
-    Personal factors are the client's own as soon as it has some, and an adapter that is drawn anew in every round is drawn
-    by everyone from the same stream. A residual is sent as its last increment to a client that has all before it.
+    Personal factors stay at the client once it has some, and an adapter that is drawn anew in every round is drawn by all sides
+    from the same stream. A residual is sent as its last increment to a client that has all before it.
     """
     parts = ledger.missing(client)
     if not ledger.is_new(client):
@@ -220,7 +221,7 @@ def sent_down(broadcast: ServerState, ledger: Ledger, client: int, algorithm: Al
     message = pack(broadcast, parts)
     if "residual" not in parts:
         return message
-    residual = {}
+    residual: dict[str, Array] = {}
     for name, layer in broadcast.layers.items():
         if layer.residual is None:
             continue
@@ -239,7 +240,7 @@ def aggregate(
     broadcasts: Mapping[int, ServerState] | None = None,
     key: Key | None = None,
 ) -> ServerState:
-    """The server's step of round t: every layer by the algorithm, the head by its mean.
+    """Aggregate round t: every layer by the algorithm, the head by its mean.
 
     Updates are taken in the order of their client's number, so the order of arrival cannot change a bit.
 
@@ -247,8 +248,8 @@ def aggregate(
         t: the round.
         server: the state before it.
         algorithm: the method.
-        updates: what the clients returned.
-        broadcasts: client -> what it was given; derived from ``server`` if left out.
+        updates: the clients' updates.
+        broadcasts: client -> its start; derived from ``server`` if left out.
         key: names the streams of new adapters.
 
     Returns:
@@ -271,13 +272,13 @@ def aggregate(
 
 
 def shares(updates: Sequence[ClientUpdate]) -> list[float]:
-    """The updates' weights, summing to one."""
-    whole = sum(update.weight for update in updates)
-    return [update.weight / whole for update in updates]
+    """Return the updates' weights, normalised to a sum of one."""
+    sum_of_weights = sum(update.weight for update in updates)
+    return [update.weight / sum_of_weights for update in updates]
 
 
 def trained_layer(start: ServerState, update: ClientUpdate, name: str) -> Layer:
-    """A client's layer after its local update: what it started from, with what it trained in its place."""
+    """Return a client's layer after its local update: its start, with the trained factors."""
     sent = {factor: arrays[name] for factor, arrays in update.message.factors.items()}
     return replace(start.layers[name], **sent, **update.kept.get(name, {}))
 
@@ -295,7 +296,7 @@ def _lost(
 
 
 def movement(before: ServerState, after: ServerState, factor: str) -> float:
-    """How far a factor went in all layers together: the Frobenius norm of its change."""
+    """Return the Frobenius norm of a factor's change, over all layers."""
     squares = 0.0
     for name, layer in before.layers.items():
         change = getattr(after.layers[name], factor) - getattr(layer, factor)
@@ -306,6 +307,5 @@ def movement(before: ServerState, after: ServerState, factor: str) -> float:
 
 
 def mean_loss(updates: Sequence[ClientUpdate]) -> float:
-    """The weighted mean of the clients' training losses."""
-    whole = sum(update.weight for update in updates)
-    return sum(update.weight * update.loss for update in updates) / whole
+    """Return the weighted mean of the clients' training losses."""
+    return sum(update.weight * update.loss for update in updates) / sum(update.weight for update in updates)

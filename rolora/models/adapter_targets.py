@@ -1,4 +1,4 @@
-"""What of a model is adapted: modules found by its architecture, layers by name, made into names and numbers."""
+"""Adapter targets: module names by architecture, layer numbers by budget."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ def linear_modules(model: torch.nn.Module) -> list[str]:
 
 
 def is_matrix(module: torch.nn.Module) -> bool:
-    """Whether this is a linear module; GPT-2 calls its own Conv1D."""
+    """Return whether a module is linear; GPT-2 calls its own Conv1D."""
     return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"

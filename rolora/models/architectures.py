@@ -29,7 +29,7 @@ from rolora.models.packaged import PACKAGED_MODELS, locate
 from rolora.models.seeding import named_stream
 
 RANDOM = "random:"
-"""What a model of random weights is called: this, and the name of its architecture."""
+"""Prefix of ``model.name`` for random weights; the name of an architecture follows."""
 
 META = torch.device("meta")
 

@@ -66,7 +66,7 @@ def load(
 
 
 def shown_name(config: ModelConfig) -> str:
-    """What records, tables and saved adapters call the model.
+    """Return the model's name in records, tables and saved adapters.
 
     Example:
         >>> shown_name(ModelConfig(name="roberta-large", max_length=8, head="frozen", weights="random"))
@@ -189,12 +189,12 @@ def head_modules(model: torch.nn.Module) -> list[str]:
 
 
 def generates(model: torch.nn.Module) -> bool:
-    """Whether the model gives a token's logits, by output embeddings of its own."""
+    """Return whether the model has output embeddings, so that it gives logits of the next token."""
     return model.get_output_embeddings() is not None
 
 
 def pretrained_parameters(model: torch.nn.Module) -> int:
-    """How many parameters are no head's; tied ones count once."""
+    """Return the number of parameters outside the head; tied ones count once."""
     part = model if generates(model) else model.base_model
     return sum(parameter.numel() for parameter in part.parameters())
 

@@ -23,14 +23,14 @@ from rolora import records
 from rolora.errors import InputError
 
 NOTE = "converted.json"
-"""What a converted folder says of its source."""
+"""File in a converted folder that names its source."""
 
 LAYOUT = 1
 """The version of what the conversions here write: a folder of another one is made again."""
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept."""
+    """Return the folder of converted models."""
     given = os.environ.get("ROLORA_CACHE")
     if given:
         return Path(given).expanduser()
@@ -101,7 +101,7 @@ def _put_in_place(making: Path, folder: Path, note: object) -> None:
 
 
 def sha256(*paths: Path) -> str:
-    """Of a file's content; of several, of their digests one after another. In hexadecimal."""
+    """Return the hexadecimal SHA-256 of a file's content or, for several files, of their concatenated digests."""
     digests = []
     for path in paths:
         with path.open("rb") as content:

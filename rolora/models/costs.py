@@ -182,9 +182,9 @@ def activation_bytes(
     torch's attention is computed in float32 (``rolora.models.precision.attention_dtype``). DeBERTa adds 2 H P for its comparisons
     with P relative positions, and those positions' own projections, twice P w a row.
 
-    With gradient checkpointing each of these layers keeps its input alone (s_4 h for each token) and is computed again when
-    the gradient comes to it, one at a time: the sum over layers is then that of inputs, and once what the largest layer keeps,
-    with its adapters.
+    With gradient checkpointing each of these layers keeps its input alone (s_4 h for each token) and is computed again in the
+    backward pass, one at a time: the sum over layers is then that of inputs, and once what the largest layer keeps, with its
+    adapters.
 
     An adapter adds r numbers x A; where A is trained its input, once for modules of one place and width, which read the
     same tensor, or for each of them where a cast or dropout copies it; and with dropout a mask of that width.

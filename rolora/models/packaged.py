@@ -43,7 +43,7 @@ class PackagedModel:
         return packaged_file(self.package, self.file)
 
     def source(self) -> str:
-        """How a record calls where the model is from."""
+        """Return the model's source as a record names it."""
         return f"PyPI {self.package} {metadata.version(self.package)}" + (f" ({self.detail})" if self.detail else "")
 
 
@@ -95,7 +95,7 @@ def folder_of(name: str) -> Path:
 
 
 def locate(name: str) -> tuple[str, str]:
-    """Where a model is loaded from: (folder or hub name, how a record calls that source).
+    """Return the folder or hub name that a model is loaded from, and the source as a record names it.
 
     A packaged model in another format is converted now, if it is not yet.
 

@@ -113,7 +113,7 @@ def _drawn_head(model: PeftModel, key: Key) -> dict[str, torch.Tensor]:
 
 
 def found(lora: LoraConfig, model: PeftModel) -> dict[str, list]:
-    """What the config leaves open or says by name, as :func:`attach` found it: numbers of layers, names of modules."""
+    """Return the adapted layers and modules that the config leaves open or gives by name."""
     config, spelt_out = model.peft_config[ADAPTER], {}
     if isinstance(lora.layers, str):
         spelt_out["layers"] = list(config.layers_to_transform)

@@ -85,7 +85,7 @@ class AttentionInFloat32(TorchFunctionMode):
 
 
 def attention_dtype(dtype: torch.dtype, on: str) -> torch.dtype:
-    """What torch's attention is computed in: the backbone's dtype, but float32 for bfloat16 on a CPU.
+    """Return the dtype of torch's attention: the backbone's dtype, but float32 for bfloat16 on a CPU.
 
     Args:
         dtype: of the backbone.

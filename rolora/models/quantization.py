@@ -37,7 +37,7 @@ def check(kind: str, device: torch.device) -> None:
 
 
 def arguments(kind: str, kept: list[str], dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """What ``from_pretrained`` is given beside the usual.
+    """Return the extra arguments of ``from_pretrained``.
 
     8 bits are LLM.int8() with its default threshold for outliers; 4 bits are QLoRA's NF4 with double quantisation.
 

@@ -1,1 +1,1 @@
-"""What a run will cost before it starts: parameters, bytes, memory, operations, time."""
+"""Cost of a run before it starts: parameters, bytes, memory, operations, time."""

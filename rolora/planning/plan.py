@@ -1,4 +1,4 @@
-"""What a run will cost, before it is run, from its config alone: no weights, no data, no training.
+"""Cost of a run from its config alone: no weights, no data, no training.
 
 The model is built on torch's meta device and adapted by the code of a real run; what travels is counted by the code that
 counts a real run's messages, on arrays that have a shape and no numbers.
@@ -37,12 +37,12 @@ QUANTISED = {
     "(NF4, double quantisation), and tables; embeddings, norms, biases and head are not quantised; a decoded copy of one matrix "
     "at a time is left out",
 }
-"""How quantised bytes are counted."""
+"""Notes on how the bytes of quantised weights are counted."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run will cost.
+    """Planned cost of one run.
 
     Args:
         name: the run's.

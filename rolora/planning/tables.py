@@ -1,4 +1,4 @@
-"""How a plan is shown: what a run costs, and what travels, as tables."""
+"""A plan as tables: cost and traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What will travel in every round of a run, counted by the code that counts a real run's messages.
+"""Traffic of every round of a run, counted by the code that counts a real run's messages.
 
 Nothing is trained: the arrays need a shape and a dtype and no numbers (torch's meta device, for instance).
 """
@@ -95,7 +95,7 @@ def _aggregated(t: int, server: ServerState, algorithm: Algorithm, ranks: Sequen
 
 
 def pattern(rounds: Sequence[Traffic]) -> tuple[int, int | None]:
-    """How many first rounds show all there is, and in groups of how many they go on (None: they do not repeat).
+    """Return the number of first rounds after which the traffic repeats, and the period (None: it does not repeat).
 
     Where the clients change from round to round nothing is said to repeat, and four rounds are shown.
 

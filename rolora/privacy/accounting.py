@@ -42,7 +42,7 @@ PACKAGES = {"client": ("dp_accounting",), "example": ("dp_accounting", "opacus")
 """``privacy.mode`` -> what has to be installed for it."""
 
 TOLERANCE = 1e-6
-"""Of the noise multiplier that is found for a target epsilon; it lies above the least one by at most that."""
+"""Accuracy of the noise multiplier for a target epsilon: it exceeds the least one by at most this."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Guarantee:
-    """What a run gives: a function of the config and, by example, of the clients' sizes.
+    """Privacy guarantee of a run: a function of the config and, for example-level privacy, of the clients' sizes.
 
     Args:
         config: the run's.
@@ -179,7 +179,7 @@ class Guarantee:
     epsilon: float
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """Return the guarantee as a record's table."""
         privacy = self.config.privacy
         by_client = privacy.mode == "client"
         found = {
@@ -254,7 +254,7 @@ def _limited(config: Config, spent: float) -> None:
 
 
 def _by_example(config: Config, sizes: Sequence[int]) -> list[Spending]:
-    """What clients go through, all local steps of the rounds in which each takes part; those that no other one exceeds."""
+    """Return the distinct sequences of noisy steps of the clients, without those that another one exceeds."""
     federation, batch_size = config.federation, config.training.batch_size
     for client, size in enumerate(sizes):
         if size < batch_size:
@@ -307,7 +307,7 @@ def sentence(record: Mapping[str, Any]) -> str:
 
 
 def row(found: Guarantee | None) -> dict[str, str]:
-    """What a dry run shows of a guarantee; nothing without one."""
+    """Return the guarantee's line for a dry run; empty without one."""
     if found is None:
         return {}
     return {

@@ -95,7 +95,7 @@ def clipped(message: Message, start: ServerState, clip: float) -> Tensors:
 
 
 def difference(message: Message, start: ServerState) -> Tensors:
-    """What is sent less what the client was given, in float64."""
+    """Return the sent tensors less the broadcast ones, in float64."""
     starts = {(part, name): array for part, name, array in pack(start, _parts(message)).arrays()}
     return {(part, name): _wide(array) - _wide(starts[part, name]) for part, name, array in message.arrays()}
 

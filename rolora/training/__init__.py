@@ -1,1 +1,1 @@
-"""What one client does in a round: examples, tokenisation, objectives, local update, and the engines that run it."""
+"""A client's part of a round: examples, tokenisation, objectives, local update, and the engines that run it."""

@@ -110,6 +110,6 @@ def named_dropout(
 
 
 def has_dropout(model: torch.nn.Module) -> bool:
-    """Whether a training pass of this model draws random numbers."""
+    """Return whether a training pass of this model draws random numbers."""
     inside = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
     return inside or any(getattr(model.config, field, None) for field in DROPOUT_FIELDS)

@@ -1,4 +1,4 @@
-"""What lies below the lowest adapted layer of a model: found, run alone, and skipped.
+"""Layers below the lowest adapted one: located, run alone, and skipped.
 
 The hidden states that enter the lowest adapted layer are a function of the example alone as long as all that makes them is
 frozen and draws no random numbers. They are caught, and later put in, at that one place: the input of that layer.
@@ -52,7 +52,7 @@ class LowerLayers:
         self._embedded, self._layer_output = self._probe(example)
 
     def _probe(self, example: Inputs) -> tuple[torch.Tensor, Any]:
-        """What the embedding stage and a layer give for some batch."""
+        """Return the outputs of the embedding stage and of a layer for one batch."""
         seen: dict[torch.nn.Module, Any] = {}
         watch = lambda module, _, output: seen.update({module: output})  # noqa: E731
         handles = [part.register_forward_hook(watch) for part in (self.embedding, self.skipped_layers[-1])]
@@ -70,7 +70,7 @@ class LowerLayers:
 
     @torch.no_grad()
     def hidden_states(self, inputs: Inputs) -> Float[torch.Tensor, "rows tokens width"]:
-        """What enters the lowest adapted layer, as the model is, in the arithmetic of training; nothing above is run.
+        """Return the input of the lowest adapted layer, in the arithmetic of training; no layer above is run.
 
         Raises:
             Refused: if the model does not call that layer with hidden states.

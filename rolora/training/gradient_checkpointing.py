@@ -12,7 +12,7 @@ from rolora.models import precision
 from rolora.training.dropout import has_dropout
 
 HOOKS_RUN_AGAIN = "__call__" in vars(GradientCheckpointingLayer)
-"""Whether this version of transformers runs a layer's hooks again with the layer (5.0 does; later ones do not)."""
+"""True if this version of transformers runs a layer's hooks again with the layer (5.0 does; later ones do not)."""
 
 
 def check(model: PeftModel) -> None:

@@ -16,7 +16,7 @@ from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
 from rolora.training.examples import Examples, pad
 
 Parts = Mapping[str, list[torch.nn.Parameter]]
-"""What is trained: part ("A", "B", "head") -> its parameters."""
+"""Trained parameters: part ("A", "B", "head") -> parameters."""
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ class LocalTraining(Protocol):
 
 @runtime_checkable
 class HiddenStates(Protocol):
-    """What stands for the layers below the lowest adapted one (``rolora.training.prefix_cache``)."""
+    """Cached hidden states in place of the layers below the lowest adapted one (``rolora.training.prefix_cache``)."""
 
     def installed(self) -> AbstractContextManager[None]:
         """Within it the model computes nothing below."""

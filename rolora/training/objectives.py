@@ -1,4 +1,4 @@
-r"""What local training minimises, and what evaluation counts: classification, regression, generation.
+r"""Objectives of local training and evaluation: classification, regression, generation.
 
 Every row of a batch has a sum of losses and a number of terms; the loss of a batch is the sum over all its rows divided by
 the number of all their terms:
@@ -47,7 +47,7 @@ class Objective(Protocol):
         ...
 
     def predictions(self, logits: torch.Tensor) -> torch.Tensor | None:
-        """What metrics compare with the labels, one a row; None where only the loss is a metric."""
+        """Return the predictions that metrics compare with the labels, one a row; None where only the loss is a metric."""
         ...
 
 

@@ -1,12 +1,12 @@
-"""The processes of one run: how they find each other, wait for each other, and end together.
+"""Process group of a multi-process run: initialisation, collectives, orderly shutdown.
 
 They are started from outside, with the usual variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT)::
 
     torchrun --nproc-per-node 2 -m rolora run CONFIG
 
-What travels are tensors, never pickled objects: over NCCL between GPUs, over gloo between CPUs and for what is agreed on.
-One process ends all: the first that fails says why, and the others, which see its connection close or its note in the
-common store, end without a word of their own.
+Tensors are exchanged, never pickled objects: over NCCL between GPUs, over gloo between CPUs and for agreements. A process that
+fails ends all: the first prints the error; the others, which see its connection close or its note in the common store, end
+silently.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import torch
 
 TIMEOUT = timedelta(hours=1)
-"""How long a process may keep the others waiting. One that has ended is noticed at once; this is for one that hangs."""
+"""Time limit for a process that hangs; one that has ended is noticed at once."""
 
 POLL_SECONDS = 0.001
-"""Between two looks at whether the others have come: signals are answered meanwhile, as no call into the library waits."""
+"""Interval at which a collective is polled: no call into the library blocks, so that signals are answered meanwhile."""
 
 FAILED = "failed"
-"""The note in the store: the number of the process that failed first."""
+"""Key in the store: the rank of the process that failed first."""
 
 
 class ProcessLost(Exception):
@@ -45,7 +45,7 @@ class ProcessLost(Exception):
 
 @dataclass(frozen=True)
 class _Group:
-    """This process among the others, and the store in which they leave notes."""
+    """Rank of this process, number of processes, and their common store."""
 
     number: int
     count: int
@@ -56,36 +56,36 @@ _group: _Group | None = None  # like torch.distributed's own, of which a process
 
 
 def asked() -> bool:
-    """Whether this process was started as one of several."""
+    """Return whether this process was started as one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def number() -> int:
-    """Of this process, from 0."""
+    """Return this process's rank."""
     return 0 if _group is None else _group.number
 
 
 def count() -> int:
-    """How many processes work on this run."""
+    """Return the number of processes of this run."""
     return 1 if _group is None else _group.count
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, prints and measures."""
+    """Return whether this is the process that writes, prints and evaluates: rank 0."""
     return number() == 0
 
 
 def local_number() -> int:
-    """Of this process on its machine: the number of its GPU."""
+    """Return this process's rank on its machine, which is the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", number()))
 
 
 @contextmanager
 def leaving_together() -> Iterator[None]:
-    """Around all that a process does: it leaves the group in the end, and at once if it fails.
+    """Leave the process group at the end of the context; end the process at once if the context fails.
 
-    A group with an exchange under way can be left in one way only: its destructor waits for the other processes, which may
-    wait for their own part. So a process that fails ends without it, as soon as it has said why.
+    The destructor of a group with an exchange under way waits for the other processes, which may wait for this one. So a
+    process that fails ends without it, as soon as it has printed the error.
     """
     global _group
     try:
@@ -106,7 +106,7 @@ def leaving_together() -> Iterator[None]:
 
 
 def join() -> None:
-    """Meet the other processes, if there are any.
+    """Initialise the process group, if there are several processes.
 
     Raises:
         InputError: the variables that name them are incomplete, or they did not come.
@@ -144,22 +144,20 @@ def take_gpu(device: str) -> None:
     if count() == 1 or not device.startswith("cuda"):
         return
     if device != "cuda":
-        raise InputError(
-            f'runtime.device: got {device!r} with {count()} processes, expected "cuda": each process takes its own GPU'
-        )
+        expected = f"'cuda' with {count()} processes: each process takes its own GPU"
+        raise InputError(key="runtime.device", got=device, expected=expected)
     import torch
 
     try:
         torch.cuda.set_device(local_number())
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"runtime.device: got {device!r}, expected GPU {local_number()} on this machine; {reason}"
-        ) from None
+        expected = f"GPU {local_number()} on this machine; {reason}"
+        raise InputError(key="runtime.device", got=device, expected=expected) from None
 
 
 def should_report_failure() -> bool:
-    """Whether this process, which has failed, is the first and has to say why; it leaves a note for the others."""
+    """Return True in the first process that fails; only that one prints the error."""
     if _group is None:
         return True
     mine = str(_group.number)

@@ -112,10 +112,10 @@ def prompted(tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int, te
 
 
 def packed(examples: Examples, clients: Sequence[np.ndarray], max_length: int) -> tuple[Examples, list[np.ndarray]]:
-    """Several texts of one client in a row, one after another, each with positions of its own from 0.
+    """Pack several texts of one client into a row.
 
-    There is no attention mask: a causal model that is given positions alone lets no token see another text, and padding
-    comes last, where nobody looks. First fit in the client's order: a text goes to the first row with room.
+    No attention mask is needed: position ids restart at 0 for each text, and padding is on the right. First fit in the client's
+    order: a text goes to the first row with room.
 
     Args:
         examples: prompted ones.
@@ -146,7 +146,7 @@ def packed(examples: Examples, clients: Sequence[np.ndarray], max_length: int) -
         return [value for index in row for value in parts[index]]
 
     ids = examples.fields["input_ids"]
-    # The first token of a text is nobody's next token.
+    # No token predicts the first token of a text.
     targets = [[IGNORED, *values[1:]] for values in examples.labels]
     packs = replace(
         examples,

@@ -2,7 +2,8 @@
 
 Tiny transformers with random weights: BERT (square and non-square linear layers), Llama with grouped keys (non-square),
 GPT-2 (Conv1D, whose weights PEFT holds transposed). lora_alpha / r is 4, or rank-stabilised. The reference never touches
-PEFT: the dense update, scaled, is added to the backbone's own weights. Everything is in float64.
+PEFT: the dense update, scaled, is added to the backbone's own weights. Everything is in float64. Laws 1, 2 and 6 are held through PEFT
+for every method by ``tests/conformance``.
 """
 
 from __future__ import annotations
@@ -164,21 +165,6 @@ def round_of_three(subject, algorithm, t):
     return server, updates, [of_client(server, update) for update in updates]
 
 
-def test_law_1_one_client(subject, algorithm, t):
-    server = started(subject)
-    update = client_update(server, algorithm.trainable(t), 2, t)
-    alone = aggregate(t, server, algorithm, [update], key=KEY)
-    client = of_client(server, update)
-    expected = subject.through_weights({name: layer.update for name, layer in client.layers.items()}, client.head)
-    np.testing.assert_allclose(subject.through_peft(alone), expected, rtol=0, atol=ROUNDING)
-
-
-def test_law_2_permutation(subject, algorithm, t, round_of_three):
-    server, updates, _ = round_of_three
-    straight = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
-    assert np.array_equal(straight, subject.through_peft(aggregate(t, server, algorithm, updates[::-1], key=KEY)))
-
-
 def test_laws_3_and_4_exactness_on_effective_weights(subject, algorithm, t, round_of_three):
     server, updates, clients = round_of_three
     logits = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
@@ -215,35 +201,6 @@ def test_law_5_a_frozen_factor_crosses_peft_with_its_bits(subject, algorithm, t,
         frozen = set() if algorithm.restarts else set(FACTORS) - algorithm.changed(t)
         for factor in frozen:
             assert torch.equal(getattr(held.layers[name], factor), getattr(layer, factor))
-
-
-def test_law_6_a_common_gauge(subject, algorithm, t, round_of_three):
-    if 6 in algorithm.exceptions:
-        pytest.skip(algorithm.exceptions[6])
-    server, updates, _ = round_of_three
-    rotate = noise(torch.zeros(3, 3), "gauge")
-    inverse = torch.linalg.inv(rotate)
-    turn = {"A": lambda a: a @ rotate, "B": lambda b: inverse @ b}
-    turned_server = replace(
-        server,
-        layers={name: Layer(turn["A"](layer.A), turn["B"](layer.B)) for name, layer in server.layers.items()},
-    )
-    turned = [
-        replace(
-            update,
-            message=Message(
-                {
-                    factor: {name: turn[factor](array) for name, array in layers.items()}
-                    for factor, layers in update.message.factors.items()
-                },
-                update.message.head,
-            ),
-        )
-        for update in updates
-    ]
-    plain = subject.through_peft(aggregate(t, server, algorithm, updates, key=KEY))
-    gauged = subject.through_peft(aggregate(t, turned_server, algorithm, turned, key=KEY))
-    np.testing.assert_allclose(gauged, plain, rtol=0, atol=ROUNDING * float(torch.linalg.cond(rotate)))
 
 
 def test_law_7_a_message_has_the_bytes_of_pefts_own_parameters(subject, algorithm, t, round_of_three):

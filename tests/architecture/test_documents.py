@@ -117,6 +117,14 @@ def test_no_document_lists_the_files(name):
         assert len(re.findall(r"\w+\.py\b", block.text)) <= 20
 
 
+def test_what_troubleshooting_quotes_is_what_the_code_says():
+    table = (ROOT / "rolora" / "README.md").read_text("utf-8").partition("## Troubleshooting")[2]
+    quoted = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "rolora").rglob("*.py"))
+    assert len(quoted) > 5
+    assert [text for text in quoted if text not in code] == []
+
+
 DOCUMENT = """
 <!-- file: words.txt -->
 ```text

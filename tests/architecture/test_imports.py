@@ -19,11 +19,29 @@ def test_the_contracts_hold():
 
 @pytest.mark.parametrize(
     "module",
-    ["rolora.adapter", "rolora.algorithms", "rolora.federation", "rolora.config", "theory", "theory.linear.model"],
-)
+    [
+        "rolora.adapter", "rolora.algorithms", "rolora.federation", "rolora.config", "rolora.data.partition", "theory",
+        "theory.linear.model",
+    ],
+)  # fmt: skip
 def test_pure_rooms_do_not_load_torch(module):
     program = f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+def test_the_division_of_data_loads_no_statistics():
+    program = "import sys, rolora.data.partition; sys.exit(any(name in sys.modules for name in ('scipy', 'sklearn', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("package", "folders", "files"), [("rolora", 13, 5), ("theory", 8, 5), ("paper_figures", 10, 2)]
+)
+def test_a_package_shows_its_rooms(package, folders, files):
+    """At most so many folders with code, and files beside ``__init__``."""
+    entries = list((ROOT / package).iterdir())
+    assert sum(any(path.glob("*.py")) for path in entries if path.is_dir()) <= folders
+    assert sum(path.suffix == ".py" and path.name != "__init__.py" for path in entries) <= files
 
 
 def test_files_are_rooms_of_a_readable_size():

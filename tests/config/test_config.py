@@ -77,6 +77,14 @@ def test_all_missing_keys_are_reported_together_with_their_meaning(table):
     ]
 
 
+def test_a_section_that_is_missing_names_its_required_keys(table):
+    del table["training"]
+    with pytest.raises(InputError) as caught:
+        changed(table)
+    keys = ["optimizer", "learning_rate", "local_steps", "batch_size"]
+    assert [fault.key for fault in caught.value.faults] == [f"training.{key}" for key in keys]
+
+
 def test_rules_between_sections_are_reported_together(table):
     with pytest.raises(InputError) as caught:
         changed(table, runtime__gradient_checkpointing=True, federation__clients_per_round=2, data__packing=True)

@@ -280,7 +280,7 @@ REAL = pytest.mark.skipif(not SHARED.exists(), reason="real GLUE files are not b
 @pytest.mark.parametrize(
     ("folder", "name", "train", "test", "majority"),
     [
-        # rows as published; the shares of the larger class are those of the literature (audit-majority-class)
+        # rows as published; the majority-class baselines are those of the literature (audit-majority-class)
         ("sst2", "sst2", 67_349, 872, 0.5092),
         ("rte", "rte", 2_490, 277, 0.5271),
         ("trec_qc", "trec", 5_452, 500, 0.276),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from rolora.errors import InputError
 from rolora.evaluation.benchmarks import decoder as ours
 from rolora.evaluation.benchmarks.decoder import Decoder
 from rolora.keys import Key
@@ -101,6 +105,15 @@ HUB_ROWS = {
     "gsm8k": ROWS["gsm8k"],
 }  # fmt: skip
 """The hub's own columns, in which a row is the one of ROWS."""
+
+
+@contextmanager
+def rejected(expected: str = "", **parts: Any) -> Iterator[None]:
+    """The block raises an InputError with these parts; ``expected`` is in its last one."""
+    with pytest.raises(InputError) as error:
+        yield
+    assert {name: getattr(error.value, name) for name in parts} == parts
+    assert expected in (error.value.expected or str(error.value))
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:

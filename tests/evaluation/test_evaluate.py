@@ -15,13 +15,12 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from typer.testing import CliRunner
 
 from rolora.cli.app import app
-from rolora.errors import InputError
 from rolora.evaluation.benchmarks import BENCHMARKS, measure
 from rolora.evaluation.benchmarks import decoder as decoders
-from rolora.evaluation.benchmarks.questions import ask
+from rolora.evaluation.benchmarks.questions import select
 from rolora.keys import Key
 from rolora.models.seeding import named_stream
-from tests.evaluation.conftest import CPU, numbered, write_rows
+from tests.evaluation.conftest import CPU, numbered, rejected, write_rows
 
 
 @pytest.fixture
@@ -111,8 +110,8 @@ def test_all_benchmarks_in_all_ways(evaluate, tmp_path):
 def test_an_option_that_a_model_was_taught_is_picked(decoder, data):
     """An optimiser step by step towards the right options: accuracy goes to one, or the score is of something else."""
     pytest.importorskip("lm_eval")
-    asked = ask(BENCHMARKS["openbookqa"], data)
-    choices = [BENCHMARKS["openbookqa"].likelihood(row, ()) for row in asked.rows]
+    questions = select(BENCHMARKS["openbookqa"], data)
+    choices = [BENCHMARKS["openbookqa"].likelihood(row, ()) for row in questions.rows]
     optimizer = torch.optim.AdamW(decoder.model.requires_grad_(True).parameters(), lr=3e-3)
     for _ in range(30):
         for choice in choices:
@@ -121,7 +120,7 @@ def test_an_option_that_a_model_was_taught_is_picked(decoder, data):
             decoder.model(input_ids=tokens, labels=tokens).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-    assert measure.measure(decoder, asked, "likelihood", measure.Settings())["accuracy"] == 1.0
+    assert measure.measure(decoder, questions, "likelihood", measure.Settings())["accuracy"] == 1.0
 
 
 def test_two_records_are_compared_question_by_question(evaluate, tmp_path, tiny_decoder):
@@ -148,7 +147,7 @@ def test_two_records_are_compared_question_by_question(evaluate, tmp_path, tiny_
     assert one["after"] == pytest.approx(1 - one["before"])
     refused = evaluate("--benchmark", "boolq", "--against", tmp_path / "before.json")
     assert refused.exit_code == 2
-    assert "has no common questions" in refused.output
+    assert "expected a record with common questions" in refused.output
 
 
 def test_an_interrupt_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
@@ -239,39 +238,39 @@ def test_a_residual_that_a_run_left_is_in_the_model(run_folder, tiny_decoder):
         )
         torch.testing.assert_close(after - before, 3 * residuals[name].T, rtol=1e-4, atol=1e-5)
     save_file({"residual|other": residuals[names[0]]}, run_folder / "residual.safetensors")
-    with pytest.raises(InputError, match="holds other layers than"):
+    with rejected("the residual of the layers of", where=run_folder / "residual.safetensors"):
         decoders.load(str(run_folder), torch.float32, CPU)
 
 
 def test_what_is_no_decoder_is_refused_in_one_line(run_folder, tiny_model, tmp_path):
     state = torch.random.get_rng_state()
-    with pytest.raises(InputError, match="expected a decoder: as one, it lacks the weights"):
+    with rejected("it lacks the weights", key="MODEL", got=str(tiny_model)):
         decoders.load(str(tiny_model), torch.float32, CPU)
     assert torch.equal(torch.random.get_rng_state(), state)
     masked = tmp_path / "masked"
     with named_stream(Key(0).fold("masked"), CPU):
         AutoModelForMaskedLM.from_pretrained(tiny_model).save_pretrained(masked)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(masked)
-    with pytest.raises(InputError, match="expected a decoder: its outputs depend on later tokens"):
+    with rejected("depend on later tokens", key="MODEL", got=str(masked)):
         decoders.load(str(masked), torch.float32, CPU)
     (run_folder / "personal.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="clients keep factors of their own"):
+    with rejected("a run whose result is one model", where=run_folder):
         decoders.load(str(run_folder), torch.float32, CPU)
     (run_folder / "personal.safetensors").unlink()
     settings = json.loads((run_folder / "adapter" / "adapter_config.json").read_text())
     (run_folder / "adapter" / "adapter_config.json").write_text(json.dumps(settings | {"task_type": "SEQ_CLS"}))
-    with pytest.raises(InputError, match="got an adapter for SEQ_CLS, expected CAUSAL_LM"):
+    with rejected("CAUSAL_LM", got="SEQ_CLS", where=run_folder / "adapter"):
         decoders.load(str(run_folder), torch.float32, CPU)
     shutil.rmtree(run_folder / "adapter")
     (run_folder / "checkpoint.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match=r"a finished run .*; the run is unfinished"):
+    with rejected("the run is unfinished"):
         decoders.load(str(run_folder), torch.float32, CPU)
 
 
 def test_an_adapter_of_another_model_is_refused(run_folder):
     settings = json.loads((run_folder / "adapter" / "adapter_config.json").read_text())
     (run_folder / "adapter" / "adapter_config.json").write_text(json.dumps(settings | {"target_modules": ["k_proj"]}))
-    with pytest.raises(InputError, match="expected an adapter of"):
+    with rejected("an adapter of", where=run_folder / "adapter"):
         decoders.load(str(run_folder), torch.float32, CPU)
 
 
@@ -279,10 +278,10 @@ def test_an_adapter_of_another_model_is_refused(run_folder):
     ("words", "expected"),
     [
         (["--benchmark", "glue"], "--benchmark: got 'glue'"),
-        (["--benchmark", "piqa", "--split", "train"], "has no train split of piqa"),
+        (["--benchmark", "piqa", "--split", "train"], "expected a folder with the train split of piqa"),
         (["--benchmark", "piqa", "--how", "guess"], "--how: got 'guess'"),
-        (["--benchmark", "piqa", "--shots", 2], "--shots: got 2, piqa has at most 0"),
-        (["--benchmark", "piqa", "--subject", "x"], "--subject: piqa has no subjects"),
+        (["--benchmark", "piqa", "--shots", 2], "--shots: got 2, expected at most 0"),
+        (["--benchmark", "piqa", "--subject", "x"], "--subject: got 'x', expected none"),
         (["--benchmark", "piqa", "--template", "x"], "--template: got 'x'"),
         (["--benchmark", "piqa", "--dtype", "int8"], "--dtype: got 'int8'"),
         (["--benchmark", "piqa", "--device", "abacus"], "runtime.device: got 'abacus'"),

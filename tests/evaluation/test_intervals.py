@@ -1,15 +1,14 @@
-"""Intervals, paired tests and pass@k against their definitions."""
+"""Intervals and paired tests against their definitions."""
 
 from __future__ import annotations
 
 import math
-from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from rolora.evaluation.intervals import paired, pass_at_k, student, wilson
+from rolora.evaluation.intervals import paired, student, wilson
 
 
 @pytest.mark.parametrize(("right", "questions"), [(0, 10), (3, 10), (10, 10), (250, 1000)])
@@ -26,24 +25,18 @@ def test_wilson_bounds_are_where_the_score_test_has_196(right, questions):
 def test_paired_counts_what_changed_and_p_is_the_two_sided_sign_test():
     before = [True] * 10 + [True, False, False, False, False, False] + [False] * 4
     after = [True] * 10 + [False, True, True, True, True, True] + [False] * 4
-    found = paired(before, after)
-    assert (found.gained, found.lost, found.questions) == (5, 1, 20)
-    assert found.difference == pytest.approx(found.after - found.before)
-    assert found.p == pytest.approx(2 * sum(math.comb(6, k) for k in (0, 1)) / 2**6)
-    assert found.interval[0] < found.difference < found.interval[1]
+    comparison = paired(before, after)
+    assert (comparison.gained, comparison.lost, comparison.questions) == (5, 1, 20)
+    assert comparison.difference == pytest.approx(comparison.after - comparison.before)
+    assert comparison.p == pytest.approx(2 * sum(math.comb(6, k) for k in (0, 1)) / 2**6)
+    assert comparison.interval[0] < comparison.difference < comparison.interval[1]
 
 
 def test_paired_without_a_change_has_p_one_and_an_interval_about_zero():
-    found = paired([True, False] * 5, [True, False] * 5)
-    assert (found.p, found.difference) == (1.0, 0.0)
-    assert found.interval[0] == pytest.approx(-found.interval[1])
-    assert found.interval[1] > 0
-
-
-@pytest.mark.parametrize(("samples", "right", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 2), (6, 5, 3)])
-def test_pass_at_k_is_the_share_of_draws_with_a_right_one(samples, right, k):
-    draws = list(combinations([True] * right + [False] * (samples - right), k))
-    assert pass_at_k(samples, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+    comparison = paired([True, False] * 5, [True, False] * 5)
+    assert (comparison.p, comparison.difference) == (1.0, 0.0)
+    assert comparison.interval[0] == pytest.approx(-comparison.interval[1])
+    assert comparison.interval[1] > 0
 
 
 def test_students_interval_is_scipys_own():

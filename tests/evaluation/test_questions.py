@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rolora.errors import InputError
 from rolora.evaluation.benchmarks import BENCHMARKS, mmlu
 from rolora.evaluation.benchmarks.benchmark import Option
 from rolora.evaluation.benchmarks.gsm8k import read
 from rolora.evaluation.benchmarks.questions import training_rows
 from rolora.evaluation.benchmarks.templates import alpaca, wrapper
-from tests.evaluation.conftest import ROWS, write_rows
+from tests.evaluation.conftest import ROWS, rejected, write_rows
 
 INSTRUCTIONS = {
     "boolq": "Please answer the following question with true or false, question: is ice cold?\n\nAnswer format: true/false",
@@ -107,7 +106,7 @@ def test_training_rows_are_in_the_words_of_the_evaluation(tmp_path):
     assert row == {"prompt": alpaca(INSTRUCTIONS["piqa"]), "response": "the correct answer is solution1"}
     (row,) = training_rows(BENCHMARKS["gsm8k"], tmp_path)
     assert row == {"prompt": "Question: Two and two?\nAnswer:", "response": " 2 + 2 = <<2+2=4>>4\n#### 4"}
-    with pytest.raises(InputError, match="mmlu: has no training rows"):
+    with rejected("training rows", got="mmlu"):
         training_rows(BENCHMARKS["mmlu"], tmp_path)
 
 
@@ -116,5 +115,5 @@ def test_the_chat_template_is_the_models_own(decoder):
     tokens = decoder.encode(wrapper("chat", decoder.tokenizer)("Say yes."))
     assert tokens.count(decoder.tokenizer.bos_token_id) == 2  # the format's own, and no further one
     decoder.tokenizer.chat_template = None
-    with pytest.raises(InputError, match="has no chat format"):
+    with rejected("no chat format", key="--template", got="chat"):
         wrapper("chat", decoder.tokenizer)

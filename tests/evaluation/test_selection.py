@@ -9,13 +9,13 @@ import torch
 from peft import PeftModel
 
 from rolora.config import check
-from rolora.errors import InputError
 from rolora.evaluation import evaluate, selection
 from rolora.experiment import lockstep, loop
 from rolora.keys import Key
 from rolora.models import backbone
 from rolora.training import process_group
 from tests.conftest import changed
+from tests.evaluation.conftest import rejected
 from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
 from tests.experiment.test_resume import assert_same
 
@@ -143,10 +143,10 @@ def test_runs_that_train_together_select_each_its_own_round(table, tmp_path):
 
 
 def test_selection_without_a_test_split_is_refused(table):
-    with pytest.raises(InputError, match=r'evaluation\.select is "validation" with evaluation\.split = "validation"'):
+    with rejected('"test" with select = "validation"', key="evaluation.split", got="validation"):
         selecting(table, evaluation__split="validation")
     table["evaluation"]["select"] = "best"
-    with pytest.raises(InputError, match=r"evaluation\.select: got 'best'"):
+    with rejected(key="evaluation.select", got="best"):
         check(table, "test")
 
 

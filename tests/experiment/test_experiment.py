@@ -50,11 +50,11 @@ def assert_same(folder, expected):
     assert [name for name in files if files[name] != expected[name]] == []
 
 
-def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path, baseline):
+def test_the_same_seed_gives_the_same_bits_twice(table, tmp_path, finished_run):
     """Also with other runs beside it: threads are fixed by the config, whatever this process used before."""
     torch.set_num_threads(2)
     loop.run(changed(table), tmp_path)
-    assert_same(tmp_path, baseline(changed(table))[0])
+    assert_same(tmp_path, finished_run().folder)
 
 
 class Stop(Exception):
@@ -88,16 +88,16 @@ def interrupted(config, folder, stops):
         ({"client_state": "chained"}, [1, 3, 5, 8, 11]),
     ],
 )
-def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, baseline, federation, stops):
-    config = changed(table, **{f"federation__{name}": value for name, value in federation.items()})
-    assert_same(interrupted(config, tmp_path, stops), baseline(config)[0])
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, finished_run, federation, stops):
+    expected = finished_run(**{f"federation__{name}": value for name, value in federation.items()})
+    assert_same(interrupted(expected.config, tmp_path, stops), expected.folder)
 
 
-def test_a_finished_run_is_not_run_again(table, baseline):
-    folder, record = baseline(changed(table))
-    written = (folder / "record.json").stat().st_mtime_ns
-    assert loop.run(changed(table), folder, progress=stop_after(0)) == record
-    assert (folder / "record.json").stat().st_mtime_ns == written
+def test_a_finished_run_is_not_run_again(finished_run):
+    first = finished_run()
+    written = (first.folder / "record.json").stat().st_mtime_ns
+    assert loop.run(first.config, first.folder, progress=stop_after(0)) == first.record
+    assert (first.folder / "record.json").stat().st_mtime_ns == written
 
 
 def test_an_unfinished_run_is_neither_lost_nor_continued_unasked(table, tmp_path):
@@ -117,10 +117,10 @@ def test_a_damaged_checkpoint_is_named(table, tmp_path):
         loop.run(changed(table), tmp_path, resume=True)
 
 
-def test_a_record_says_all_that_is_needed_to_run_it_again(table, baseline):
-    config = changed(table)
-    folder, record = baseline(config)
-    assert records.read_json(folder / "record.json") == record
+def test_a_record_says_all_that_is_needed_to_run_it_again(finished_run):
+    finished = finished_run()
+    config, record = finished.config, finished.record
+    assert records.read_json(finished.folder / "record.json") == record
     assert check(record["config"], "record") == config
     assert record["config_hash"] == config.hash()
     assert record["environment"]["threads"] == 1
@@ -132,15 +132,15 @@ def test_a_record_says_all_that_is_needed_to_run_it_again(table, baseline):
 
 
 @pytest.mark.parametrize("head", ["trained", "frozen"])
-def test_peft_loads_the_adapter_and_measures_what_the_record_says(table, baseline, head):
+def test_peft_loads_the_adapter_and_measures_what_the_record_says(finished_run, head):
     """The head is saved even when it is frozen: its random start is part of the model that was evaluated."""
-    config = changed(table, model__head=head)
-    folder, record = baseline(config)
+    finished = finished_run(model__head=head)
+    config = finished.config
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
-    loaded = PeftModel.from_pretrained(fresh.model, folder / "adapter")
+    loaded = PeftModel.from_pretrained(fresh.model, finished.folder / "adapter")
     setup = loop.prepare(config)
     result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
-    assert result.as_dict() == record["final"]
+    assert result.as_dict() == finished.record["final"]
 
 
 def test_a_saved_adapter_names_the_model_and_no_folder_of_this_machine(table, tmp_path):
@@ -256,14 +256,14 @@ def test_a_checkpoint_holds_the_state_bit_for_bit(table, tmp_path):
     assert all(torch.equal(read.head[name], state.head[name]) for name in state.head)
 
 
-def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path, baseline):
+def test_a_bfloat16_backbone_trains_adapter_and_head_in_float32(table, tmp_path, finished_run):
     config = changed(table, runtime__dtype="bfloat16")
     setup = loop.prepare(config)
     state = setup.first
     assert {layer.A.dtype for layer in state.layers.values()} == {torch.float32}
     assert {tensor.dtype for tensor in state.head.values()} == {torch.float32}
     assert setup.model.get_base_model().bert.embeddings.word_embeddings.weight.dtype == torch.bfloat16
-    half, (_, single) = loop.run(config, tmp_path), baseline(changed(table))
+    half, single = loop.run(config, tmp_path), finished_run().record
     # The same batches and masks: the first round's mean loss differs by bfloat16's rounding (2^-8) of logits of order 1.
     assert half["rounds"][0]["loss"] == pytest.approx(single["rounds"][0]["loss"], abs=2**-6)
     assert half["rounds"][0]["loss"] != single["rounds"][0]["loss"]

@@ -31,17 +31,16 @@ VARIANTS = {name: {"algorithm": name} for name in ALGORITHMS} | {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_interrupted_run_resumes_to_the_same_bits(table, tmp_path, baseline, variant):
-    config = changed(table, **VARIANTS[variant])
-    whole, record = baseline(config)
-    clients = len(record["rounds"][0]["clients"])
-    assert_same(interrupted(config, tmp_path, [2 * clients + clients // 2]), whole)
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, finished_run, variant):
+    expected = finished_run(**VARIANTS[variant])
+    clients = len(expected.record["rounds"][0]["clients"])
+    assert_same(interrupted(expected.config, tmp_path, [2 * clients + clients // 2]), expected.folder)
 
 
 @pytest.mark.parametrize("name", ["flora", "fedex-lora"])
-def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, baseline, name):
-    config = changed(table, algorithm=name)
-    folder, record = baseline(config)
+def test_adapter_and_residual_together_are_the_model_that_was_evaluated(finished_run, name):
+    finished = finished_run(algorithm=name)
+    config, folder = finished.config, finished.folder
     residual = load_file(folder / "residual.safetensors")
     fresh = backbone.load(config.model, "classification", 2, Key(99), torch.float32, torch.device("cpu"))
     scale = config.lora.alpha / config.lora.rank
@@ -52,7 +51,7 @@ def test_adapter_and_residual_together_are_the_model_that_was_evaluated(table, b
     loaded = PeftModel.from_pretrained(fresh.model, folder / "adapter")
     setup = loop.prepare(config)
     result = evaluate.evaluate(loaded, setup.held_out, 64, torch.device("cpu"))
-    assert result.as_dict() == record["final"]
+    assert result.as_dict() == finished.record["final"]
 
 
 def test_a_residual_is_folded_once_and_can_be_taken_back(table):
@@ -72,26 +71,27 @@ def test_a_residual_is_folded_once_and_can_be_taken_back(table):
     assert torch.equal(module.weight, start)
 
 
-def test_personal_models_are_each_measured_on_their_own_part(table, baseline):
+def test_personal_models_are_each_measured_on_their_own_part(finished_run):
     """Every held-out example is seen once; a model per client gives another number than the server's start."""
-    folder, record = baseline(changed(table, algorithm="local-only"))
+    finished = finished_run(algorithm="local-only")
+    record = finished.record
     assert record["final"]["examples"] == record["data"]["test"]
-    personal = load_file(folder / "personal.safetensors")
+    personal = load_file(finished.folder / "personal.safetensors")
     assert {name.split("|")[0] for name in personal} == {"0", "1", "2"}
     assert {name.split("|")[1] for name in personal} == {"A", "B"}
     assert record["rounds"][0]["bytes_up"]["A"] == record["rounds"][0]["bytes_up"]["B"] == 0
 
 
-def test_the_centralised_reference_has_all_data_at_one_client(table, baseline):
-    _, record = baseline(changed(table, algorithm="centralised"))
+def test_the_centralised_reference_has_all_data_at_one_client(finished_run):
+    record = finished_run(algorithm="centralised").record
     assert record["data"]["client_sizes"] == [record["data"]["train"]]
     assert [entry["clients"] for entry in record["rounds"]] == [[0]] * len(record["rounds"])
 
 
-def test_a_client_of_small_rank_trains_and_sends_its_rank(table, baseline):
+def test_a_client_of_small_rank_trains_and_sends_its_rank(finished_run):
     """The columns beyond a client's rank stay zero while it trains; the bytes are those of its rank."""
-    _, record = baseline(changed(table, algorithm="flexlora", federation__client_ranks=[1, 2, 2]))
-    _, full = baseline(changed(table, algorithm="flexlora"))
+    record = finished_run(algorithm="flexlora", federation__client_ranks=[1, 2, 2]).record
+    full = finished_run(algorithm="flexlora").record
     for part in ("A", "B"):
         assert 6 * record["rounds"][0]["bytes_up"][part] == 5 * full["rounds"][0]["bytes_up"][part]
 
@@ -109,8 +109,8 @@ def test_flora_begins_every_round_with_a_new_adapter(table, tmp_path):
         assert torch.any(layer.residual != 0)
 
 
-def test_a_residual_is_counted_in_the_record(table, baseline):
-    rounds = baseline(changed(table, algorithm="flora"))[1]["rounds"]
+def test_a_residual_is_counted_in_the_record(finished_run):
+    rounds = finished_run(algorithm="flora").record["rounds"]
     assert "residual" not in rounds[0]["bytes_down"]
     assert rounds[1]["bytes_down"]["residual"] > 0
     assert "residual" not in rounds[1]["bytes_up"]

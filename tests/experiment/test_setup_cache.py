@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from rolora.experiment import loop
+from rolora.experiment import lockstep, loop
 from rolora.experiment.parallel import run_all
 from rolora.experiment.setup import SetupCache, needs, prepare
 from rolora.models import backbone
@@ -106,6 +106,8 @@ def test_packed_rows_are_those_of_the_seeds_own_clients(asked, loads):  # noqa: 
     assert first.train.fields != second.train.fields
     assert second.train is third.train
     assert_same_setup(second, prepare(configs[1]))
+    batched = [changed(asked, data__packing=True, seed=seed, runtime__engine="batched") for seed in (0, 1)]
+    assert len(lockstep.sets(batched)) == 2  # one group has one set of hidden states
 
 
 @pytest.mark.parametrize(

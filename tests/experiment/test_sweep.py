@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -14,39 +13,37 @@ from scipy import stats
 
 from rolora.errors import InputError
 from rolora.evaluation import selection
-from rolora.experiment import sweep, sweep_report
+from rolora.experiment import loop, sweep, sweep_report
 from rolora.experiment.parallel import run_all
 from rolora.planning.estimate import estimate_runs
 from tests.config.test_config import write
 from tests.conftest import changed
+from tests.tools import forked
 
 
 def made_up(values, curve=None):
-    """A stand-in for runs: the validation and test accuracy of a config as ``values`` says, and a list of what was asked."""
-    asked = []
+    """Runs without training, whose accuracy on validation or test text is ``values(config, split)``; and their configs."""
+    requested = []
 
     def run(configs):
-        asked.extend(configs)
+        requested.extend(configs)
         return [record(config) for config in configs]
 
     def record(config):
-        one = {"accuracy": values(config, config.evaluation.split), "loss": 0.5, "examples": 10}
-        rounds = [
-            {"evaluation": {**one, "accuracy": value}} for value in (curve or (lambda c: [one["accuracy"]]))(config)
-        ]
-        found = {"name": config.run_name(), "final": one, "rounds": rounds}
+        final = {"accuracy": values(config, config.evaluation.split), "loss": 0.5, "examples": 10}
+        accuracies = curve(config) if curve else [final["accuracy"]]
+        rounds = [{"evaluation": {**final, "accuracy": value}} for value in accuracies]
+        record = {"name": config.run_name(), "final": final, "rounds": rounds}
         if config.evaluation.select == "test":
-            found["final_papers_protocol"] = {**one, "accuracy": one["accuracy"] + 0.05}
-        return found
+            record["final_papers_protocol"] = {**final, "accuracy": final["accuracy"] + 0.05}
+        return record
 
-    return run, asked
+    return run, requested
 
 
 def cells(table, **over):
-    import itertools
-
     grid = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
-    return sweep.cells([changed(table, **one) for one in grid])
+    return sweep.cells([changed(table, **changes) for changes in grid])
 
 
 def valid(config, split):
@@ -62,15 +59,15 @@ RATES = (0.001, 0.01, 0.1)
 
 def test_the_rate_is_chosen_on_validation_text_and_test_text_is_seen_after_that_once(table):
     found = cells(table, algorithm=("fedavg-lora", "rolora"), training__learning_rate=RATES)
-    run, asked = made_up(valid)
-    told = []
+    run, requested = made_up(valid)
+    lines = []
     protocol = sweep.Protocol(seeds=(0, 1, 2), select_seeds=(5, 6))
-    outcome = sweep.sweep(found, protocol, run, told.append)
+    outcome = sweep.sweep(found, protocol, run, lines.append)
     assert [choice.rate[0] for choice, _ in outcome] == [0.001, 0.01]  # though test text likes the others better
-    split = [(config.evaluation.split, config.evaluation.select, config.seed) for config in asked]
+    split = [(config.evaluation.split, config.evaluation.select, config.seed) for config in requested]
     assert split[:12] == [("validation", "last", seed) for _ in range(6) for seed in (5, 6)]
     assert split[12:] == [("test", "validation", seed) for _ in range(2) for seed in (0, 1, 2)]
-    assert [line for line in told if line.startswith("warning")] == [
+    assert [line for line in lines if line.startswith("warning")] == [
         "warning: fedavg-lora: the best rate, 0.001, is at the edge of its grid; a better one may lie beyond"
     ]
     rows = sweep_report.as_record(outcome, protocol)["cells"]
@@ -83,12 +80,12 @@ def test_the_rate_is_chosen_on_validation_text_and_test_text_is_seen_after_that_
 
 def test_the_papers_number_stands_beside_the_fair_one_and_chooses_on_test_text(table):
     found = cells(table, algorithm=("fedavg-lora", "rolora"), training__learning_rate=RATES)
-    run, asked = made_up(valid)
+    run, requested = made_up(valid)
     fair = sweep_report.as_record(sweep.sweep(found, protocol := sweep.Protocol((0, 1), (0,)), run), protocol)
     protocol = sweep.Protocol((0, 1), (0,), papers_protocol=True)
-    run, asked = made_up(valid)
+    run, requested = made_up(valid)
     papers = sweep_report.as_record(sweep.sweep(found, protocol, run), protocol)
-    assert [config.evaluation.select for config in asked] == ["last"] * 6 + ["test"] * 12
+    assert [config.evaluation.select for config in requested] == ["last"] * 6 + ["test"] * 12
     for one, other in zip(fair["cells"], papers["cells"], strict=True):
         assert one["test"]["by_seed"] == other["test"]["by_seed"]
         assert one["chosen"] == other["chosen"]
@@ -100,19 +97,21 @@ def test_the_papers_number_stands_beside_the_fair_one_and_chooses_on_test_text(t
 def test_the_round_that_counts_is_the_same_in_choosing_and_in_measuring(table, select, chosen):
     found = cells(table, training__learning_rate=RATES)
     curves = {0.001: [0.5, 0.6], 0.01: [0.9, 0.1], 0.1: [0.2, 0.7]}
-    run, asked = made_up(lambda c, s: curves[c.training.learning_rate][-1], lambda c: curves[c.training.learning_rate])
+    run, requested = made_up(
+        lambda c, s: curves[c.training.learning_rate][-1], lambda c: curves[c.training.learning_rate]
+    )
     ((choice, _),) = sweep.sweep(found, sweep.Protocol((0,), (0,), select), run)
     assert choice.rate[0] == chosen
-    assert asked[-1].evaluation.select == select
+    assert requested[-1].evaluation.select == select
 
 
 def test_equal_rates_give_the_smallest_and_one_rate_needs_no_choice(table):
-    run, asked = made_up(lambda config, split: 0.5)
+    run, requested = made_up(lambda config, split: 0.5)
     ((choice, _),) = sweep.sweep(cells(table, training__learning_rate=(0.1, 0.01)), sweep.Protocol((0,), (0,)), run)
     assert choice.rate == (0.01, None)
-    run, asked = made_up(lambda config, split: 0.5)
+    run, requested = made_up(lambda config, split: 0.5)
     ((choice, _),) = sweep.sweep(cells(table, training__learning_rate=(0.1,)), sweep.Protocol((0, 1), (0,)), run)
-    assert [config.evaluation.split for config in asked] == ["test", "test"]
+    assert [config.evaluation.split for config in requested] == ["test", "test"]
     assert not choice.validation
 
 
@@ -149,8 +148,6 @@ def test_a_grid_is_written_as_one_would(text, expected):
 def test_a_real_sweep_never_sees_test_text_before_the_rates_are_chosen_and_is_not_run_twice(
     table, tmp_path, monkeypatch
 ):
-    from rolora.experiment import loop
-
     table["federation"]["rounds"] = 2
     path = write(tmp_path, table)
     found = sweep.read(path, ["evaluation.every=1"], ["training.learning_rate=0.01,0.1", "algorithm=rolora,ffa-lora"])
@@ -191,12 +188,7 @@ def test_the_command_writes_table_and_record(table, tmp_path):
     table["federation"]["rounds"] = 1
     path = write(tmp_path, table)
     words = ["sweep", path, "--out", tmp_path / "runs", "--over", "training.learning_rate=0.01,0.1", "--seeds", "0,1"]
-    answer = subprocess.run(
-        [sys.executable, "-m", "rolora", *map(str, words), "--papers-protocol"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    answer = forked.run("rolora", *words, "--papers-protocol")
     assert answer.returncode == 0, answer.stderr
     assert "1 cells" not in answer.stdout
     assert "is at the edge of its grid" in answer.stdout
@@ -205,20 +197,13 @@ def test_the_command_writes_table_and_record(table, tmp_path):
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 2 + 4
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--over", "training.learning_rate"], "--over: got 'training.learning_rate'"),
-        (["--over", "training.learning_rat=1,2"], "unknown key training.learning_rat"),
-    ],
-)
-def test_bad_input_is_one_line_before_anything_is_run(table, tmp_path, words, expected):
-    with pytest.raises(InputError, match=expected):
-        sweep.read(write(tmp_path, table), [], words[1::2])
-
-
-def test_a_reference_that_is_not_there_is_refused(table):
-    with pytest.raises(InputError, match=r"--reference: got 'flora', expected one of rolora"):
-        sweep_report.check_reference(
-            cells(table, training__learning_rate=RATES), sweep.Protocol((0,), (0,), reference="flora")
-        )
+def test_bad_input_is_refused_before_anything_is_run(table, tmp_path):
+    path = write(tmp_path, table)
+    with pytest.raises(InputError) as refusal:
+        sweep.read(path, [], ["training.learning_rate"])
+    assert (refusal.value.key, refusal.value.got) == ("--over", "training.learning_rate")
+    with pytest.raises(InputError, match=r"unknown key training\.learning_rat\b"):
+        sweep.read(path, [], ["training.learning_rat=1,2"])
+    with pytest.raises(InputError) as refusal:
+        sweep_report.check_reference(cells(table), sweep.Protocol((0,), (0,), reference="flora"))
+    assert (refusal.value.key, refusal.value.got) == ("--reference", "flora")

@@ -1,10 +1,8 @@
-"""What a tracker is told, that it changes nothing, and that nothing is left where nothing was run."""
+"""Trackers log every round, change no bit of a run, and leave nothing where nothing was run."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from accelerate import tracking as accelerate_tracking
@@ -15,7 +13,8 @@ from rolora.experiment import loop, record, tracking
 from rolora.experiment.parallel import run_all
 from tests.config.test_config import write
 from tests.conftest import changed
-from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
+from tests.experiment.test_experiment import Stop, assert_same, stop_after
+from tests.tools import forked
 
 
 class Notebook(accelerate_tracking.GeneralTracker):
@@ -56,8 +55,9 @@ def run(configs, out, **options):
     return run_all(configs, out, options.pop("resume", False), 1, Console(quiet=True), track=["notebook"], **options)
 
 
-def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, notebook):
-    config = changed(table, evaluation__select="test")
+def test_a_tracker_is_told_every_round_and_changes_no_bit(tmp_path, notebook, finished_run):
+    expected = finished_run(evaluation__select="test")
+    config = expected.config
     (logged_record,) = run([config], tmp_path)
     (_, name, settings), *logged, (last,) = notebook
     assert name == config.run_name()
@@ -73,10 +73,7 @@ def test_a_tracker_is_told_every_round_and_changes_no_bit(table, tmp_path, noteb
         assert ("validation/accuracy" in values, "test/accuracy" in values) == (bool(entry["evaluation"]),) * 2
     assert logged[-1][2] == {f"final/{name}": logged_record["final"][name] for name in ("accuracy", "loss")}
     assert last == "finish"
-    plain = loop.run(config, tmp_path / "plain")
-    assert measured(plain) == measured(logged_record)
-    assert adapter(tmp_path / "plain") == adapter(tmp_path / config.run_name())
-    assert sorted(path.name for path in (tmp_path / config.run_name()).iterdir()) == ["adapter", "record.json"]
+    assert_same(tmp_path / config.run_name(), expected.folder)
 
 
 def test_a_finished_run_is_not_told_again_and_a_resumed_one_from_its_start(table, tmp_path, notebook):
@@ -130,8 +127,8 @@ def test_nothing_is_sent_unless_the_user_says_so(table, tmp_path, monkeypatch):
 
 def test_tensorboard_reads_what_was_logged(table, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    words = [sys.executable, "-m", "rolora", "run", write(tmp_path, table), "--out", tmp_path / "runs"]
-    answer = subprocess.run([*map(str, words), "--track", "tensorboard"], capture_output=True, text=True, timeout=180)
+    words = ["run", write(tmp_path, table), "--out", tmp_path / "runs", "--track", "tensorboard"]
+    answer = forked.run("rolora", *words)
     assert answer.returncode == 0, answer.stderr
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,16 +1,15 @@
-"""The round: what travels, what is counted, what is refused (laws 5, 7 and 11), on arrays made here."""
+"""The round: what travels, what is counted, what stays frozen (laws 2, 5 and 7), on arrays made here."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rolora.adapter import FACTORS, Layer, product_of
 from rolora.algorithms import ALGORITHMS
-from rolora.federation import ClientUpdate, ServerState, UpdateError, pack, run_round, sent_down, start_of
+from rolora.federation import ClientUpdate, ServerState, pack, run_round, sent_down, start_of
 from rolora.federation.communication import PARTS, Ledger, Message, nbytes, total
 from rolora.keys import Key
 
@@ -188,58 +187,6 @@ def test_law_2_the_order_of_clients_does_not_change_a_bit(name):
         for factor in FACTORS:
             assert np.array_equal(getattr(forwards.layers[layer], factor), getattr(backwards.layers[layer], factor))
     assert np.array_equal(forwards.head["head.weight"], backwards.head["head.weight"])
-
-
-def broken(kind):
-    """A local update of client 1 that is malformed in one way."""
-
-    def local_update(t, client, broadcast, trainable):
-        update = perturbing(ALGORITHMS["rolora"]())(t, client, broadcast, trainable)
-        if client != 1:
-            return update
-        b = dict(update.message.factors["B"])
-        factors = {"B": b}
-        if kind == "weight":
-            return replace(update, weight=0.0)
-        if kind == "round":
-            return replace(update, round=t + 1)
-        if kind == "missing":
-            del b["q"]
-        if kind == "surplus":
-            factors["A"] = {name: layer.A for name, layer in broadcast.layers.items()}
-        if kind == "shape":
-            b["q"] = b["q"][:, :-1]
-        if kind == "dtype":
-            b["q"] = b["q"].astype(np.float32)
-        if kind == "nan":
-            b["q"] = np.full_like(b["q"], np.nan)
-        if kind == "infinity":
-            b["q"] = b["q"] * np.inf
-        return replace(update, message=Message(factors, update.message.head))
-
-    return local_update
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("weight", "weight 0.0"),
-        ("round", "round 1"),
-        ("missing", "B of q is missing"),
-        ("surplus", "A of q was sent but is frozen"),
-        ("shape", r"\(2, 5\)"),
-        ("dtype", "float32"),
-        ("nan", "not finite"),
-        ("infinity", "not finite"),
-    ],
-)
-def test_law_11_a_malformed_update_is_refused_and_named(kind, words):
-    server = state()
-    before = {name: layer.B.copy() for name, layer in server.layers.items()}
-    with pytest.raises(UpdateError, match=words) as refusal, np.errstate(invalid="ignore"):
-        run_round(0, server, ALGORITHMS["rolora"](), [0, 1], broken(kind), Ledger())
-    assert str(refusal.value).startswith("client 1, round 0: ")
-    assert all(np.array_equal(server.layers[name].B, before[name]) for name in before)
 
 
 def test_a_frozen_head_does_not_travel():

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
+from matplotlib.figure import Figure
+from typer.testing import CliRunner, Result
+
+from paper_figures import registry
+from paper_figures.__main__ import app
+from paper_figures.records import sources
 
 METHODS = ("fedavg-lora", "ffa-lora", "rolora")
 ALL_METHODS = (*METHODS, "flexlora", "local-only", "centralised")
@@ -374,3 +383,40 @@ def write_records(directory: Path, seeds: int = 3) -> Path:
 def records_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of fake records of every kind; not to be changed."""
     return write_records(tmp_path_factory.mktemp("fake") / "records")
+
+
+@pytest.fixture(scope="session")
+def records(records_directory: Path) -> sources.Records:
+    """The fake records, read once; not to be changed."""
+    return sources.load(records_directory)
+
+
+Drawn = Callable[[str], Figure]
+
+
+@pytest.fixture(scope="session")
+def drawn(records: sources.Records) -> Drawn:
+    """Return the figure of an id, drawn once from the fake records; drawing leaves matplotlib's settings alone."""
+
+    @cache
+    def draw(name: str) -> Figure:
+        before = dict(matplotlib.rcParams)
+        figure = registry.load(name).make(records)
+        assert dict(matplotlib.rcParams) == before
+        return figure
+
+    return draw
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run a command of ``python -m paper_figures`` in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def rendered(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All figures, tables and the report, rendered once by the commands; not to be changed."""
+    out = tmp_path_factory.mktemp("rendered")
+    assert run("build", "--records", records_directory, "--out", out).exit_code == 0
+    assert run("report", "--records", records_directory, "--out", out / "report.html").exit_code == 0
+    return out

@@ -10,19 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import paper_figures
 from paper_figures import registry
-from paper_figures.__main__ import app
 from paper_figures.building import readme
 from paper_figures.notebook_support import execute
 from paper_figures.records import sources
-from tests.paper_figures.conftest import fake_run
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from tests.paper_figures.conftest import fake_run, run
 
 
 def refused(result: Result) -> str:
@@ -30,15 +25,6 @@ def refused(result: Result) -> str:
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
-
-
-@pytest.fixture(scope="module")
-def rendered(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All figures, tables and the report, rendered once; not to be changed."""
-    out = tmp_path_factory.mktemp("rendered")
-    assert run("build", "--records", records_directory, "--out", out).exit_code == 0
-    assert run("report", "--records", records_directory, "--out", out / "report.html").exit_code == 0
-    return out
 
 
 def test_every_entry_is_built(rendered: Path) -> None:
@@ -179,7 +165,7 @@ def test_a_document_without_its_markers_is_refused(documents: Path, records_dire
 
 def test_documents_say_when_there_are_no_records(documents: Path, tmp_path: Path) -> None:
     assert run("readme", "--records", tmp_path, "--root", documents).exit_code == 0
-    assert sum((documents / name).read_text(encoding="utf-8").count("Not made yet") for name in readme.DOCUMENTS) == 7
+    assert sum((documents / name).read_text(encoding="utf-8").count("Not made yet") for name in readme.DOCUMENTS) == 6
 
 
 def test_notebooks_without_their_packages_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

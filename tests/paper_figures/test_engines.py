@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from paper_figures.analysis.engines import COLORS, LABELS
-from paper_figures.figures import fig_engines, fig_profile
+from paper_figures.figures import fig_profile
 from paper_figures.records import sources
 from paper_figures.tables import tab_engines, tab_gpu_memory, tab_gpu_speed
+from tests.paper_figures.conftest import Drawn
 from tests.tools.bench import profile
 from tests.tools.bench.child import ENGINES
 
 
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
-
-
-def test_bars_are_the_speeds_and_what_was_not_measured_is_left_out(records: sources.Records) -> None:
-    figure = fig_engines.figure(records)
+def test_bars_are_the_speeds_and_what_was_not_measured_is_left_out(drawn: Drawn) -> None:
+    figure = drawn("fig_engines")
     bars = figure.axes[0].patches
     assert [bar.get_width() for bar in bars] == [2.0]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["batched"]
@@ -51,8 +45,8 @@ def test_memory_beyond_the_bound_is_called_so(records: sources.Records) -> None:
     assert "commit 0123456" in table.notes[0] and table.notes[-1] == "Not measured: failed: status 1: made up."
 
 
-def test_a_bar_is_as_long_as_its_kinds_together(records: sources.Records) -> None:
-    ax = fig_profile.figure(records).axes[0]
+def test_a_bar_is_as_long_as_its_kinds_together(drawn: Drawn) -> None:
+    ax = drawn("fig_profile").axes[0]
     assert sum(patch.get_width() for patch in ax.patches) == pytest.approx(2 * 30)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import matplotlib
 import numpy as np
 import pytest
@@ -15,9 +13,7 @@ from paper_figures import registry
 from paper_figures.analysis.entry import Entry
 from paper_figures.drawing import style
 from paper_figures.figures import (
-    fig_communication,
     fig_finetuning,
-    fig_learning_rates,
     fig_linear,
     fig_nonlinear,
     fig_nonlinear_mnist,
@@ -26,6 +22,7 @@ from paper_figures.figures import (
 from paper_figures.records import sources
 from rolora.evaluation.intervals import CONFIDENCE
 from tests.paper_figures.conftest import (
+    Drawn,
     fake_finetuning,
     fake_linear,
     fake_nonlinear,
@@ -38,11 +35,6 @@ PRINTED, LEGIBLE = 6.8, 6.5
 """Inches of the widest figure in print, and points of the smallest letters there."""
 
 LABELS = ["FedAvg-LoRA", "FFA-LoRA", "RoLoRA"]
-
-
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
 
 
 def texts(figure: Figure) -> str:
@@ -98,8 +90,8 @@ def test_what_is_written_is_legible_in_print_and_lies_over_nothing(entry: Entry,
     assert min(sizes.values()) >= LEGIBLE, min(sizes, key=lambda text: sizes[text])
 
 
-def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: sources.Records) -> None:
-    figure = fig_linear.figure(records)
+def test_linear_draws_geometric_means_and_says_what_it_cannot_show(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_linear")
     assert len(figure.axes) == 4
     angle = figure.axes[0]
     assert angle.get_yscale() == "log"
@@ -121,8 +113,10 @@ def test_linear_note_follows_the_record_when_fedavg_stays(records: sources.Recor
     assert "converges too" not in texts(fig_linear.figure(records.having(linear=stuck)))
 
 
-def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(records: sources.Records) -> None:
-    figure = fig_nonlinear.figure(records)
+def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(
+    records: sources.Records, drawn: Drawn
+) -> None:
+    figure = drawn("fig_nonlinear")
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
         "5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID", "10 clients x 1 label, rank 4",
     ]  # fmt: skip
@@ -138,16 +132,16 @@ def test_nonlinear_draws_the_chosen_rate_and_the_reference_at_its_rank_only(reco
     assert "the paper: 60,000" in texts(figure).replace("\n", " ")
 
 
-def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(records: sources.Records) -> None:
-    ax = fig_learning_rates.figure(records).axes[0]
+def test_learning_rates_shows_the_whole_grid_and_rings_the_chosen(drawn: Drawn) -> None:
+    ax = drawn("fig_learning_rates").axes[0]
     assert ax.get_xscale() == "log"
     np.testing.assert_array_equal(line(ax, "RoLoRA")[:, 0], [0.1, 1.0])
     np.testing.assert_array_equal(line(ax, "chosen: rolora")[:, 0], [0.1])
     np.testing.assert_array_equal(line(ax, "chosen: ffa-lora")[:, 0], [1.0])
 
 
-def test_mnist_draws_the_final_runs_and_the_centralised_level(records: sources.Records) -> None:
-    figure = fig_nonlinear_mnist.figure(records)
+def test_mnist_draws_the_final_runs_and_the_centralised_level(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_nonlinear_mnist")
     titles = [ax.get_title(loc="left")[4:] for ax in figure.axes]
     assert titles[:3] == ["5 clients x 2 labels", "10 clients x 1 label", "10 clients, IID"]
     assert titles[3] == "final accuracy, 10 clients x 1 label"
@@ -169,8 +163,8 @@ def test_mnist_draws_the_final_runs_and_the_centralised_level(records: sources.R
     assert ours.lines[0].get_xdata()[0] == pytest.approx(np.mean([curve[-4:] for curve in finals["rolora"]]))
 
 
-def test_mnist_says_what_was_run_and_marks_what_is_quoted(records: sources.Records) -> None:
-    figure = fig_nonlinear_mnist.figure(records)
+def test_mnist_says_what_was_run_and_marks_what_is_quoted(drawn: Drawn) -> None:
+    figure = drawn("fig_nonlinear_mnist")
     note = texts(figure).replace("\n", " ")
     for wanted in (
         "a made-up model", "B not zero", "made-up MNIST", "54 train and 6 choose", "clipped at 1,", "float32",
@@ -191,8 +185,8 @@ def test_a_quick_mnist_run_is_called_one(records: sources.Records) -> None:
         assert "numbers mean nothing" in texts(draw(records.having(nonlinear_mnist=quick))).replace("\n", " ")
 
 
-def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Records) -> None:
-    figure = fig_nonlinear_mnist_rates.figure(records)
+def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_nonlinear_mnist_rates")
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes][1:] == [
         "10 clients x 1 label, 30 rounds", "10 clients, IID, 30 rounds", "centralised, 30 rounds",
     ]  # fmt: skip
@@ -213,8 +207,8 @@ def test_mnist_rates_show_the_sweep_and_not_the_final_runs(records: sources.Reco
     assert line(ax, "chosen: rolora")[0, 1] == pytest.approx(np.mean(swept))
 
 
-def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(records: sources.Records) -> None:
-    figure = fig_finetuning.figure(records)
+def test_finetuning_has_a_panel_for_each_number_of_clients_and_the_majority_line(drawn: Drawn) -> None:
+    figure = drawn("fig_finetuning")
     assert [ax.get_title(loc="left")[4:] for ax in figure.axes] == [
         "3 clients, 3 seeds", "20 clients, 3 seeds", "50 clients, 3 seeds",
     ]  # fmt: skip
@@ -239,8 +233,8 @@ def test_shared_state_is_not_mixed_with_isolated_clients(records: sources.Record
     assert len(figure.axes) == 3
 
 
-def test_communication_counts_the_bytes_of_the_record(records: sources.Records) -> None:
-    figure = fig_communication.figure(records)
+def test_communication_counts_the_bytes_of_the_record(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_communication")
     run = next(one for one in records["finetuning"] if one["name"].startswith("fedavg-lora-n50"))
     sent = sum(
         sum(entry[name].values()) for entry in run["rounds"] for name in ("bytes_up", "bytes_down", "bytes_joining")

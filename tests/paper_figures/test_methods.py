@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from paper_figures.analysis import methods
-from paper_figures.figures import fig_interference, fig_methods
+from paper_figures.figures import fig_interference
 from paper_figures.panels import laws
 from paper_figures.records import sources
 from paper_figures.tables import tab_methods
 from rolora.errors import InputError
-from tests.paper_figures.conftest import ALL_METHODS, fake_methods, fake_run
+from tests.paper_figures.conftest import ALL_METHODS, Drawn, fake_methods, fake_run
 
 
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
-
-
-def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: sources.Records) -> None:
-    left, middle, right = fig_methods.figure(records).axes[:3]
+def test_final_accuracies_are_ordered_with_interval_and_every_seed(drawn: Drawn) -> None:
+    left, middle, right = drawn("fig_methods").axes[:3]
     labels = [label.get_text() for label in left.get_yticklabels()]
     assert len(labels) == len(ALL_METHODS)
     assert labels[-1] == "RoLoRA" and labels[0] == "FFA-LoRA"
@@ -39,8 +32,8 @@ def test_final_accuracies_are_ordered_with_interval_and_every_seed(records: sour
     assert all(np.all(np.asarray(line.get_xdata(orig=False)) > 0) for line in right.lines)
 
 
-def test_interference_is_drawn_where_it_is_defined(records: sources.Records) -> None:
-    left, right = fig_interference.figure(records).axes[:2]
+def test_interference_is_drawn_where_it_is_defined(drawn: Drawn) -> None:
+    left, right = drawn("fig_interference").axes[:2]
     drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
     assert "local only" not in drawn
     np.testing.assert_allclose(drawn["FedAvg-LoRA"], 0.1 * 0.9 ** np.arange(15))

@@ -76,7 +76,7 @@ def test_a_reader_sees_results_and_nothing_of_a_kernel_or_a_machine(source: Path
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_one_cell_computes_something_from_scratch(source: Path) -> None:
     code = source.read_text(encoding="utf-8")
-    assert "rerun." in code or "experiment.run(" in code
+    assert "rerun." in code or "loop.run(" in code
     assert ("RECOMPUTE = False" in code) == (source.stem[:2] not in ("05", "07"))
 
 

@@ -40,11 +40,6 @@ TABLES = (
 
 
 @pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
-
-
-@pytest.fixture(scope="module")
 def committed() -> sources.Records:
     return sources.load(sources.COMMITTED)
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from paper_figures import registry, report
-from paper_figures.records import sources
+from paper_figures import registry
 
 pytestmark = pytest.mark.browser
 
@@ -32,10 +31,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def address(records_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("browser") / "report.html"
-    path.write_text(report.page(sources.load(records_directory)), encoding="utf-8")
-    return path.as_uri()
+def address(rendered: Path) -> str:
+    return (rendered / "report.html").as_uri()
 
 
 class Reader:

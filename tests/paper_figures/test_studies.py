@@ -16,30 +16,17 @@ from paper_figures.analysis.questions import SETTINGS
 from paper_figures.figures import (
     fig_budgets,
     fig_communication,
-    fig_dolly,
-    fig_encoder_tasks,
     fig_finetuning,
     fig_interference_layers,
     fig_label_skew,
-    fig_layer_budgets,
-    fig_local_steps,
-    fig_participation,
-    fig_ranks,
-    fig_rate_ratios,
-    fig_schedules,
 )
 from paper_figures.panels import convergence, studied_settings, swept_setting, task_results
 from paper_figures.records import sources
 from paper_figures.tables import tab_benchmarks, tab_open_questions
 from rolora.errors import InputError
 from rolora.evaluation.intervals import student
-from tests.paper_figures.conftest import fake_finetuning, fake_methods, fake_run
+from tests.paper_figures.conftest import Drawn, fake_finetuning, fake_methods, fake_run
 from tests.paper_figures.made_up_studies import changed
-
-
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
 
 
 def titles(figure: Any) -> list[str]:
@@ -64,8 +51,8 @@ def accuracies(runs: list[dict[str, Any]], method: str, **section: Any) -> float
     return float(np.mean(chosen))
 
 
-def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records) -> None:
-    (ax,) = fig_label_skew.figure(records).axes
+def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records, drawn: Drawn) -> None:
+    (ax,) = drawn("fig_label_skew").axes
     assert ticks(ax) == ["1 label", "0.5", "1", "10", "IID"]
     drawn = heights(ax, "RoLoRA")
     assert drawn[0] == pytest.approx(accuracies(records["label_skew"], "rolora", partition="by-label"))
@@ -73,8 +60,10 @@ def test_label_skew_goes_from_one_label_to_equal_shares(records: sources.Records
     assert drawn[4] == pytest.approx(accuracies(records["label_skew"], "rolora", partition="iid"))
 
 
-def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
-    figure = fig_participation.figure(records)
+def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(
+    records: sources.Records, drawn: Drawn
+) -> None:
+    figure = drawn("fig_participation")
     assert [title.split(", ", 1)[1] for title in titles(figure)] == ["6 rounds", "360 total local steps"]
     rounds, steps = figure.axes
     assert ticks(rounds) == ticks(steps) == ["5 of 20", "20 of 20"]
@@ -82,14 +71,14 @@ def test_participation_is_compared_at_equal_rounds_and_equal_client_steps(record
     assert heights(steps, "FFA-LoRA")[0] == pytest.approx(accuracies(longer, "ffa-lora"))
 
 
-def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(records: sources.Records) -> None:
-    figure = fig_local_steps.figure(records)
+def test_local_steps_are_compared_at_equal_rounds_and_equal_client_steps(drawn: Drawn) -> None:
+    figure = drawn("fig_local_steps")
     assert [title.split(", ", 1)[1] for title in titles(figure)] == ["20 rounds", "1,000 total local steps"]
     assert ticks(figure.axes[0]) == ["1", "20"]
 
 
-def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: sources.Records) -> None:
-    figure = fig_ranks.figure(records)
+def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_ranks")
     first, second, third = figure.axes
     assert "4 rounds" in titles(figure)[0] and "16 rank × rounds" in titles(figure)[1]
     assert ticks(first) == ticks(second) == ["1", "4"]
@@ -102,14 +91,14 @@ def test_ranks_have_a_panel_of_equal_bytes_and_one_against_all_bytes(records: so
     assert any(place == pytest.approx(outcomes.megabytes(sent[0])[-1], rel=0.1) for place in places)
 
 
-def test_schedules_are_ordered_by_the_share_of_a(records: sources.Records) -> None:
-    (ax,) = fig_schedules.figure(records).axes
+def test_schedules_are_ordered_by_the_share_of_a(drawn: Drawn) -> None:
+    (ax,) = drawn("fig_schedules").axes
     assert ticks(ax) == ["B\n0 %", "10\n10 %", "BBA\n33 %", "BA\n50 %", "both"]
     assert len(heights(ax, "RoLoRA")) == 3 and len(heights(ax, "FFA-LoRA")) == len(heights(ax, "FedAvg-LoRA")) == 1
 
 
-def test_rate_ratios_have_a_line_for_each_rate_of_b(records: sources.Records) -> None:
-    figure = fig_rate_ratios.figure(records)
+def test_rate_ratios_have_a_line_for_each_rate_of_b(drawn: Drawn) -> None:
+    figure = drawn("fig_rate_ratios")
     assert ticks(figure.axes[0]) == ["0.25", "1", "4"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["RoLoRA, B 0.001", "RoLoRA, B 0.01"]
@@ -143,13 +132,13 @@ def test_a_difference_is_marked_when_its_interval_leaves_zero_out(records: sourc
     assert all(row[3].endswith(" ▲") for row in table.rows if row[0] == "label skew")
 
 
-def test_layer_budgets_count_matrices(records: sources.Records) -> None:
-    assert ticks(fig_layer_budgets.figure(records).axes[0]) == ["2", "4"]
+def test_layer_budgets_count_matrices(drawn: Drawn) -> None:
+    assert ticks(drawn("fig_layer_budgets").axes[0]) == ["2", "4"]
 
 
-def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: sources.Records) -> None:
+def test_rounds_on_validation_text_end_in_the_score_on_test_text(records: sources.Records, drawn: Drawn) -> None:
     """Where rounds are selected, a record's rounds are validation text: the axis says so, and the test score stands apart."""
-    figure = fig_encoder_tasks.figure(records)
+    figure = drawn("fig_encoder_tasks")
     assert [title.split(" ")[1].rstrip(",") for title in titles(figure)] == ["SST-2", "TREC"]
     selected, last = figure.axes
     assert selected.get_ylabel() == "validation accuracy; open: test" and last.get_ylabel() == "test accuracy"
@@ -179,8 +168,8 @@ def test_the_papers_protocol_draws_the_test_text(records: sources.Records) -> No
     assert (rounds, set(values), split) == ([1, 2, 3, 4, 5], {0.9}, "test")
 
 
-def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(records: sources.Records) -> None:
-    figure = fig_dolly.figure(records)
+def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(drawn: Drawn) -> None:
+    figure = drawn("fig_dolly")
     assert sorted(title.split(", ")[1] for title in titles(figure)) == ["Dirichlet(0.5)", "IID", "clients of the data"]
     assert all(ax.get_ylabel() == "test loss" for ax in figure.axes)
     for ax in figure.axes:
@@ -189,8 +178,8 @@ def test_the_loss_of_instruction_tuning_is_drawn_for_every_division(records: sou
     assert "a-made-up-decoder" in figure.texts[0].get_text()
 
 
-def test_budgets_draw_the_same_curve_against_three_costs(records: sources.Records) -> None:
-    figure = fig_budgets.figure(records)
+def test_budgets_draw_the_same_curve_against_three_costs(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_budgets")
     assert len(figure.axes) == 9
     rounds, steps, sent = (
         next(line for line in ax.get_lines() if line.get_label() == "FedAvg-LoRA") for ax in figure.axes[-3:]
@@ -201,8 +190,8 @@ def test_budgets_draw_the_same_curve_against_three_costs(records: sources.Record
     assert sent.get_xdata()[-1] == pytest.approx(outcomes.megabytes(run)[-1])
 
 
-def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: sources.Records) -> None:
-    figure = fig_interference_layers.figure(records)
+def test_interference_is_shown_by_matrix_and_exact_methods_are_named(records: sources.Records, drawn: Drawn) -> None:
+    figure = drawn("fig_interference_layers")
     left, right = figure.axes
     assert ticks(left) == ["first", "second"]
     assert heights(left, "FedAvg-LoRA") == pytest.approx([float(np.median(0.1 * 0.9 ** np.arange(15)))] * 2)

@@ -17,11 +17,6 @@ from rolora.errors import InputError
 from tests.paper_figures.conftest import fake_finetuning, fake_run, fake_sweep
 
 
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
-
-
 def test_claims_show_every_verdict_and_every_surprise(records: sources.Records) -> None:
     table = tab_claims.table(records)
     assert [row[0] for row in table.rows] == ["made-up-bound", "made-up-measurement", "made-up-rate"]

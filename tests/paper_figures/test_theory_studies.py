@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -13,12 +11,7 @@ from matplotlib.patches import Rectangle
 from paper_figures.building import render
 from paper_figures.figures import fig_contraction, fig_sample_complexity
 from paper_figures.records import sources
-from tests.paper_figures.conftest import fake_contraction, fake_sample_complexity
-
-
-@pytest.fixture(scope="module")
-def records(records_directory: Path) -> sources.Records:
-    return sources.load(records_directory)
+from tests.paper_figures.conftest import Drawn, fake_contraction, fake_sample_complexity
 
 
 def note(figure: Figure) -> str:
@@ -37,9 +30,9 @@ def points(ax: Axes) -> np.ndarray:
 
 @pytest.mark.parametrize(("index", "factor", "end"), [(0, 1, 1.36), (1, 2, 0.84)])
 def test_contraction_shows_the_claim_the_measurement_and_where_the_claim_ends(
-    records: sources.Records, index: int, factor: int, end: float
+    drawn: Drawn, index: int, factor: int, end: float
 ) -> None:
-    ax = fig_contraction.figure(records).axes[index]
+    ax = drawn("fig_contraction").axes[index]
     assert f"gradient factor {factor}" in ax.get_title(loc="left")
     local, worst = line(ax, "ratio near a*, population"), line(ax, "largest ratio, population")
     np.testing.assert_allclose(local[:, 1], np.abs(1 - factor * local[:, 0]), atol=1e-12)
@@ -53,8 +46,8 @@ def test_contraction_shows_the_claim_the_measurement_and_where_the_claim_ends(
     assert any(f"= {end:.2f}" in text.get_text() for text in ax.texts)
 
 
-def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(records: sources.Records) -> None:
-    figure = fig_contraction.figure(records)
+def test_contraction_keeps_the_ratio_near_the_solution_and_the_map(drawn: Drawn) -> None:
+    figure = drawn("fig_contraction")
     ax = figure.axes[2]
     predicted = line(ax, "|1 − 2κ|")
     np.testing.assert_allclose(predicted[:, 1], np.abs(1 - 2 * predicted[:, 0]), atol=1e-12)
@@ -69,8 +62,8 @@ def test_contraction_of_one_seed_says_so(records: sources.Records) -> None:
     assert "one seed: no interval can be drawn" in note(figure)
 
 
-def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(records: sources.Records) -> None:
-    per_client, pooled, _ = fig_sample_complexity.figure(records).axes
+def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(drawn: Drawn) -> None:
+    per_client, pooled, _ = drawn("fig_sample_complexity").axes
     for ax in (per_client, pooled):
         assert ax.get_xscale() == ax.get_yscale() == "log"
     for clients in (1, 4, 16):
@@ -81,8 +74,8 @@ def test_sample_complexity_spreads_against_m_and_collapses_against_the_pool(reco
     assert len(pooled.collections) == 3, "a band for every number of clients"
 
 
-def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(records: sources.Records) -> None:
-    figure = fig_sample_complexity.figure(records)
+def test_sample_complexity_draws_the_pool_against_the_dimension_with_its_slopes(drawn: Drawn) -> None:
+    figure = drawn("fig_sample_complexity")
     ax = figure.axes[2]
     np.testing.assert_allclose(line(ax, "N = 4"), [[8, 512], [16, 1024], [32, 2048]])
     np.testing.assert_allclose(line(ax, "predicted"), [[8, 512], [16, 1024], [32, 2048]])
@@ -97,6 +90,6 @@ def test_sample_complexity_of_one_seed_has_no_bands(records: sources.Records) ->
     assert "one seed: no interval can be drawn" in note(figure)
 
 
-def test_contraction_is_drawn_the_same_every_time(records: sources.Records) -> None:
+def test_contraction_is_drawn_the_same_every_time(drawn: Drawn) -> None:
     """The layout of four panels and a colour bar once ended in another last digit."""
-    assert len({render.image(fig_contraction.figure(records), "pdf") for _ in range(6)}) == 1
+    assert len({render.image(drawn("fig_contraction"), "pdf") for _ in range(6)}) == 1

@@ -279,8 +279,8 @@ def test_an_engine_without_the_private_local_update_is_refused(table):
 def test_a_deployed_client_trains_privately_with_the_runs_noise(table):
     client = pytest.importorskip("rolora.deployment.client", reason="needs flwr")
     config = changed(table, **EXAMPLE)
-    shop = client.workshop(config)
-    sizes = list(shop.clients.values())
-    private = shop.engine.train.__self__
+    context = client.training_context(config)
+    sizes = list(context.clients.values())
+    private = context.engine.train.__self__
     assert isinstance(private, ExamplePrivacy)
     assert private.noise_multiplier == accounting.guarantee(config, sizes).noise_multiplier

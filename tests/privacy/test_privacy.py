@@ -33,7 +33,7 @@ from rolora.privacy import accounting, client_level
 from rolora.privacy.accounting import Spending, epsilon, noise_for
 from tests.conftest import changed, relative_error
 from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
-from tests.training.test_equality import furthest
+from tests.training.rounds import furthest
 
 CLIENT = {
     "privacy__mode": "client",

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear import bounds, local_steps
 from theory.linear import model as linear
-from theory.linear.ensemble import stack
-from theory.linear.ensemble_rounds import LocalTraining, alt_min_gd
 
 KEY = Key(0).fold("tests", "local_steps")
 
@@ -22,15 +19,6 @@ def models(count):
         a_star, b_star = linear.random_truth(KEY.fold(number), 5, 3)
         found.append(linear.sample(KEY.fold(number, "data"), 4, 30, a_star, b_star / np.linalg.norm(b_star), 2))
     return found
-
-
-def test_alternate_is_algorithm_2_with_its_local_training():
-    ensemble = stack(models(3))
-    a0 = np.stack([linear.random_truth(KEY.fold(number, "a0"), 5, 3)[0] for number in range(3)])[..., None]
-    expected = alt_min_gd(ensemble, a0, 0.2, 4)
-    found = local_steps.alternate(ensemble, Layer(a0, np.zeros((3, 1, 3))), LocalTraining(0.2), 4)
-    np.testing.assert_array_equal(found.a, expected.a)
-    np.testing.assert_array_equal(found.b, expected.b)
 
 
 @pytest.mark.parametrize("factor", [1, 2])

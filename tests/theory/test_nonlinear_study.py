@@ -96,7 +96,7 @@ def test_experiment_is_json_ready_complete_and_repeatable(monkeypatch: pytest.Mo
 
 def test_the_committed_digits_record_is_what_the_code_gives() -> None:
     """The first rounds of one cell at two rates at which rounding does not grow; the largest ones are chaotic."""
-    record = sources.load(sources.COMMITTED).nonlinear
+    record = sources.load(sources.COMMITTED)["nonlinear"]
     settings = study.Settings()
     parameters = study.parameters(record["seed"], False, DIGITS, study.PANELS, settings)
     assert json.loads(json.dumps(parameters)) == record["parameters"]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import theory.__main__ as cli
 from rolora.errors import InputError
 from theory.verification import display, runner
-from theory.verification.claim import Claim, Result
+from theory.verification.claim import Claim, Outcome, Result
+from theory.verification.registry import load
 
 FAST = ["interference-identity", "communication-halved"]
 FIELDS = {
@@ -208,6 +209,12 @@ def test_a_check_ends_in_its_summary():
         "JSON: not written (--json FILE writes it)",
         "Table of all claims: paper_figures/rendered/tab_claims.md",
     ]
+
+
+def test_an_id_keeps_its_letters_in_the_summary():
+    claim, refuted = load("contraction-factor-2-any-eta"), Result(1.0, 0.0, "refuted", 1, "")
+    lines = [line.plain for line in display.summary([Outcome(claim, refuted, refuted, 0, 0.0)], None)]
+    assert any(line.startswith("    contraction-factor-2-any-eta: any η ≤ 1/L_max²") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,15 @@ from rolora.algorithms import ALGORITHMS
 from rolora.errors import InputError
 from rolora.experiment import loop
 from rolora.experiment.parallel import run_all
-from rolora.federation import close_round, open_round
-from rolora.federation.communication import Ledger
-from rolora.federation.sampling import sample_clients
 from rolora.federation.state_tensors import state_tensors
 from rolora.models import peft_boundary
 from rolora.training import process_group
-from rolora.training.engines import ENGINES
 from rolora.training.engines.distributed import DistributedEngine, deal, fingerprint
 from tests.config.test_config import write
 from tests.conftest import changed
 from tests.experiment.test_experiment import Stop, adapter, measured, stop_after
+from tests.training import rounds
+from tests.training.rounds import engine_of
 
 ROUNDS = 3
 LIMIT = 300  # seconds for what takes a few on an idle machine
@@ -60,26 +58,14 @@ def hard(table, name, **changes):
 
 def play(config):
     """Every tensor of the server's state after some rounds by as many processes as there are, and the mean losses."""
-    setup = loop.prepare(config)
-    algorithm = config.build_algorithm()
-    told = []
-    engine = ENGINES[config.runtime.engine](
-        setup.model, setup.train, setup.clients, config, setup.key, after_client=lambda: told.append(1)
-    )
+    setup, trained = loop.prepare(config), []
+    engine = engine_of(setup, after_client=lambda: trained.append(1))
     if process_group.count() > 1:
-        engine = DistributedEngine(engine, algorithm, setup.device, lambda: told.append(1))
-    server, ledger = peft_boundary.read(setup.model, head=config.model.head == "trained"), Ledger()
-    ranks = {client: config.rank_of(client) for client in range(len(setup.clients))}
-    losses, asked = [], 0
-    for t in range(ROUNDS):
-        clients = sample_clients(setup.key, t, len(setup.clients), config.federation.clients_per_round)
-        opened = open_round(t, server, algorithm, clients, ledger, ranks)
-        updates = engine.local_updates(t, opened.broadcasts, opened.trainable)
-        server, ledger, report = close_round(opened, server, algorithm, updates, ledger, setup.key)
-        losses.append(report.loss)
-        asked += len(clients)
-    assert len(told) == asked  # every client is told of once, whoever trained it
-    return {label: array.contiguous() for label, array in state_tensors(server).items()}, losses
+        engine = DistributedEngine(engine, config.build_algorithm(), setup.device, lambda: trained.append(1))
+    server, reports = rounds.play(setup, engine, ROUNDS)
+    assert len(trained) == sum(len(report.clients) for report in reports)  # one notice a client, whoever trained it
+    tensors = {label: array.contiguous() for label, array in state_tensors(server).items()}
+    return tensors, [report.loss for report in reports]
 
 
 class Launch:
@@ -327,13 +313,16 @@ def test_a_process_that_waits_for_another_ends_at_once_when_it_is_told_to(table,
 
 def test_what_cannot_be_spread_is_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(process_group, "count", lambda: 2)
-    with pytest.raises(InputError, match=r'got "shared" with 2 processes, expected "isolated"'):
+    with pytest.raises(InputError, match="2 processes") as refusal:
         loop.run(changed(table, federation__client_state="shared"), tmp_path)
-    with pytest.raises(InputError, match=r"got 'cuda:0' with 2 processes, expected \"cuda\""):
+    assert (refusal.value.key, refusal.value.got) == ("federation.client_state", "shared")
+    with pytest.raises(InputError, match="2 processes") as refusal:
         process_group.take_gpu("cuda:0")
-    for jobs, together, given_words in ((2, False, "--jobs 2"), (1, True, "--together")):
-        with pytest.raises(InputError, match=f"got {given_words} in 2 processes"):
+    assert (refusal.value.key, refusal.value.got) == ("runtime.device", "cuda:0")
+    for jobs, together, key, got in ((2, False, "--jobs", 2), (1, True, "--together", True)):
+        with pytest.raises(InputError, match="2 processes") as refusal:
             run_all([changed(table)], tmp_path, False, jobs, Console(), together)
+        assert (refusal.value.key, refusal.value.got) == (key, got)
 
 
 def test_two_processes_go_on_with_the_run_of_one_and_only_one_writes_and_prints(table, tmp_path):

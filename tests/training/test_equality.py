@@ -15,17 +15,13 @@ from hypothesis import strategies as st
 from rolora.algorithms import ALGORITHMS
 from rolora.config import TrainingConfig
 from rolora.experiment import loop
-from rolora.federation import close_round, open_round
-from rolora.federation.communication import Ledger
-from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.training.engines import ENGINES
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
 from tests.conftest import changed
 from tests.experiment.test_experiment import architectures
-from tests.training.test_isolation import entries
+from tests.training.rounds import engine_of, furthest, play
 
 HARD = {
     "federation__num_clients": 5,
@@ -44,27 +40,8 @@ HARD = {
 def final(config, rounds):
     """The state after some rounds by the config's engine, and the mean training losses."""
     setup = loop.prepare(config)
-    engine = ENGINES[config.runtime.engine](setup.model, setup.train, setup.clients, config, setup.key)
-    server = peft_boundary.read(setup.model, head=config.model.head == "trained")
-    ledger, algorithm = Ledger(), config.build_algorithm()
-    ranks = {client: config.rank_of(client) for client in range(len(setup.clients))}
-    losses = []
-    for t in range(rounds):
-        clients = sample_clients(setup.key, t, len(setup.clients), config.federation.clients_per_round)
-        opened = open_round(t, server, algorithm, clients, ledger, ranks)
-        updates = engine.local_updates(t, opened.broadcasts, opened.trainable)
-        server, ledger, report = close_round(opened, server, algorithm, updates, ledger, setup.key)
-        losses.append(report.loss)
-    return server, losses
-
-
-def furthest(one, other):
-    """The largest difference between two states, over the largest entry of the tensor in which it is found."""
-    other = dict(entries(other))
-    return max(
-        float((tensor - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3))
-        for key, tensor in entries(one)
-    )
+    server, reports = play(setup, engine_of(setup), rounds)
+    return server, [report.loss for report in reports]
 
 
 def hard(table, name, **changes):
@@ -161,7 +138,7 @@ def test_bfloat16_stays_within_its_rounding_after_20_rounds(table):
 
 
 def test_the_comparison_can_fail(table):
-    """The same engine with another dropout stream, and with another order of clients in a group, is told apart or not."""
+    """The same engine with another dropout stream, and with another grouping: the first is noticed, the second is rounding."""
     engine = {"runtime__engine": "batched"}
     expected, _ = final(hard(table, "rolora", **engine), 4)
     dry, _ = final(hard(table, "rolora", **engine, lora__dropout=0.0), 4)
@@ -173,7 +150,7 @@ def test_the_comparison_can_fail(table):
 def test_the_group_does_not_depend_on_the_order_of_clients(table):
     config = hard(table, "rolora", runtime__engine="batched", runtime__dtype="float32")
     setup = loop.prepare(config)
-    engine = ENGINES["batched"](setup.model, setup.train, setup.clients, config, setup.key)
+    engine = engine_of(setup)
     server = peft_boundary.read(setup.model, head=True)
     forwards = engine.local_updates(0, dict.fromkeys([0, 1, 3, 4], server), frozenset({"B"}))
     backwards = engine.local_updates(0, dict.fromkeys([4, 3, 1, 0], server), frozenset({"B"}))
@@ -187,7 +164,7 @@ def test_peft_has_its_own_modules_back_after_training(table):
     config = hard(table, "rolora", runtime__engine="batched")
     setup = loop.prepare(config)
     before = {name: type(module) for name, module in setup.model.named_modules()}
-    engine = ENGINES["batched"](setup.model, setup.train, setup.clients, config, setup.key)
+    engine = engine_of(setup)
     server = peft_boundary.read(setup.model, head=True)
     engine.local_updates(0, {0: server, 1: server}, frozenset({"B"}))
     assert {name: type(module) for name, module in setup.model.named_modules()} == before

@@ -24,7 +24,8 @@ from rolora.training.objectives import IGNORED
 from rolora.training.tokenisation import framed, packed, prompted
 from tests.conftest import WORDS, changed
 from tests.experiment.test_experiment import architectures
-from tests.training.test_equality import final, furthest
+from tests.training.rounds import furthest
+from tests.training.test_equality import final
 
 CPU = torch.device("cpu")
 TARGETS = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"]}

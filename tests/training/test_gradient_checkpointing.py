@@ -20,8 +20,8 @@ from rolora.models import architectures, costs, peft_boundary
 from rolora.models.seeding import named_stream
 from rolora.planning import plan
 from rolora.training import gradient_checkpointing
-from rolora.training.engines import ENGINES
 from tests.conftest import changed, relative_error
+from tests.training.rounds import engine_of
 
 CPU = torch.device("cpu")
 SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 17}
@@ -50,7 +50,7 @@ def trained(config):
     setup = loop.prepare(config)
     state = peft_boundary.read(setup.model, head=True)
     algorithm = config.build_algorithm()
-    engine = ENGINES[config.runtime.engine](setup.model, setup.train, setup.clients, config, setup.key)
+    engine = engine_of(setup)
     calls = {}
     for name, module in setup.model.named_modules():
         if name.rpartition(".")[2] in ("attention", "self_attn"):
@@ -107,9 +107,7 @@ def run_with_prefix(config):
     setup = loop.prepare(config)
     preparation.keep_hidden_states(setup, None)
     state, algorithm = peft_boundary.read(setup.model, head=True), config.build_algorithm()
-    engine = ENGINES[config.runtime.engine](
-        setup.model, setup.train, setup.clients, config, setup.key, prefix=setup.prefix
-    )
+    engine = engine_of(setup, prefix=setup.prefix)
     starts = {client: start_of(0, state, algorithm, client) for client in range(len(setup.clients))}
     return engine.local_updates(0, starts, frozenset("AB")), setup.prefix_record
 
@@ -134,7 +132,7 @@ def test_hidden_states_are_not_kept_where_hooks_run_again(table, folders, monkey
             {"lora__dropout": 0.0, "model__dropout": 0.2},
             "model.dropout: got 0.2, expected 0.0 with runtime.gradient_check",
         ),
-        (NO_DROPOUT | {"runtime__compile": True, "runtime__engine": "batched"}, "expected false with runtime.compile"),
+        (NO_DROPOUT | {"runtime__compile": True, "runtime__engine": "batched"}, "runtime.compile: got true"),
     ],
 )
 def test_what_cannot_be_computed_again_is_refused_by_the_config(table, changes, words):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from rolora.adapter import FACTORS
 from rolora.algorithms import ALGORITHMS
 from rolora.experiment import loop
 from rolora.federation import run_round, start_of
@@ -17,13 +16,7 @@ from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
 from rolora.training.engines import SequentialEngine
 from tests.conftest import changed
-
-
-def entries(state):
-    """Every tensor of a state by (part, name)."""
-    yield from ((("head", name), tensor) for name, tensor in state.head.items())
-    for name, layer in state.layers.items():
-        yield from (((factor, name), getattr(layer, factor)) for factor in FACTORS)
+from tests.training.rounds import entries
 
 
 def differences(one, other):

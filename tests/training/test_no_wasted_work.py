@@ -10,6 +10,7 @@ from rolora.federation.communication import Ledger
 from rolora.models import peft_boundary
 from rolora.training import objectives
 from rolora.training.engines import ENGINES, batched
+from tests.training.rounds import engine_of
 from tests.training.test_prefix_cache import folders, hard, kept
 
 __all__ = ["folders"]
@@ -20,9 +21,7 @@ LAYERS = 4
 def steps(setup, monkeypatch, t):
     """For each step of round t: which tensors its backward pass ends in, as (part, place)."""
     config, seen, plain = setup.config, [], objectives.cross_entropy
-    engine = ENGINES[config.runtime.engine](
-        setup.model, setup.train, setup.clients, config, setup.key, prefix=setup.prefix
-    )  # fmt: skip
+    engine = engine_of(setup, prefix=setup.prefix)
 
     def watched(logits, labels, reduction="mean"):
         loss = plain(logits, labels, reduction)

@@ -14,9 +14,6 @@ from rolora.errors import InputError
 from rolora.evaluation.evaluate import evaluate
 from rolora.experiment import loop
 from rolora.experiment.setup import keep_hidden_states, prepare
-from rolora.federation import close_round, open_round
-from rolora.federation.communication import Ledger
-from rolora.federation.sampling import sample_clients
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
@@ -27,7 +24,8 @@ from rolora.training.examples import by_length
 from rolora.training.frozen_layers import LowerLayers, Refused
 from rolora.training.prefix_cache import Prefix
 from tests.conftest import changed
-from tests.training.test_isolation import entries
+from tests.training import rounds as rounds_of
+from tests.training.rounds import entries, furthest
 
 SMALL = {
     "vocab_size": 17,
@@ -94,27 +92,9 @@ def kept(config, folder=None):
 
 def play(setup, prefix, rounds=2):
     """The state after some rounds, and the held-out loss."""
-    config = setup.config
-    engine = ENGINES[config.runtime.engine](
-        setup.model, setup.train, setup.clients, config, setup.key, prefix=prefix
-    )  # fmt: skip
-    server, ledger, algorithm = peft_boundary.read(setup.model, head=True), Ledger(), config.build_algorithm()
-    for t in range(rounds):
-        clients = sample_clients(setup.key, t, len(setup.clients), config.federation.clients_per_round)
-        opened = open_round(t, server, algorithm, clients, ledger)
-        updates = engine.local_updates(t, opened.broadcasts, opened.trainable)
-        server, ledger, _ = close_round(opened, server, algorithm, updates, ledger, setup.key)
+    server, _ = rounds_of.play(setup, rounds_of.engine_of(setup, prefix=prefix), rounds)
     peft_boundary.write(setup.model, server)
     return server, evaluate(setup.model, setup.held_out, 16, setup.device, prefix=prefix).loss
-
-
-def furthest(one, other):
-    """The largest difference of any entry over the largest entry of its tensor."""
-    other = dict(entries(other))
-    return max(
-        float((tensor - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3))
-        for key, tensor in entries(one)
-    )
 
 
 TOLERANCE = 1e-10

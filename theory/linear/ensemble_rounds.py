@@ -212,6 +212,43 @@ class AltMinRuns:
     b: Float[Array, "*instances iterations r k"]
 
 
+def alternate(
+    data: Data,
+    start: Layer,
+    training: LocalTraining,
+    iterations: int,
+    participants: Participants | None = None,
+    weights: Sequence[float] | None = None,
+) -> AltMinRuns:
+    """RoLoRA's rounds in pairs, a B-round and an A-round with orthonormalised A, for any local training.
+
+    Args:
+        data: the clients' statistics, of all rounds or of round t.
+        start: A^0 with orthonormal columns and B^0, with the ensemble's instance axes.
+        training: what a client does in a round.
+        iterations: T; iteration t is the rounds 2 t and 2 t + 1.
+        participants: who takes part in which round; everyone if None.
+        weights: one positive number a client; equal if None.
+
+    Returns:
+        A^0 ... A^T, and B^1 ... B^T as they were after their own round.
+
+    Example:
+        >>> import numpy as np
+        >>> from theory.linear.ensemble import isotropic, planted
+        >>> model = planted(isotropic(1, 2, 3), np.eye(3)[None, :, :1], np.ones((1, 2, 1, 2)), 2)
+        >>> start = Layer(np.full((1, 3, 1), 3**-0.5), np.zeros((1, 1, 2)))
+        >>> alternate(model, start, LocalTraining(0.1, local_steps=3), 4).a.shape
+        (1, 5, 3, 1)
+    """
+    xp = array_api_compat.array_namespace(start.A)
+    a, b = [start.A], list[Array]()
+    run = rounds(data, ALGORITHMS["rolora"](), start, training, 2 * iterations, True, participants, weights)
+    for t, layer in enumerate(run):
+        (a if t % 2 else b).append(layer.A if t % 2 else layer.B)
+    return AltMinRuns(xp.stack(a, axis=-3), xp.stack(b, axis=-3))
+
+
 def block_size(ensemble: Ensemble) -> int:
     """Return the number of instances whose S_i fit ``CACHE``, at least one.
 
@@ -257,8 +294,10 @@ def alt_min_gd(
         block = block_size(data(0) if callable(data) else data)
     if a0.ndim == 3 and instances > block and isinstance(data, Ensemble):
         parts = [slice(first, first + block) for first in range(0, instances, block)]
-        common = isinstance(eta, int | float)
-        runs = [alt_min_gd(data[part], a0[part], eta if common else eta[part], iterations, block) for part in parts]
+        steps = [eta if isinstance(eta, int | float) else eta[part] for part in parts]
+        runs = [
+            alt_min_gd(data[part], a0[part], step, iterations, block) for part, step in zip(parts, steps, strict=True)
+        ]
         return AltMinRuns(xp.concat([run.a for run in runs]), xp.concat([run.b for run in runs]))
 
     def of_round(t: int) -> Ensemble:
@@ -266,12 +305,7 @@ def alt_min_gd(
 
     step = eta if isinstance(eta, int | float) else eta[..., None, None, None]
     zero = xp.zeros_like(_transposed(a0) @ of_round(0).cross[..., 0, :, :])
-    start, training = Layer(A=a0, B=zero), LocalTraining(eta_a=step)
-    a, b = [a0], []
-    run = rounds(of_round, ALGORITHMS["rolora"](), start, training, 2 * iterations, retracted=True)
-    for t, layer in enumerate(run):
-        (a if t % 2 else b).append(layer.A if t % 2 else layer.B)
-    return AltMinRuns(xp.stack(a, axis=-3), xp.stack(b, axis=-3))
+    return alternate(of_round, Layer(A=a0, B=zero), LocalTraining(eta_a=step), iterations)
 
 
 def subspace_distance(a: Float[Array, "*batch d r"], a_star: Float[Array, "*batch d r"]) -> Float[Array, "*batch"]:

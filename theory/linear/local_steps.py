@@ -14,52 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import array_api_compat
 import numpy as np
 from jaxtyping import Float
 
-from rolora.adapter import Array, Layer
-from rolora.algorithms import ALGORITHMS
-from theory.linear.ensemble import Ensemble
-from theory.linear.ensemble_rounds import AltMinRuns, LocalTraining, Participants, rounds
+from rolora.adapter import Array
 from theory.linear.model import GradientFactor
-
-
-def alternate(
-    ensemble: Ensemble,
-    start: Layer,
-    training: LocalTraining,
-    iterations: int,
-    participants: Participants | None = None,
-    weights: Sequence[float] | None = None,
-) -> AltMinRuns:
-    """RoLoRA's rounds in pairs, a B-round and an A-round with orthonormalised A, for any local training.
-
-    Args:
-        ensemble: the clients, the same data in all rounds.
-        start: A^0 with orthonormal columns and B^0, with the ensemble's instance axes.
-        training: what a client does in a round.
-        iterations: T; iteration t is the rounds 2 t and 2 t + 1.
-        participants: who takes part in which round; everyone if None.
-        weights: one positive number a client; equal if None.
-
-    Returns:
-        A^0 ... A^T, and B^1 ... B^T as they were after their own round.
-
-    Example:
-        >>> from theory.linear.ensemble import isotropic, planted
-        >>> model = planted(isotropic(1, 2, 3), np.eye(3)[None, :, :1], np.ones((1, 2, 1, 2)), 2)
-        >>> start = Layer(np.full((1, 3, 1), 3**-0.5), np.zeros((1, 1, 2)))
-        >>> alternate(model, start, LocalTraining(0.1, local_steps=3), 4).a.shape
-        (1, 5, 3, 1)
-    """
-    xp = array_api_compat.array_namespace(start.A)
-    a, b = [start.A], []
-    algorithm = ALGORITHMS["rolora"]()
-    run = rounds(ensemble, algorithm, start, training, 2 * iterations, True, participants, weights)
-    for t, layer in enumerate(run):
-        (a if t % 2 else b).append(layer.A if t % 2 else layer.B)
-    return AltMinRuns(xp.stack(a, axis=-3), xp.stack(b, axis=-3))
 
 
 def population_step(

@@ -16,8 +16,18 @@ from rolora.adapter import Array, Layer
 from rolora.algorithms import ALGORITHMS, Algorithm
 from rolora.federation import ClientUpdate, LocalUpdate, RoundReport, ServerState, run_round
 from rolora.federation.communication import Ledger, Message
-from theory.linear.geometry import normalise
-from theory.linear.model import LinearModel, b_step, gradient_a, gradient_b, loss
+from rolora.keys import Key
+from theory.linear.geometry import normalise, start_at
+from theory.linear.model import (
+    GradientFactor,
+    LinearModel,
+    b_step,
+    gradient_a,
+    gradient_b,
+    loss,
+    population,
+    random_truth,
+)
 
 LAYER = "linear"
 """The name of the only adapted layer: A is a as a column, B is b^T as a row, W0 = 0."""
@@ -135,6 +145,25 @@ def alt_min_gd(model: LinearModel, a0: Float[Array, "d"], eta: float, iterations
         else:
             b.append(layer.B[0])
     return AltMinRun(np.stack(a), np.stack(b))
+
+
+def signed_angles(
+    key: Key, instances: int, num_clients: int, dimension: int, gradient_factor: GradientFactor
+) -> Iterator[tuple[float, float, float]]:
+    """Yield theta, kappa and the angle after one iteration in the population, for random theta, kappa and truth.
+
+    The angle is taken in the plane of a0 and a*, positive on the side of a0.
+    """
+    for number in range(instances):
+        draw = key.fold("instance", number)
+        a_star, b_star = random_truth(draw.fold("truth"), dimension, 3)
+        stream = draw.generator()
+        theta, kappa = float(stream.uniform(0.01, 1.5)), float(stream.uniform(0.05, 1.5))
+        a0 = start_at(draw.fold("a0"), a_star, float(np.sin(theta)))
+        model = population(num_clients, a_star, b_star, gradient_factor)
+        after = alt_min_gd(model, a0, kappa / float(b_star @ b_star), 1).a[-1]
+        side = a0 - (a0 @ a_star) * a_star
+        yield theta, kappa, float(np.arctan2(after @ side / np.linalg.norm(side), after @ a_star))
 
 
 def relative_error(layer: Layer, model: LinearModel) -> float:

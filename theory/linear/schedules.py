@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from rolora.adapter import Array
+from rolora.adapter import Array, Layer
 from rolora.algorithms.rolora import RoLoRA
+from rolora.keys import Key
+from theory.linear.ensemble import Ensemble, draw_noisy
 from theory.linear.model import GradientFactor
 
 
@@ -27,6 +29,21 @@ def mixture(trains_a: Sequence[bool]) -> RoLoRA:
         'BABBBA'
     """
     return RoLoRA("".join("BA" if chosen else "BB" for chosen in trains_a))
+
+
+def rank_two_example(key: Key, instances: int) -> tuple[Ensemble, Layer]:
+    """Return noisy data of rank two with a head of its own for each of three clients, and a normal start.
+
+    Example:
+        >>> data, start = rank_two_example(Key(0), 4)
+        >>> data.moments.shape, start.update.shape
+        ((4, 3, 6, 6), (4, 6, 4))
+    """
+    stream = key.fold("truth").generator()
+    a_star = np.linalg.qr(stream.standard_normal((instances, 6, 2)))[0]
+    b_star = stream.standard_normal((instances, 3, 2, 4))
+    start = Layer(A=stream.standard_normal((instances, 6, 2)), B=stream.standard_normal((instances, 2, 4)))
+    return draw_noisy(key.fold("data"), 25, a_star, b_star, 0.1, 2), start
 
 
 def repeated_a_steps(

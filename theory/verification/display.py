@@ -61,8 +61,8 @@ def typeset(text: str) -> str:
     return text
 
 
-def _lines(text: str) -> Iterator[Text]:
-    for line in textwrap.wrap(typeset(text), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT + "  "):
+def _lines(text: str, label: str = "") -> Iterator[Text]:
+    for line in textwrap.wrap(label + typeset(text), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT + "  "):
         yield Text(line)
 
 
@@ -110,6 +110,6 @@ def summary(outcomes: Sequence[Outcome | Failure], file: str | None) -> Iterator
     if refuted:
         yield Text("Refuted:")
     for outcome in refuted:
-        yield from _lines(f"{outcome.claim.id}: {outcome.claim.statement}")
+        yield from _lines(outcome.claim.statement, label=f"{outcome.claim.id}: ")
     yield Text(f"JSON: {file}" if file else "JSON: not written (--json FILE writes it)")
     yield Text("Table of all claims: paper_figures/rendered/tab_claims.md")

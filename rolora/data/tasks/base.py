@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 VALIDATION = ("validation", "valid", "dev", "val")
-"""What a validation split is usually called."""
+"""Usual name of a validation split."""
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,5 @@ class KnownTask:
 
     @property
     def outputs(self) -> int:
-        """Of a head: one for each label, one for a number."""
+        """Number of outputs of a head: one for each label, one for a number."""
         return len(self.label_names) if self.label_names else 1

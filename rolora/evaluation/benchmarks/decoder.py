@@ -1,4 +1,4 @@
-"""The model that is measured: a decoder as it is, or with the adapter that a run has trained."""
+"""Load the model to measure: a decoder, with the adapter of a run where one is given."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rolora.models.seeding import named_stream
 
 @dataclass(frozen=True)
 class Decoder:
-    """A causal model with its tokenizer, ready to be asked."""
+    """A causal model with its tokenizer."""
 
     model: torch.nn.Module
     tokenizer: Any
@@ -34,11 +34,11 @@ class Decoder:
 
     @property
     def pad_token(self) -> int:
-        """Any token will do where the mask says that there is none."""
+        """Return the padding token; any token will do where the mask excludes it."""
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text: with a beginning-of-text token where the tokenizer sets one, and never an end."""
+        """Return the tokens of a text, with a beginning-of-text token where the tokenizer sets one, and no end token."""
         begins = self.tokenizer.bos_token is not None and text.startswith(self.tokenizer.bos_token)
         tokens = self.tokenizer(text, add_special_tokens=not begins, verbose=False)["input_ids"]
         ends = tokens and tokens[-1] == self.tokenizer.eos_token_id and not text.endswith(self.tokenizer.eos_token)
@@ -46,7 +46,7 @@ class Decoder:
 
 
 def load(name: str, dtype: torch.dtype, device: torch.device) -> Decoder:
-    """A decoder by a packaged name, a local folder or a hub name; or a run's folder, or a folder with PEFT's adapter.
+    """Load a decoder by a packaged name, a local folder, a hub name, a run's folder or a folder with PEFT's adapter.
 
     Raises:
         InputError: no such model or run, an adapter that is not a decoder's, or a run whose result is not one model.
@@ -64,7 +64,7 @@ def load(name: str, dtype: torch.dtype, device: torch.device) -> Decoder:
 
 
 def _adapter(path: Path) -> Path | None:
-    """The folder with PEFT's adapter, or None for a model."""
+    """Return the folder with PEFT's adapter, or None for a model."""
     for folder in (path / "adapter", path):
         if (folder / "adapter_config.json").is_file():
             return folder
@@ -77,19 +77,19 @@ def _adapter(path: Path) -> Path | None:
 
 
 def _base_of(adapter: Path) -> str:
-    """The name of the model that an adapter belongs to."""
+    """Return the name of the model that an adapter belongs to."""
     settings = records.read_json(adapter / "adapter_config.json")
     if settings.get("task_type") not in (None, "CAUSAL_LM"):
         raise InputError(
-            f"{adapter}: got an adapter for {settings['task_type']}, expected CAUSAL_LM: benchmarks are put to decoders"
+            where=adapter, got=settings["task_type"], expected="an adapter for CAUSAL_LM, as benchmarks need a decoder"
         )
     run = adapter.parent
     if (run / "personal.safetensors").exists():
-        raise InputError(f"{run}: its clients keep factors of their own, expected a run whose result is one model")
+        raise InputError(where=run, expected="a run whose result is one model; its clients keep factors of their own")
     record = records.read_json(run / "record.json") if (run / "record.json").exists() else {}
     name = record.get("model", {}).get("name") or settings.get("base_model_name_or_path")
     if not name:
-        raise InputError(f"{adapter}: expected base_model_name_or_path in adapter_config.json, there is none")
+        raise InputError(where=adapter, expected="base_model_name_or_path in adapter_config.json; there is none")
     return str(name)
 
 
@@ -111,9 +111,8 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
             f"language model and its tokenizer, a run's folder, or a hub name that can be reached here; {reason}"
         ) from None
     if loading["missing_keys"]:
-        raise InputError(
-            f"MODEL: got {name!r}, expected a decoder: as one, it lacks the weights {', '.join(sorted(loading['missing_keys'])[:3])}"
-        )
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise InputError(key="MODEL", got=name, expected=f"a decoder; as one, it lacks the weights {missing}")
     described = {
         "name": name,
         "source": source,
@@ -125,26 +124,25 @@ def _base(name: str, dtype: torch.dtype) -> tuple[torch.nn.Module, Any, dict[str
 
 
 def _adapted(model: torch.nn.Module, adapter: Path) -> PeftModel:
-    """The model with PEFT's adapter, and with the residual that a run left beside it folded into its weights."""
-    if not (
-        adapter / "adapter_model.safetensors"
-    ).is_file():  # PEFT would read adapter_model.bin, a pickle, in its place
-        raise InputError(f"{adapter}: expected an adapter in adapter_model.safetensors; there is none")
+    """Return the model with PEFT's adapter, and a run's residual folded into its weights."""
+    # Without this file PEFT would read adapter_model.bin, a pickle.
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise InputError(where=adapter, expected="an adapter in adapter_model.safetensors; there is none")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Found missing adapter keys")
-            # peft asks transformers for a property by its old name; neither side's user can mend that.
+            # peft asks transformers for a property by its old name.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, UserWarning, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{adapter}: expected an adapter of {model.config._name_or_path}; {reason}") from None
+        raise InputError(where=adapter, expected=f"an adapter of {model.config._name_or_path}; {reason}") from None
     file = adapter.parent / "residual.safetensors"
     if file.exists():
         state = peft_boundary.read(adapted, head=False)
         residuals = {name.partition("|")[2] or name: array for name, array in load_file(file).items()}
         if set(residuals) != set(state.layers):
-            raise InputError(f"{file}: holds other layers than {adapter}, expected the residual of the same run")
+            raise InputError(where=file, expected=f"the residual of the layers of {adapter}; it has other layers")
         layers = {
             name: Layer(A=layer.A, B=layer.B, residual=residuals[name].to(layer.A))
             for name, layer in state.layers.items()
@@ -161,12 +159,10 @@ def _max_length(model: torch.nn.Module, tokenizer: Any) -> int:
 
 @torch.no_grad()
 def _check_causal(decoder: Decoder, name: str) -> None:
-    """A decoder does not see later tokens; an encoder that predicts masked words loads as one and does."""
+    """Refuse a model whose outputs depend on later tokens, such as an encoder that predicts masked words."""
     pairs = torch.tensor([[5, 6], [5, 7]], device=decoder.device)
-    one, other = (decoder.model(input_ids=pair[None]).logits[0].float() for pair in pairs)
-    # Scale-free: what the second token changes at its own place is what a change is.
-    before, own = ((one - other)[place].abs().max() for place in (0, 1))
+    first, second = (decoder.model(input_ids=pair[None]).logits[0].float() for pair in pairs)
+    # Relative to the change that the second token makes at its own place.
+    before, own = ((first - second)[place].abs().max() for place in (0, 1))
     if before > 1e-3 * own:
-        raise InputError(
-            f"MODEL: got {name}, expected a decoder: its outputs depend on later tokens, so it cannot be asked to continue a text"
-        )
+        raise InputError(key="MODEL", got=name, expected="a decoder; the outputs of this model depend on later tokens")

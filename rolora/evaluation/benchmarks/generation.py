@@ -1,4 +1,4 @@
-"""What a model writes after a prompt: greedy, batched, up to a stop.
+"""Greedy generation, batched, up to a stop text.
 
 transformers' own ``generate`` does the work, with prompts padded on the left and positions counted from the first real token.
 The settings that come with a model (temperature, samples) are not used. A batch changes logits by rounding, so where two tokens
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from rolora.errors import InputError
@@ -20,15 +21,15 @@ from rolora.models import precision
 
 
 class _Stop(StoppingCriteria):
-    """A row is finished when one of the texts stands in what it has written."""
+    """Stop a row at the first of the stop texts in its continuation."""
 
     def __init__(self, decoder: Decoder, prompt_length: int, texts: Sequence[str]) -> None:
         self.decoder, self.prompt_length, self.texts = decoder, prompt_length, texts
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         written = input_ids[:, self.prompt_length :]
-        found = [any(text in self.decoder.tokenizer.decode(row) for text in self.texts) for row in written]
-        return torch.tensor(found, device=input_ids.device)
+        stopped = [any(text in self.decoder.tokenizer.decode(row) for text in self.texts) for row in written]
+        return torch.tensor(stopped, device=input_ids.device)
 
 
 @torch.no_grad()
@@ -38,9 +39,9 @@ def generate(
     stop: Sequence[str],
     max_new_tokens: int,
     batch_size: int,
-    progress: Progress | None = None,
+    progress: Progress = lambda completed, total: None,
 ) -> list[str]:
-    """The continuation of each prompt, without the stop text and what follows it.
+    """Return the continuation of each prompt, without the stop text and all after it.
 
     Raises:
         InputError: a model that cannot hold ``max_new_tokens`` more. A prompt that is too long loses its beginning.
@@ -48,14 +49,16 @@ def generate(
     room = decoder.max_length - max_new_tokens
     if room < 1:
         raise InputError(
-            f"--max-new-tokens: got {max_new_tokens}, expected fewer than the model's {decoder.max_length}"
+            key="--max-new-tokens", got=max_new_tokens, expected=f"fewer than the model's {decoder.max_length}"
         )
     encoded = [decoder.encode(prompt)[-room:] for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]), reverse=True)
     texts = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        tokens, mask = _padded([encoded[index] for index in chosen], decoder)
+        rows = [encoded[index] for index in chosen]
+        tokens = _left_padded(rows, decoder.pad_token).to(decoder.device)
+        mask = _left_padded([[1] * len(row) for row in rows], 0).to(decoder.device)
         with precision.arithmetic(decoder.model):
             written = decoder.model.generate(
                 input_ids=tokens,
@@ -65,23 +68,16 @@ def generate(
             )
         for index, row in zip(chosen, written[:, tokens.shape[1] :].tolist(), strict=True):
             texts[index] = cut(decoder.tokenizer.decode(_before_end(row, decoder), skip_special_tokens=True), stop)
-        if progress is not None:
-            progress(len(chosen))
+        progress(min(first + batch_size, len(order)), len(order))
     return texts
 
 
-def _padded(texts: Sequence[Sequence[int]], decoder: Decoder) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and mask of a batch, (texts, longest) each, padded on the left."""
-    tokens = torch.full((len(texts), max(map(len, texts))), decoder.pad_token, dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, text in enumerate(texts):
-        tokens[row, tokens.shape[1] - len(text) :] = torch.tensor(text, dtype=torch.long)
-        mask[row, tokens.shape[1] - len(text) :] = 1
-    return tokens.to(decoder.device), mask.to(decoder.device)
+def _left_padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value, padding_side="left")
 
 
 def _ends(decoder: Decoder) -> list[int]:
-    """The tokens after which a model has nothing more to say."""
+    """Return the tokens that end a text, the model's and the tokenizer's."""
     own = getattr(decoder.model.generation_config, "eos_token_id", None)
     tokens = own if isinstance(own, list) else [own]
     return sorted({token for token in (*tokens, decoder.tokenizer.eos_token_id) if token is not None})
@@ -104,7 +100,7 @@ def _before_end(row: list[int], decoder: Decoder) -> list[int]:
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
-    """A text up to the first of the stop texts.
+    """Return a text up to the first of the stop texts.
 
     Example:
         >>> cut("#### 18\\nQuestion: and", ["Question:", "</s>"])

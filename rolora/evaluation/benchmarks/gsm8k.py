@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
@@ -21,7 +20,7 @@ NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
 
 
 def normalised(number: str) -> str:
-    """One way to write a number: no thousands separator, currency, or zeros at the end of a fraction.
+    """Return a number without thousands separator, currency, or zeros at the end of a fraction.
 
     Example:
         >>> [normalised(text) for text in ("$1,080.00", "-5", "2.50", ".5")]
@@ -33,37 +32,33 @@ def normalised(number: str) -> str:
 
 
 def read(text: str) -> str | None:
-    """The number after "####", or the last number, or None.
+    """Return the number after "####", else the last number, else None.
 
     Example:
         >>> read("9 * 2 = $18\\n#### 18"), read("So she makes $1,080 a day."), read("I do not know.")
         ('18', '1080', None)
     """
     _, mark, after = text.partition("####")
-    found = NUMBER.search(after) if mark else None
-    if found is None:
-        found = next(reversed(list(NUMBER.finditer(text))), None)
-    return normalised(found.group()) if found else None
+    match = NUMBER.search(after) if mark else None
+    if match is None:
+        match = next(reversed(list(NUMBER.finditer(text))), None)
+    return normalised(match.group()) if match else None
 
 
 def prompt(row: Row, shots: Sequence[Row]) -> str:
-    """Worked examples and the question, up to "Answer:"."""
+    """Return worked examples and the question, up to "Answer:"."""
     examples = "".join(f"Question: {shot['question']}\nAnswer: {shot['answer']}\n\n" for shot in shots)
     return f"{examples}Question: {row['question']}\nAnswer:"
 
 
 def ask(row: Row, shots: Sequence[Row]) -> OpenQuestion:
-    """The open question of ``generation``."""
+    """Return the open question of ``generation``."""
     return OpenQuestion(prompt(row, shots), normalised(row["answer"].rpartition("####")[2].strip()))
 
 
 def solution(row: Row, shots: Sequence[Row]) -> Choice:
-    """The reference solution, whose loss is taken."""
+    """Return the reference solution, whose loss is measured."""
     return Choice((Option(prompt(row, shots), f" {row['answer']}"),), 0)
-
-
-def _from_hub(row: Row) -> dict[str, Any]:
-    return {"question": row["question"], "answer": row["answer"]}
 
 
 BENCHMARK = Benchmark(
@@ -72,7 +67,7 @@ BENCHMARK = Benchmark(
     source="Cobbe et al. 2021 (arXiv 2110.14168); prompt as lm-evaluation-harness 0.4.13",
     columns=("question", "answer"),
     files={"train": ("train",), "test": ("test",)},
-    hub=HubSource("openai/gsm8k", "main", {"train": "train", "test": "test"}, _from_hub),
+    hub=HubSource("openai/gsm8k", "main", {"train": "train", "test": "test"}),
     split="test",
     likelihood=solution,
     generation=Generation(

@@ -1,4 +1,4 @@
-"""HumanEval: 164 Python functions, written by the model and judged by their tests.
+"""HumanEval: 164 Python functions, written by the model and judged by tests.
 
 Source: Chen et al. 2021 (arXiv 2107.03374v2): the prompt is a signature with docstring, generation stops at the next top-level
 "class", "def", "#", "if" or "print"; a completion is right if it passes all tests; pass@1 of greedy decoding here, one
@@ -12,7 +12,6 @@ loss of the canonical solution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rolora.evaluation.benchmarks.benchmark import Benchmark, Choice, Generation, HubSource, OpenQuestion, Option, Row
 
@@ -20,28 +19,22 @@ STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 
 
 def ask(row: Row, shots: Sequence[Row]) -> OpenQuestion:
-    """The prompt, and the tests that a program made of prompt and completion is followed by."""
+    """Return the prompt, and the tests that follow prompt and completion in a program."""
     return OpenQuestion(row["prompt"], f"\n{row['test']}\ncheck({row['entry_point']})\n")
 
 
 def solution(row: Row, shots: Sequence[Row]) -> Choice:
-    """The canonical solution, whose loss is taken."""
+    """Return the canonical solution, whose loss is measured."""
     return Choice((Option(row["prompt"], row["canonical_solution"]),), 0)
 
-
-def _from_hub(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in COLUMNS}
-
-
-COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
 
 BENCHMARK = Benchmark(
     name="humaneval",
     title="HumanEval",
     source="Chen et al. 2021 (arXiv 2107.03374v2)",
-    columns=COLUMNS,
+    columns=("task_id", "prompt", "canonical_solution", "test", "entry_point"),
     files={"test": ("HumanEval", "test")},
-    hub=HubSource("openai_humaneval", None, {"test": "test"}, _from_hub),
+    hub=HubSource("openai_humaneval", None, {"test": "test"}),
     split="test",
     likelihood=solution,
     generation=Generation(

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks.benchmark import Normalisation, Option
 from rolora.evaluation.benchmarks.decoder import Decoder
@@ -23,8 +25,8 @@ from rolora.models import precision
 BATCHES_PER_CALL = 16
 """Batches that the harness sorts by length; progress is reported after each call."""
 
-Progress = Callable[[int], None]
-"""Receives the number of texts that were completed."""
+Progress = Callable[[int, int], None]
+"""Receives the number of completed texts and their total."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class Score:
 def require_harness() -> None:
     """Raise InputError if lm-evaluation-harness is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise InputError("likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]'")
+        raise InputError(
+            "likelihood and labels need the package lm_eval: pip install 'rolora[evaluation]', or use --how generation"
+        )
 
 
 def log_likelihoods(
-    decoder: Decoder, options: Sequence[Option], batch_size: int, progress: Progress | None = None
+    decoder: Decoder, options: Sequence[Option], batch_size: int, progress: Progress = lambda completed, total: None
 ) -> list[Score]:
     """Score each option given its context.
 
@@ -71,40 +75,33 @@ def log_likelihoods(
     Raises:
         InputError: an option that is empty or longer than the model can read, or no lm_eval.
     """
-    harness = _harness(decoder, batch_size)
-    lengths = [_lengths(harness, option) for option in options]
-    sums: list[float] = []
-    for first in range(0, len(options), BATCHES_PER_CALL * batch_size):
-        chosen = options[first : first + BATCHES_PER_CALL * batch_size]
-        sums += _sums(harness, decoder, chosen)
-        if progress is not None:
-            progress(len(chosen))
-    return [
-        Score(total, tokens, option.characters, cut)
-        for total, (tokens, cut), option in zip(sums, lengths, options, strict=True)
-    ]
-
-
-def _harness(decoder: Decoder, batch_size: int) -> Any:
     require_harness()
+    from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every model that is already in memory
-    return HFLM(
+    reduced = next(decoder.model.parameters()).dtype == torch.bfloat16
+    harness = HFLM(
         decoder.model,
         backend="causal",
         tokenizer=decoder.tokenizer,
         max_length=decoder.max_length,
         batch_size=batch_size,
+        softmax_dtype="float32",
+        mixed_precision_dtype="bfloat16" if reduced else None,  # the harness switches off an autocast around it
     )
-
-
-def _sums(harness: Any, decoder: Decoder, options: Sequence[Option]) -> list[float]:
-    from lm_eval.api.instance import Instance
-
-    requests = [Instance("loglikelihood", {}, _pair(option), index) for index, option in enumerate(options)]
-    with precision.arithmetic(decoder.model):
-        return [total for total, _ in harness.loglikelihood(requests, disable_tqdm=True)]
+    lengths = [_lengths(harness, option) for option in options]
+    sums: list[float] = []
+    for first in range(0, len(options), BATCHES_PER_CALL * batch_size):
+        chosen = options[first : first + BATCHES_PER_CALL * batch_size]
+        requests = [Instance("loglikelihood", {}, _pair(option), index) for index, option in enumerate(chosen)]
+        with precision.arithmetic(decoder.model):
+            sums += [total for total, _ in harness.loglikelihood(requests, disable_tqdm=True)]
+        progress(len(sums), len(options))
+    return [
+        Score(total, tokens, option.characters, cut)
+        for total, (tokens, cut), option in zip(sums, lengths, options, strict=True)
+    ]
 
 
 def _pair(option: Option) -> tuple[str, str]:

@@ -1,28 +1,32 @@
-"""A decoder's answers to a benchmark's questions, and what they add up to."""
+"""Measure a decoder on a benchmark's questions: answers, accuracy with its interval, chance and majority."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from rolora.evaluation.benchmarks import generation
 from rolora.evaluation.benchmarks.benchmark import Choice, Normalisation, Template, Way
 from rolora.evaluation.benchmarks.decoder import Decoder
-from rolora.evaluation.benchmarks.likelihood import Progress, Score, best, log_likelihoods
-from rolora.evaluation.benchmarks.questions import Asked
+from rolora.evaluation.benchmarks.likelihood import Score, best, log_likelihoods
+from rolora.evaluation.benchmarks.questions import QuestionSet
 from rolora.evaluation.benchmarks.sandbox import Sandbox
 from rolora.evaluation.benchmarks.templates import wrapper
-from rolora.evaluation.intervals import pass_at_k, wilson
+from rolora.evaluation.intervals import wilson
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("sum", "character", "token")
+
+Progress = Callable[[str, int, int], None]
+"""Receives the task, the number of completed texts and their total."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How questions are put: batch, template and length (None: the benchmark's own), and where programs run, if at all."""
+    """Batch size, template and length (None: the benchmark's own), and the sandbox of generated programs, if any."""
 
     batch_size: int = 8
     template: Template | None = None
@@ -32,43 +36,41 @@ class Settings:
 
 def measure(
     decoder: Decoder,
-    asked: Asked,
+    questions: QuestionSet,
     way: Way,
     settings: Settings,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = lambda task, completed, total: None,
 ) -> dict[str, Any]:
-    """Ask all questions in one way.
+    """Put all questions to the model in one way.
 
     Args:
         decoder: the model.
-        asked: the questions.
+        questions: of one benchmark.
         way: likelihood, labels or generation.
-        settings: how they are put.
-        progress: told what is done, how much of it, and of how much.
+        settings: batch size, template, length and sandbox.
+        progress: called after each batch.
 
     Returns:
-        What a record keeps: what was asked and how, accuracy with interval, what guessing would give, every answer.
+        The entry of a record: settings, accuracy with interval, chance, every answer.
     """
     started = time.perf_counter()
-    if way == "generation":
-        found, template = _open(decoder, asked, settings, progress)
-    else:
-        found, template = _scored(decoder, asked, way, settings, progress)
-    answers = found.pop("answers")
-    for answer, identity, row in zip(answers, asked.identities, asked.rows, strict=True):
+    measured = _generated if way == "generation" else _scored
+    result, template = measured(decoder, questions, way, settings, progress)
+    answers = result.pop("answers")
+    for answer, identity, row in zip(answers, questions.identities, questions.rows, strict=True):
         answer["id"] = identity
-        if asked.benchmark.group:
-            answer["group"] = row[asked.benchmark.group]
+        if questions.benchmark.group:
+            answer["group"] = row[questions.benchmark.group]
     return {
-        "benchmark": asked.benchmark.name,
-        "split": asked.split,
+        "benchmark": questions.benchmark.name,
+        "split": questions.split,
         "how": way,
         "template": template,
-        "shots": asked.num_shots,
-        "data": asked.source.as_dict(),
-        "questions": len(asked.rows),
-        "available": asked.available,
-        **found,
+        "shots": questions.num_shots,
+        "data": asdict(questions.source),
+        "questions": len(questions.rows),
+        "available": questions.available,
+        **result,
         **_by_group(answers),
         "seconds": round(time.perf_counter() - started, 3),
         "answers": answers,
@@ -76,7 +78,7 @@ def measure(
 
 
 def accuracy(right: Sequence[bool]) -> dict[str, Any]:
-    """Share of right answers with Wilson's 95 % interval.
+    """Return the share of right answers with Wilson's 95 % interval.
 
     Example:
         >>> accuracy([True, True, False, True])["accuracy"]
@@ -86,43 +88,31 @@ def accuracy(right: Sequence[bool]) -> dict[str, Any]:
 
 
 def _majority(golds: Sequence[Any]) -> float:
-    """The share of the most frequent right answer: what a model reaches that always says the same."""
+    """Return the accuracy of the most frequent right answer given to every question."""
     return Counter(golds).most_common(1)[0][1] / len(golds)
 
 
-def _teller(progress: Callable[[str, int, int], None] | None, what: str, total: int) -> Progress:
-    count = 0
-
-    def told(number: int) -> None:
-        nonlocal count
-        count += number
-        if progress is not None:
-            progress(what, count, total)
-
-    return told
-
-
 def _scored(
-    decoder: Decoder, asked: Asked, way: Way, settings: Settings, progress: Callable[[str, int, int], None] | None
+    decoder: Decoder, questions: QuestionSet, way: Way, settings: Settings, progress: Progress
 ) -> tuple[dict[str, Any], str]:
-    benchmark, template = asked.benchmark, "plain"
+    benchmark, template = questions.benchmark, "plain"
     if way == "labels":
         template = settings.template or (benchmark.generation.template if benchmark.generation else "plain")
         wrap = wrapper(template, decoder.tokenizer)
-        choices = [benchmark.labels(row, wrap) for row in asked.rows]
+        choices = [benchmark.labels(row, wrap) for row in questions.rows]
     else:
-        choices = [benchmark.likelihood(row, asked.examples(row)) for row in asked.rows]
+        choices = [benchmark.likelihood(row, questions.examples(row)) for row in questions.rows]
     options = [option for choice in choices for option in choice.options]
-    told = _teller(progress, f"{benchmark.name} {way}", len(options))
-    scores = iter(log_likelihoods(decoder, options, settings.batch_size, told))
+    report = partial(progress, f"{benchmark.name} {way}")
+    scores = iter(log_likelihoods(decoder, options, settings.batch_size, report))
     by_question = [[next(scores) for _ in choice.options] for choice in choices]
     if all(len(choice.options) == 1 for choice in choices):
-        return _losses([found[0] for found in by_question]), template
+        return _losses([options[0] for options in by_question]), template
     return _chosen(choices, by_question, "sum" if way == "labels" else benchmark.normalisation), template
 
 
 def _losses(scores: Sequence[Score]) -> dict[str, Any]:
-    """The loss of reference texts: every token counts once, so a long text counts for more."""
+    """Return the mean loss a token of reference texts; a long text counts for more."""
     tokens = sum(score.tokens for score in scores)
     return {
         "loss": -sum(score.log_likelihood for score in scores) / tokens,
@@ -134,14 +124,14 @@ def _losses(scores: Sequence[Score]) -> dict[str, Any]:
 
 def _chosen(choices: Sequence[Choice], scores: Sequence[Sequence[Score]], primary: Normalisation) -> dict[str, Any]:
     answers = []
-    for choice, found in zip(choices, scores, strict=True):
-        picked = {by: best(found, by) for by in NORMALISATIONS}
+    for choice, options in zip(choices, scores, strict=True):
+        picked = {by: best(options, by) for by in NORMALISATIONS}
         answers.append(
             {
                 "gold": choice.gold,
                 "picked": picked,
                 "correct": picked[primary] == choice.gold,
-                "log_likelihoods": [score.log_likelihood for score in found],
+                "log_likelihoods": [score.log_likelihood for score in options],
             }
         )
     return {
@@ -153,68 +143,59 @@ def _chosen(choices: Sequence[Choice], scores: Sequence[Sequence[Score]], primar
         },
         "chance": sum(1 / len(choice.options) for choice in choices) / len(choices),
         "majority": _majority([choice.gold for choice in choices]),
-        "cut": sum(any(score.cut for score in found) for found in scores),
+        "cut": sum(any(score.cut for score in options) for options in scores),
         "answers": answers,
     }
 
 
-def _open(
-    decoder: Decoder, asked: Asked, settings: Settings, progress: Callable[[str, int, int], None] | None
+def _generated(
+    decoder: Decoder, questions: QuestionSet, way: Way, settings: Settings, progress: Progress
 ) -> tuple[dict[str, Any], str]:
-    rule = asked.benchmark.generation
+    benchmark, rule = questions.benchmark, questions.benchmark.generation
     template = "plain" if rule.executes else settings.template or rule.template
     wrap = wrapper(template, decoder.tokenizer)
-    questions = [rule.ask(row, asked.examples(row)) for row in asked.rows]
+    opened = [rule.ask(row, questions.examples(row)) for row in questions.rows]
     length = settings.max_new_tokens or rule.max_new_tokens
-    told = _teller(progress, f"{asked.benchmark.name} generation", len(questions))
-    prompts = [wrap(question.instruction) for question in questions]
-    texts = generation.generate(decoder, prompts, rule.stop, length, settings.batch_size, told)
+    prompts = [wrap(question.instruction) for question in opened]
+    report = partial(progress, f"{benchmark.name} {way}")
+    texts = generation.generate(decoder, prompts, rule.stop, length, settings.batch_size, report)
     common = {"max_new_tokens": length, "batch_size": settings.batch_size}
     if rule.executes:
-        programs = [
-            question.instruction + text + question.answer for question, text in zip(questions, texts, strict=True)
-        ]
-        return common | _judged(texts, programs, settings.sandbox, progress), template
+        programs = [question.instruction + text + question.answer for question, text in zip(opened, texts, strict=True)]
+        return common | _executed(texts, programs, settings.sandbox, progress), template
     answers = []
-    for question, text in zip(questions, texts, strict=True):
+    for question, text in zip(opened, texts, strict=True):
         read = rule.read(text)
         answers.append({"gold": question.answer, "read": read, "correct": read == question.answer, "text": text})
-    golds = [question.answer for question in questions]
-    chances = [len(c.options) for c in _options(asked)]
+    options = [len(benchmark.likelihood(row, ()).options) for row in questions.rows]
     return common | accuracy([answer["correct"] for answer in answers]) | {
-        "chance": sum(1 / count for count in chances) / len(chances) if min(chances) > 1 else None,
-        "majority": _majority(golds),
+        "chance": sum(1 / count for count in options) / len(options) if min(options) > 1 else None,
+        "majority": _majority([question.answer for question in opened]),
         "unreadable": sum(answer["read"] is None for answer in answers) / len(answers),
         "answers": answers,
     }, template
 
 
-def _options(asked: Asked) -> list[Choice]:
-    return [asked.benchmark.likelihood(row, ()) for row in asked.rows]
-
-
-def _judged(
-    texts: Sequence[str],
-    programs: Sequence[str],
-    sandbox: Sandbox | None,
-    progress: Callable[[str, int, int], None] | None,
+def _executed(
+    texts: Sequence[str], programs: Sequence[str], sandbox: Sandbox | None, progress: Progress
 ) -> dict[str, Any]:
-    """Completions with what their tests say, or unjudged without a sandbox."""
+    """Return completions with the outcome of their tests, or without one where there is no sandbox."""
     if sandbox is None:
         return {"executed": False, "answers": [{"text": text} for text in texts]}
-    told = _teller(progress, "tests", len(programs))
     answers = []
     for text, program in zip(texts, programs, strict=True):
         outcome = sandbox.run(program)
         answers.append({"outcome": outcome, "correct": outcome == "passed", "text": text})
-        told(1)
-    right = [answer["correct"] for answer in answers]
-    passes = sum(pass_at_k(1, int(one), 1) for one in right) / len(right)
-    return {"executed": True, "sandbox": sandbox.describe(), **accuracy(right), "pass_at_1": passes, "answers": answers}
+        progress("tests", len(answers), len(programs))
+    shares = accuracy([answer["correct"] for answer in answers])
+    # One completion a problem: pass@1 (Chen et al. 2021, Eq. 1) is the share of right ones.
+    return {
+        "executed": True, "sandbox": sandbox.describe(), **shares, "pass_at_1": shares["accuracy"], "answers": answers,
+    }  # fmt: skip
 
 
 def _by_group(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The accuracy of each group, and their unweighted mean."""
+    """Return the accuracy of each group, and their unweighted mean."""
     if not answers or "group" not in answers[0] or "correct" not in answers[0]:
         return {}
     groups: dict[str, list[bool]] = {}

@@ -31,13 +31,13 @@ SUBJECTS = (
 
 
 def question(row: Row) -> str:
-    """A question with its options, up to "Answer:"."""
+    """Return a question with its options, up to "Answer:"."""
     options = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=True))
     return f"{row['question'].strip()}\n{options}\nAnswer:"
 
 
 def prompt(row: Row, shots: Sequence[Row]) -> str:
-    """Heading, worked examples, question.
+    """Return heading, worked examples and question.
 
     Example:
         >>> row = {"subject": "world_religions", "question": "Q?", "choices": list("wxyz"), "answer": "B"}
@@ -64,27 +64,22 @@ def prompt(row: Row, shots: Sequence[Row]) -> str:
 
 
 def choose(row: Row, shots: Sequence[Row]) -> Choice:
-    """The four letters after the prompt."""
+    """Return the four letters after the prompt."""
     context = prompt(row, shots)
     return Choice(tuple(Option(context, f" {letter}") for letter in LETTERS), LETTERS.index(row["answer"]))
 
 
 def labels(row: Row, wrap: Callable[[str], str]) -> Choice:
-    """The four letters after the question alone, put as an instruction."""
+    """Return the four letters after the question alone, as an instruction."""
     context = wrap(question(row))
     blank = "" if context != context.rstrip() else " "
     return Choice(tuple(Option(context, blank + letter) for letter in LETTERS), LETTERS.index(row["answer"]))
 
 
 def _from_hub(row: Row) -> dict[str, Any]:
-    """The hub's answer is a number, that of the authors' files a letter; both are read."""
+    """Convert a row whose answer is a number (the hub) or a letter (the authors' files)."""
     answer = row["answer"] if row["answer"] in tuple(LETTERS) else LETTERS[int(row["answer"])]
-    return {
-        "subject": row["subject"],
-        "question": row["question"],
-        "choices": list(row["choices"]),
-        "answer": answer,
-    }
+    return dict(row) | {"choices": list(row["choices"]), "answer": answer}
 
 
 BENCHMARK = Benchmark(

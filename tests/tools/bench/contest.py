@@ -208,7 +208,7 @@ def _outcome(setup: Setup, start: State, final: State, plain: State | None) -> d
     """What shows that a contestant did the job: how far it is from the plain loop's result, and its accuracy."""
     set_peft_model_state_dict(setup.model, final)
     found = evaluate(setup.model, setup.held_out, setup.config.evaluation.batch_size, setup.device)
-    outcome: dict[str, Any] = {"accuracy": found.accuracy, "loss": found.loss}
+    outcome: dict[str, Any] = {"accuracy": found.metrics["accuracy"], "loss": found.loss}
     if plain is not None:
         outcome |= differences(final, plain, start)
     return outcome

@@ -22,25 +22,15 @@ import numpy as np
 
 from rolora.keys import Key
 from theory.linear.bounds import population_step, population_step_tangent
-from theory.linear.geometry import start_at
-from theory.linear.model import GradientFactor, population, random_truth
-from theory.linear.rounds import alt_min_gd
+from theory.linear.model import GradientFactor
+from theory.linear.rounds import signed_angles
 from theory.verification.claim import EPS, Instances, Statement, equal
 
 DIMENSION = 7
 
 
 def _instances(key: Key, factor: GradientFactor, formula_factor: GradientFactor) -> Instances:
-    for number in range(60):
-        draw = key.fold("instance", number)
-        a_star, b_star = random_truth(draw.fold("truth"), DIMENSION, 3)
-        stream = draw.generator()
-        theta, kappa = float(stream.uniform(0.01, 1.5)), float(stream.uniform(0.05, 1.5))
-        a0 = start_at(draw.fold("a0"), a_star, float(np.sin(theta)))
-        after = alt_min_gd(population(3, a_star, b_star, factor), a0, kappa / float(b_star @ b_star), 1).a[-1]
-        # The signed angle: in the plane of a0 and a*, positive on the side of a0.
-        side = a0 - (a0 @ a_star) * a_star
-        measured = float(np.arctan2(after @ side / np.linalg.norm(side), after @ a_star))
+    for theta, kappa, measured in signed_angles(key, 60, 3, DIMENSION, factor):
         # The measured side's direction is a difference of size sin(theta), the tangent grows like 1/cos(theta).
         slack = EPS * DIMENSION * (1 + kappa) / float(np.sin(theta) * np.cos(theta))
         for form in (population_step, population_step_tangent):

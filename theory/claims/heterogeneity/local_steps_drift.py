@@ -33,8 +33,8 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, planted
-from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
-from theory.linear.local_steps import alternate, drift_factor
+from theory.linear.ensemble_rounds import LocalTraining, alternate, subspace_distance
+from theory.linear.local_steps import drift_factor
 from theory.linear.rank_r import random_factors
 from theory.verification.claim import Instance, Instances, Statement, equal_mean
 

@@ -35,8 +35,8 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
-from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
-from theory.linear.local_steps import alternate, participation_floor
+from theory.linear.ensemble_rounds import LocalTraining, alternate, subspace_distance
+from theory.linear.local_steps import participation_floor
 from theory.linear.rank_r import random_factors, start_at
 from theory.verification.claim import EPS, Instances, Statement, at_most, equal
 from theory.verification.statistics import mean_interval

@@ -22,8 +22,8 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear.ensemble import isotropic, planted
-from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
-from theory.linear.local_steps import alternate, population_step
+from theory.linear.ensemble_rounds import LocalTraining, alternate, subspace_distance
+from theory.linear.local_steps import population_step
 from theory.linear.rank_r import random_factors, start_at
 from theory.verification.claim import EPS, Instances, Statement, equal
 

@@ -32,8 +32,8 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear.ensemble import draw_noisy
-from theory.linear.ensemble_rounds import LocalTraining, subspace_distance
-from theory.linear.local_steps import alternate, least_squares_noise
+from theory.linear.ensemble_rounds import LocalTraining, alternate, subspace_distance
+from theory.linear.local_steps import least_squares_noise
 from theory.linear.rank_r import random_factors
 from theory.verification.claim import Instance, Instances, Statement, equal
 from theory.verification.statistics import mean_interval

@@ -30,8 +30,7 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.keys import Key
 from theory.linear.ensemble import draw_moments, planted
-from theory.linear.ensemble_rounds import LocalTraining
-from theory.linear.local_steps import alternate
+from theory.linear.ensemble_rounds import LocalTraining, alternate
 from theory.linear.rank_r import best_ratio, best_step, random_factors, tangents
 from theory.verification.claim import Instance, Instances, Statement, equal_mean
 

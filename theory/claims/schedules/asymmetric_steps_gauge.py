@@ -21,21 +21,17 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.linear.ensemble import draw_noisy
 from theory.linear.ensemble_rounds import LocalTraining, rounds
+from theory.linear.schedules import rank_two_example
 from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
-CLIENTS, SAMPLES, DIMENSION, OUTPUTS, RANK, INSTANCES, ROUNDS, STEPS = 3, 25, 6, 4, 2, 4, 12, 2
+INSTANCES, ROUNDS, STEPS = 4, 12, 2
 
 
 def check(key: Key, steps_rescaled: bool = True) -> Instances:
     """Three methods, three scales, rank two, noisy labels, different heads."""
-    stream = key.fold("truth").generator()
-    a_star = np.linalg.qr(stream.standard_normal((INSTANCES, DIMENSION, RANK)))[0]
-    b_star = stream.standard_normal((INSTANCES, CLIENTS, RANK, OUTPUTS))
-    data = draw_noisy(key.fold("data"), SAMPLES, a_star, b_star, 0.1, 2)
-    a, b = stream.standard_normal((INSTANCES, DIMENSION, RANK)), stream.standard_normal((INSTANCES, RANK, OUTPUTS))
-    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    data, normal = rank_two_example(key, INSTANCES)
+    a, b = normal.A / np.linalg.norm(normal.A), normal.B / np.linalg.norm(normal.B)
     for method in ("rolora", "fedavg-lora", "ffa-lora"):
         for s in (0.25, 0.7, 3.0):
             one = LocalTraining(0.02, 0.01, STEPS, frozenset())
@@ -46,7 +42,7 @@ def check(key: Key, steps_rescaled: bool = True) -> Instances:
             for t, (layer, rescaled) in enumerate(zip(layers, scaled, strict=True)):
                 size = float(np.linalg.norm(layer.A) + np.linalg.norm(layer.B))
                 # One rounding an operation; steps of this size do not amplify it.
-                slack = EPS * (DIMENSION + CLIENTS) * STEPS * (t + 1) * size
+                slack = EPS * (data.moments.shape[-1] + data.num_clients) * STEPS * (t + 1) * size
                 both = (
                     np.concatenate([f.A.ravel() * w, f.B.ravel() / w]) for f, w in ((rescaled, 1 / s), (layer, 1.0))
                 )

@@ -20,22 +20,17 @@ import numpy as np
 from rolora.adapter import Layer
 from rolora.algorithms import ALGORITHMS
 from rolora.keys import Key
-from theory.linear.ensemble import draw_noisy
 from theory.linear.ensemble_rounds import LocalTraining, retract, rounds
-from theory.linear.schedules import mixture
+from theory.linear.schedules import mixture, rank_two_example
 from theory.verification.claim import EPS, Instances, Statement, equal_arrays
 
-CLIENTS, SAMPLES, DIMENSION, OUTPUTS, RANK, INSTANCES, ITERATIONS = 3, 25, 6, 4, 2, 5, 20
+INSTANCES, ITERATIONS = 5, 20
 
 
 def check(key: Key, exact: frozenset[str] = frozenset({"B"})) -> Instances:
     """Shares of 10, 20, 50 and 80 per cent in three orders; rank two, noisy labels, different heads."""
-    stream = key.fold("truth").generator()
-    a_star = np.linalg.qr(stream.standard_normal((INSTANCES, DIMENSION, RANK)))[0]
-    b_star = stream.standard_normal((INSTANCES, CLIENTS, RANK, OUTPUTS))
-    data = draw_noisy(key.fold("data"), SAMPLES, a_star, b_star, 0.1, 2)
-    a0 = stream.standard_normal((INSTANCES, DIMENSION, RANK))
-    start = retract(Layer(A=a0, B=np.zeros((INSTANCES, RANK, OUTPUTS))))
+    data, normal = rank_two_example(key, INSTANCES)
+    start = retract(Layer(A=normal.A, B=np.zeros_like(normal.B)))
     training = LocalTraining(0.02, 0.02, 2, exact)
     for trained in (2, 4, 10, 16):
         *_, alone = rounds(data, ALGORITHMS["rolora"](), start, training, 2 * trained, retracted=True)
