@@ -86,7 +86,9 @@ def run_blocks(document, folder):
     commands = []
     for block in blocks(document):
         if block.mark == "file":
-            (folder / block.argument).write_text(block.text)
+            path = folder / block.argument
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
         elif block.language in SHELLS and block.mark != "not run":
             for words in block.commands:
                 command = module_and_words(words)
