@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from rolora.experiment.setup import prepare
 from rolora.keys import Key
 from rolora.models import peft_boundary
 from rolora.models.seeding import named_stream
-from rolora.training import local_update
 from rolora.training.local_update import gradients
 from rolora.training.objectives import IGNORED
 from rolora.training.tokenisation import framed, packed, prompted
@@ -160,7 +160,7 @@ def test_with_an_attention_mask_packing_would_leak(asked):
     leaky = dict(packs.fields) | {"attention_mask": [[1] * len(row) for row in packs.fields["input_ids"]]}
     packs.pad["attention_mask"] = 0
     loss, _ = gradient_of(setup, setup.train, np.arange(9))
-    other, _ = gradient_of(setup, local_update.replace(packs, fields=leaky), held[0])
+    other, _ = gradient_of(setup, replace(packs, fields=leaky), held[0])
     assert abs(float(other / loss) - 1) > 1e-6
 
 
