@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rolora.config.schema import Config, field_of
+from rolora.config.schema import Config, field_of, flatten
 from rolora.config.sections import Section, missing, unknown
 from rolora.errors import InputError
 
@@ -30,9 +30,12 @@ def locate(config: Path) -> Path:
     Raises:
         InputError: there is neither.
     """
-    if config.exists():
-        return config
     packaged = packaged_configs()
+    try:
+        if config.exists():
+            return config
+    except OSError as error:  # a name too long for the file system
+        raise InputError(key="config", got=str(config)[:80], expected=f"a TOML file; {error.strerror}") from None
     if str(config) not in packaged:
         raise InputError(key="config", got=config, expected=f"a TOML file or one of {', '.join(packaged)}")
     return packaged[str(config)]
@@ -59,6 +62,8 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
     """
     table = resolve_base(path)
     grid = table.pop("grid", {})
+    if not isinstance(grid, dict):
+        raise InputError(key="grid", got=grid, expected="a table with a list of values for each key", where=path)
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise InputError(key=f"grid.{key}", got=values, expected="a list of values", where=path)
@@ -66,6 +71,7 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
             expected = f"one of {', '.join(Config.model_fields)}, or a list of tables with those keys"
             raise unknown(f"grid.{key}", expected).at(path)
     changes = [_override(text) for text in overrides or []]
+    overridden = {key for change in changes for key in flatten(change)}
     configs = []
     for choice in product(*grid.values()):
         chosen = table
@@ -73,20 +79,26 @@ def read(path: Path, overrides: list[str] | None = None) -> list[Config]:
             chosen = merge(chosen, {key: value} if key in Config.model_fields else value)
         for change in changes:
             chosen = merge(chosen, change)
-        configs.append(check(chosen, str(path)))
+        configs.append(check(chosen, str(path), overridden))
     return list({config.hash(): config for config in configs}.values())
 
 
 def _table(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text)["config"] if path.suffix == ".json" else tomllib.loads(text)
+        if path.suffix != ".json":
+            return tomllib.loads(text)
+        record = json.loads(text)
+        table = record.get("config") if isinstance(record, dict) else None
     except FileNotFoundError:
         raise InputError(key="config", got=path, expected="an existing TOML file") from None
-    except KeyError:
-        raise InputError(where=path, expected="the record of a run, with its config") from None
+    except RecursionError:
+        raise InputError(where=path, expected="TOML or a record; it is nested too deeply") from None
     except (ValueError, OSError) as error:  # TOML, JSON and UTF-8 faults are all ValueErrors
         raise InputError(where=path, expected=f"TOML; {error}") from None
+    if not isinstance(table, dict):
+        raise InputError(where=path, expected="the record of a run, with its config")
+    return table
 
 
 def resolve_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -109,12 +121,13 @@ def resolve_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merge(resolve_base(path.parent / base, (*above, path.resolve())), table)
 
 
-def check(table: dict[str, Any], source: str) -> Config:
+def check(table: dict[str, Any], source: str, overridden: Collection[str] = ()) -> Config:
     """Return the config of a table.
 
     Args:
         table: keys and values, as read from TOML.
         source: file or command, for the error.
+        overridden: dotted keys whose values come from the command line.
 
     Raises:
         InputError: source, key, what was given and what was expected; several faults are reported together.
@@ -124,7 +137,13 @@ def check(table: dict[str, Any], source: str) -> Config:
     except ValidationError as error:
         # A value that fits no branch of a union has one fault a branch; the first is enough.
         by_field = {str(fault["loc"][:2]): fault for fault in reversed(error.errors())}
-        faults = tuple(fault.at(source) for entry in reversed(by_field.values()) for fault in _faults(entry))
+        # A misspelt key is both unknown and missing; that it is unknown says more, and comes first.
+        entries = sorted(reversed(by_field.values()), key=lambda entry: entry["type"] != "extra_forbidden")
+        faults = tuple(
+            fault.at("command line" if fault.key in overridden else source)
+            for entry in entries
+            for fault in _faults(entry)
+        )
     raise faults[0] if len(faults) == 1 else InputError("\n".join(map(str, faults)), where=source, faults=faults)
 
 
@@ -147,7 +166,8 @@ def _faults(fault: Any) -> Iterator[InputError]:
         for name in [f"{key}.{name}" for name, field in inner.items() if field.is_required()] or [key]:
             yield missing(name, field_of(name).description)
     else:
-        yield InputError(key=key, got=fault["input"], expected=fault["msg"].removeprefix("Input should be "))
+        expected = fault["msg"].removeprefix("Input should be ").replace("a valid tuple", 'a list, such as ["a", "b"]')
+        yield InputError(key=key, got=fault["input"], expected=expected)
 
 
 def _override(text: str) -> dict[str, Any]:

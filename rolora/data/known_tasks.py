@@ -12,11 +12,18 @@ from rolora.data.tasks.base import KnownTask
 from rolora.data.tasks.glue import TASKS as GLUE
 from rolora.errors import InputError
 
-BENCHMARKS: dict[str, KnownTask] = {
-    name: task
-    for module in pkgutil.iter_modules(tasks.__path__)
-    for name, task in getattr(importlib.import_module(f"{tasks.__name__}.{module.name}"), "TASKS", {}).items()
-}
+
+def _by_name() -> dict[str, KnownTask]:
+    found: dict[str, KnownTask] = {}
+    for module in pkgutil.iter_modules(tasks.__path__):
+        for name, task in getattr(importlib.import_module(f"{tasks.__name__}.{module.name}"), "TASKS", {}).items():
+            if not isinstance(task, KnownTask) or name in found:
+                raise TypeError(f"{tasks.__name__}.{module.name}: {name!r} is no KnownTask, or its name is taken")
+            found[name] = task
+    return found
+
+
+BENCHMARKS: dict[str, KnownTask] = _by_name()
 """Values of ``data.benchmark``."""
 
 PREFIX = "glue/"

@@ -58,12 +58,6 @@ def best_round(history: Sequence[Mapping[str, Any]], kind: str = "evaluation") -
     return max(measured, key=lambda index: goodness(metric, history[index][kind][metric]))
 
 
-def best_value(history: Sequence[Mapping[str, Any]], kind: str = "evaluation") -> float:
-    """Return the primary metric of the best evaluated round."""
-    evaluation = history[best_round(history, kind)][kind]
-    return evaluation[primary(evaluation)]
-
-
 def describe(select: str, history: Sequence[Mapping[str, Any]], final: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of a record about the selected round; none for the last round.
 

@@ -53,14 +53,18 @@ class Setup:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def reused(self, config: Config) -> Setup:
+    def reused(self, config: Config) -> Setup | None:
         """Return the setup of another config on the same backbone and tokens; it :func:`needs` what this one does.
 
-        Clients, head and first adapter are drawn from the config's own seed, so its run has the bits of one alone.
+        Clients, head and first adapter are drawn from the config's own seed, so its run has the bits of one alone. None where
+        they cannot be: loading drew them in another way.
         """
         key = Key(config.seed)
+        first = _first_state(self, config, key)
+        if first is None:
+            return None
         shares = divide(config, key, self.data.train.labels, self.data.train.owners)
-        settings, first = precision.apply(config.runtime), _first_state(self, config, key)
+        settings = precision.apply(config.runtime)
         return _divided(replace(self, config=config, key=key, precision=settings, first=first), shares)
 
 
@@ -81,9 +85,8 @@ class SetupCache:
             InputError: whatever of the config cannot be met.
         """
         needed = needs(config)
-        if self._setup is not None and needed == self._needs:
-            setup = self._setup.reused(config)
-        else:
+        setup = self._setup.reused(config) if self._setup is not None and needed == self._needs else None
+        if setup is None:
             self._setup = None
             setup = prepare(config)
         self._setup, self._needs = None if needed is None else setup, needed
@@ -158,15 +161,21 @@ def _load(config: Config, data: tasks.TextData, key: Key) -> tuple[models.Backbo
     return backbone, model
 
 
-def _first_state(setup: Setup, config: Config, key: Key) -> ServerState:
-    """The state before round 0 of another config on this setup's model, drawn without loading the model again."""
+def _first_state(setup: Setup, config: Config, key: Key) -> ServerState | None:
+    """Return the state before round 0 of another config, drawn on this setup's model; None if loading draws another one.
+
+    It is drawn for this setup's own seed first, and has to be what loading gave: on another device, or where a checkpoint lacks
+    weights, it may not be.
+    """
     if config.seed == setup.config.seed:
         return setup.first
     head = config.model.head == "trained"
-    same_seed = peft_boundary.first_state(setup.model, setup.key.fold("model"), head=head)
-    if any(not torch.equal(same_seed.head[name], tensor) for name, tensor in setup.first.head.items()):
-        # Loading drew the head in another way: on another device, or after other weights that the checkpoint lacks.
-        return peft_boundary.read(_load(config, setup.data, key)[1], head=head)
+    drawn, loaded = peft_boundary.first_state(setup.model, setup.key.fold("model"), head=head), setup.first
+    pairs = [(drawn.head[name], tensor) for name, tensor in loaded.head.items()]
+    for name, layer in loaded.layers.items():
+        pairs += [(drawn.layers[name].A, layer.A), (drawn.layers[name].B, layer.B)]
+    if not all(torch.equal(first, second) for first, second in pairs):
+        return None
     return peft_boundary.first_state(setup.model, key.fold("model"), head=head)
 
 

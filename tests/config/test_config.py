@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rolora import config as configuration
-from rolora.config import flatten, packaged_configs
+from rolora.config import flatten, packaged_configs, read
 from rolora.errors import InputError
 from tests.conftest import changed
 
@@ -83,6 +83,36 @@ def test_a_section_that_is_missing_names_its_required_keys(table):
         changed(table)
     keys = ["optimizer", "learning_rate", "local_steps", "batch_size"]
     assert [fault.key for fault in caught.value.faults] == [f"training.{key}" for key in keys]
+
+
+def test_a_misspelt_key_comes_before_what_is_missing(table):
+    table["lora"]["rnak"] = table["lora"].pop("rank")
+    with pytest.raises(InputError) as caught:
+        changed(table)
+    assert [fault.key for fault in caught.value.faults] == ["lora.rnak", "lora.rank"]
+
+
+def test_what_the_command_line_gave_is_said_to_be_from_there(tmp_path, table):
+    (tmp_path / "record.json").write_text(json.dumps({"config": table}))
+    for override, key in (("federation.rouns=3", "federation.rouns"), ("lora.rank=none", "lora.rank")):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / "record.json", [override])
+        assert (caught.value.key, caught.value.where) == (key, "command line")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"config": null}', '{"config": [1]}', "[" * 100_000])
+def test_a_record_without_a_config_is_refused(tmp_path, text):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(InputError, match="record"):
+        read(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize("grid", ["grid = 3", "grid = [{ seed = [1] }]"])
+def test_a_grid_that_is_no_table_is_refused(tmp_path, grid):
+    (tmp_path / "grid.toml").write_text(grid)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "grid.toml")
+    assert caught.value.key == "grid"
 
 
 def test_rules_between_sections_are_reported_together(table):

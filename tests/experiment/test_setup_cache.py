@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 from rolora.experiment import lockstep, loop
 from rolora.experiment.parallel import run_all
 from rolora.experiment.setup import SetupCache, needs, prepare
-from rolora.models import backbone
+from rolora.models import backbone, peft_boundary
 from tests.conftest import changed
 from tests.experiment.test_experiment import adapter, architectures, local_model
 from tests.training.test_generation import asked, decoders, dialogues  # noqa: F401 - fixtures
@@ -59,6 +60,26 @@ def test_a_backbone_that_does_not_fit_is_released_before_the_next_is_loaded(tabl
     configs = [changed(table, **change, runtime__engine=engine) for change in changes]
     run_all(configs, tmp_path, False, 1, Console(quiet=True))
     assert loads == [0] * len(changes)
+
+
+@pytest.mark.parametrize("changed_part", ["head", "A"])
+def test_a_first_state_that_loading_draws_otherwise_is_loaded_anew(table, tmp_path, loads, monkeypatch, changed_part):
+    real = peft_boundary.first_state
+
+    def other(*arguments, **options):
+        state = real(*arguments, **options)
+        if not options["head"]:  # as loading does
+            return state
+        if changed_part == "head":
+            return replace(state, head={name: tensor + 1 for name, tensor in state.head.items()})
+        return replace(state, layers={name: replace(layer, A=layer.A + 1) for name, layer in state.layers.items()})
+
+    configs = [changed(table, seed=seed) for seed in range(2)]
+    loop.run(configs[1], tmp_path / "alone")
+    monkeypatch.setattr(peft_boundary, "first_state", other)
+    run_all(configs, tmp_path, False, 1, Console(quiet=True))
+    assert loads[1:] == [0, 0]
+    assert adapter(tmp_path / configs[1].run_name()) == adapter(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("name", ["rolora", "fedavg-lora"])

@@ -203,6 +203,16 @@ def test_one_new_file_is_enough(tmp_path, monkeypatch):
             sys.modules.pop(name, None)
 
 
+def test_an_id_belongs_to_one_file(tmp_path, monkeypatch):
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / "__init__.py").touch()
+    shutil.copy(FOLDER / "contraction" / "saddle.py", tmp_path / "copies" / "saddle.py")
+    monkeypatch.setattr(theory.claims, "__path__", [*theory.claims.__path__, str(tmp_path)])
+    with pytest.raises(InputError) as caught:
+        names()
+    assert caught.value.key == "saddle"
+
+
 def test_the_template_itself_is_no_claim():
     assert not any("template" in name for name in names())
 

@@ -33,8 +33,13 @@ def _modules() -> dict[str, str]:
     # By name, not by an import statement: claims stand above this room and import it.
     folders = importlib.import_module(PACKAGE).__path__
     modules = (module.name for module in pkgutil.walk_packages(folders, f"{PACKAGE}."))
-    stems = {name: name.rsplit(".", 1)[1] for name in modules if name.count(".") == 3}
-    return {stem.replace("_", "-"): name for name, stem in stems.items() if stem[0] != "_"}
+    found: dict[str, str] = {}
+    for module in modules:
+        *topic, stem = module.removeprefix(f"{PACKAGE}.").split(".")
+        name = stem.replace("_", "-")
+        if topic and stem[0] != "_" and found.setdefault(name, module) != module:
+            raise InputError(key=name, got=module, expected=f"an id of its own; it belongs to {found[name]}")
+    return found
 
 
 def load(name: str) -> Claim:
