@@ -16,9 +16,12 @@ def table(records: Records) -> Table:
     """One row a contestant and job."""
     record = records["engines"]
     jobs = {name: found for name, found in record["jobs"].items() if name in JOBS}
-    missing = sorted(
-        {name for found in jobs.values() for name, entry in found["contestants"].items() if "not_measured" in entry}
-    )
+    missing = [
+        f"{label(contestant)} ({JOBS[name]})"
+        for name, found in jobs.items()
+        for contestant, entry in sorted(found["contestants"].items())
+        if "not_measured" in entry
+    ]
     filled = {
         entry["prefix_seconds"]
         for found in jobs.values()
@@ -30,7 +33,7 @@ def table(records: Records) -> Table:
         if filled
         else ()
     )
-    left_out = (f"Not measured: {', '.join(label(name) for name in missing)}.",) if missing else ()
+    left_out = (f"Not measured: {'; '.join(missing)}.",) if missing else ()
     return Table(
         title="The training engines: speed",
         columns=COLUMNS,
