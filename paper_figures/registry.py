@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from paper_figures import figures, tables
 from paper_figures.analysis.entry import Entry
-from rolora.errors import InputError
+from rolora.errors import InputError, one_of
 
 ORDER = (
     "fig_linear", "fig_contraction", "fig_sample_complexity", "fig_nonlinear", "fig_learning_rates",
@@ -68,5 +68,5 @@ def select(names: Iterable[str] = ()) -> list[Entry]:
     known, wanted = ids(), list(names)
     for name in wanted:
         if name not in known:
-            raise InputError(f"ID: got {name!r}, expected one of {', '.join(known)}")
+            raise InputError(key="ID", got=name, expected=one_of(name, known))
     return [load(name) for name in wanted or known]

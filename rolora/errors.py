@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -61,3 +63,15 @@ def spelt(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value) if isinstance(value, str | int | float | list | tuple | dict) else str(value)
+
+
+def one_of(given: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return the names that are accepted, with the nearest one to what was given.
+
+    Example:
+        >>> one_of("rolara", ["ffa-lora", "rolora"]), one_of("x", ["ab", "cd"])
+        ('one of ffa-lora, rolora; did you mean rolora?', 'one of ab, cd')
+    """
+    names = list(known)
+    close = difflib.get_close_matches(str(given), names, n=1)
+    return f"one of {', '.join(names)}{f'; did you mean {prefix}{close[0]}?' if close else ''}"

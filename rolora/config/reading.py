@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Collection, Iterator
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from rolora.config.schema import Config, field_of, flatten
 from rolora.config.sections import Section, missing, unknown
-from rolora.errors import InputError
+from rolora.errors import InputError, one_of
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -37,7 +36,7 @@ def locate(config: Path) -> Path:
     except OSError as error:  # a name too long for the file system
         raise InputError(key="config", got=str(config)[:80], expected=f"a TOML file; {error.strerror}") from None
     if str(config) not in packaged:
-        raise InputError(key="config", got=config, expected=f"a TOML file or one of {', '.join(packaged)}")
+        raise InputError(key="config", got=config, expected=f"a TOML file or {one_of(config, packaged)}")
     return packaged[str(config)]
 
 
@@ -158,8 +157,7 @@ def _faults(fault: Any) -> Iterator[InputError]:
     elif kind == "extra_forbidden":
         parent: Any = Config if len(path) == 1 else field_of(".".join(path[:-1])).annotation
         known = list(parent.model_fields)
-        close = difflib.get_close_matches(path[-1], known, n=1)
-        yield unknown(key, f"one of {', '.join(known)}{f'; did you mean {close[0]}?' if close else ''}")
+        yield unknown(key, one_of(path[-1], known))
     elif kind == "missing":
         kind = field_of(key).annotation
         inner = kind.model_fields if isinstance(kind, type) and issubclass(kind, Section) else {}

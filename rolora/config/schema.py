@@ -33,7 +33,7 @@ from rolora.config.sections import (
     optional,
     unknown,
 )
-from rolora.errors import InputError
+from rolora.errors import InputError, one_of
 
 
 class Config(Section):
@@ -55,7 +55,7 @@ class Config(Section):
     def faults(self) -> Iterator[InputError]:
         """Yield what is wrong with the algorithm's name or options, or else what does not go together."""
         if self.algorithm not in ALGORITHMS:
-            yield InputError(key="algorithm", got=self.algorithm, expected=f"one of {', '.join(ALGORITHMS)}")
+            yield InputError(key="algorithm", got=self.algorithm, expected=one_of(self.algorithm, ALGORITHMS))
             return
         options = {field.name: field.default for field in dataclasses.fields(ALGORITHMS[self.algorithm])}  # type: ignore[arg-type]
         for name, value in self.method.items():

@@ -11,7 +11,7 @@ from rolora.algorithms import ALGORITHMS
 from rolora.conformance.engines import ENGINE_LAWS, OurEngine, examine_engine
 from rolora.conformance.laws import LAWS, Finding, examine
 from rolora.conformance.subjects import SUBJECTS, load
-from rolora.errors import InputError
+from rolora.errors import InputError, one_of
 
 Found = Mapping[str, Sequence[Finding]]
 """Subject -> its findings, by law."""
@@ -28,7 +28,7 @@ def ours(names: Sequence[str]) -> Found:
     """
     for name in names:
         if name not in ALGORITHMS:
-            raise InputError(f"conformance: got {name!r}, expected one of {', '.join(ALGORITHMS)}")
+            raise InputError(f"conformance: got {name!r}, expected {one_of(name, ALGORITHMS)}")
     return {
         name: sorted([*examine(SUBJECTS[name]()), *examine_engine(OurEngine(name))], key=lambda finding: finding.law)
         for name in names or ALGORITHMS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 
@@ -10,7 +9,7 @@ from rolora.config import DataConfig
 from rolora.data import tasks
 from rolora.data.tasks.base import KnownTask
 from rolora.data.tasks.glue import TASKS as GLUE
-from rolora.errors import InputError
+from rolora.errors import InputError, one_of
 
 
 def _by_name() -> dict[str, KnownTask]:
@@ -66,10 +65,8 @@ def name_of(config: DataConfig) -> str | None:
         name, field, prefix = config.name.removeprefix(PREFIX), "name", PREFIX
     known = GLUE if prefix else BENCHMARKS
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {prefix}{close[0]}?" if close else ""
         raise InputError(
-            f"data.{field}: got {prefix}{name}, expected {f'{prefix} and ' if prefix else ''}one of {', '.join(known)}{hint}"
+            f"data.{field}: got {prefix}{name}, expected {f'{prefix} and ' if prefix else ''}{one_of(name, known, prefix)}"
         )
     task = known[name].task
     if config.task != task:
