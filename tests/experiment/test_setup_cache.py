@@ -107,18 +107,6 @@ def test_heads_of_every_architecture_are_drawn_without_a_load(table, tiny_model,
     assert_same_setup(setup, prepare(config))
 
 
-def test_a_head_that_loading_drew_in_another_way_is_loaded_again(table, loads):
-    """As on another device, or with a checkpoint that lacks more than the head."""
-    setup = prepare(changed(table))
-    for tensor in setup.first.head.values():
-        tensor += 1
-    config = changed(table, seed=3)
-    reused = setup.reused(config)
-    assert len(loads) == 2
-    assert reused.model is setup.model
-    assert_same_setup(reused, prepare(config))
-
-
 def test_packed_rows_are_those_of_the_seeds_own_clients(asked, loads):  # noqa: F811
     configs = [changed(asked, data__packing=True, seed=seed) for seed in (0, 1, 1)]
     setups = SetupCache()
