@@ -74,7 +74,7 @@ $(OUT)/nonlinear.json: $(THEORY_CODE) | $(READY)
 study: $(READY) ## The studies' records (SCALE=cpu|gpu, ONLY=kind, DATA=folder with the data as files)
 	$(BIN)/python -m paper_figures study $(SCALE) $(addprefix --only ,$(ONLY)) $(if $(DATA),--data $(DATA)) --out runs/study/$(SCALE) --jobs $(JOBS)
 
-test: $(READY) ## The test-suite (under 8 minutes on 2 cores; CHECKED=1 adds run-time checks of types and shapes, as .ci/run does)
+test: $(READY) ## The test-suite (about 8 minutes on 2 cores; CHECKED=1 adds run-time checks of types and shapes, as .ci/run does)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(if $(CHECKED),--jaxtyping-packages=rolora$(comma)theory$(comma)beartype.beartype)
 
 lint: $(READY) ## Style, import contracts, types of the pure rooms, figures and README in step with their records
