@@ -1,4 +1,4 @@
-"""What every rendered file was made from, written down when it is made and compared when it is checked.
+"""The sources of every rendered file, noted when it is made and compared when it is checked.
 
 That a file is in step with its code is shown by running the code: the bytes are compared. The digests say more: which
 record or module it is that has changed, and whether a record has changed where the drawing happens not to show it.

@@ -1,1 +1,1 @@
-"""How well a model does: held-out metrics, selection of rounds, intervals, benchmarks."""
+"""Quality of a model: held-out metrics, selection of rounds, intervals, benchmarks."""

@@ -144,12 +144,12 @@ class Experiment:
 
     @property
     def selects(self) -> bool:
-        """Whether the best round's state is the result, instead of the last round's."""
+        """True if the best round's state is the result, instead of the last round's."""
         return self.config.evaluation.select != "last"
 
     @property
     def over(self) -> bool:
-        """Whether all rounds are done."""
+        """True if all rounds are done."""
         return len(self.history) >= self.config.federation.rounds
 
     def open_round(self) -> OpenRound:

@@ -23,7 +23,7 @@ from rolora.evaluation.selection import primary
 
 @dataclass(frozen=True)
 class Event:
-    """How far a run is: ``done`` of ``total`` local updates, and the latest round, loss and measurement."""
+    """Progress of a run: ``done`` of ``total`` local updates, and the latest round, loss and measurement."""
 
     done: int
     total: int

@@ -50,7 +50,7 @@ class Setup:
 
     @property
     def device(self):
-        """Where the model is."""
+        """The device of the model's parameters."""
         return next(self.model.parameters()).device
 
     def reused(self, config: Config) -> Setup | None:

@@ -1,4 +1,4 @@
-"""What no move of code may change: hashes of packaged configs, verdicts of claims, rendered figures and tables."""
+"""Invariants of every move of code: hashes of packaged configs, verdicts of claims, rendered figures and tables."""
 
 from __future__ import annotations
 
